@@ -1,0 +1,76 @@
+"""Sign, verify and scan joblib and pickle artifacts before loading them.
+
+    import safeload
+
+    safeload.dump(model, "model.joblib")      # joblib.dump, scanned and signed
+    model = safeload.load("model.joblib")     # verified, scanned, and only then joblib.load
+
+Most callers want these two.  `verify` is the step before a deployment, `scan` looks at files of unknown origin.
+"""
+
+from __future__ import annotations
+
+from safeload.api import Loader, dump, load, read_manifest, scan, sign, verify
+from safeload.errors import (
+    BadSignatureError,
+    DigestMismatchError,
+    ExpiredError,
+    KeyringError,
+    LimitExceededError,
+    MalformedArtifactError,
+    ManifestError,
+    PolicyFileError,
+    PolicyViolationError,
+    RollbackError,
+    SafeloadError,
+    StorageError,
+    TripwireError,
+    UnknownKeyError,
+    UnsignedError,
+    VerificationError,
+    VersionMismatchError,
+    VersionMismatchWarning,
+)
+from safeload.keyring import Keyring
+from safeload.keys import SigningKey, VerifyingKey
+from safeload.manifest import Manifest
+from safeload.policy import Policy
+from safeload.reports import Report
+from safeload.rules import Finding
+from safeload.scan import Limits
+
+__all__ = [
+    "BadSignatureError",
+    "DigestMismatchError",
+    "ExpiredError",
+    "Finding",
+    "Keyring",
+    "KeyringError",
+    "LimitExceededError",
+    "Limits",
+    "Loader",
+    "MalformedArtifactError",
+    "Manifest",
+    "ManifestError",
+    "Policy",
+    "PolicyFileError",
+    "PolicyViolationError",
+    "Report",
+    "RollbackError",
+    "SafeloadError",
+    "SigningKey",
+    "StorageError",
+    "TripwireError",
+    "UnknownKeyError",
+    "UnsignedError",
+    "VerificationError",
+    "VerifyingKey",
+    "VersionMismatchError",
+    "VersionMismatchWarning",
+    "dump",
+    "load",
+    "read_manifest",
+    "scan",
+    "sign",
+    "verify",
+]

@@ -1,0 +1,488 @@
+"""The flows: dump and sign write a signed pair, load and verify open one, scan looks at any artifact.
+
+dump    joblib.dump to a temporary, digest, scan, manifest, sign, commit the pair
+load    envelope, signature, trust, expiry, release, name; scan; and only then joblib.load
+verify  load, short of its last step, and every byte is read
+scan    the scan alone, for an artifact of unknown origin
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import warnings
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from safeload.digests import FileDigests, digest_file
+from safeload.drift import check_drift, installed_packages
+from safeload.errors import DigestMismatchError, ManifestError, RollbackError, VerificationError
+from safeload.files import open_artifact, require_private, storage_errors
+from safeload.guard import import_modules, load_mapped, load_stream, tripwire
+from safeload.keyring import Keyring, resolve_keyring, resolve_signing
+from safeload.manifest import Manifest, Producer, clean_metadata, open_envelope, seal, unverified_sha256
+from safeload.opening import with_pair
+from safeload.policy import Policy, floor_reason, resolve_policy
+from safeload.reader import VerifiedReader, verified_stream
+from safeload.reports import Report
+from safeload.rules import Finding, RefusedError
+from safeload.scan import Limits, Trace, scan_stream
+from safeload.storage import signing, writing
+from safeload.unpack import open_source
+
+if TYPE_CHECKING:
+    import io
+
+    from safeload.keys import SigningKey, VerifyingKey
+
+__all__ = ["Loader", "dump", "load", "read_manifest", "scan", "sign", "verify"]
+
+PathLike = str | os.PathLike[str]
+OnMismatch = Literal["warn", "error", "ignore"]
+MmapMode = Literal["r", "c"]
+
+SCANNER = "1"  # what the manifest says of the rules that an artifact was scanned by
+
+
+# ------------------------------------------------------------------------------------------------- writing
+
+
+def dump(
+    obj: Any,
+    path: PathLike,
+    compress: int | bool | str | tuple[str, int] = 0,
+    protocol: int | None = None,
+    *,
+    key: SigningKey | Keyring | PathLike | None = None,
+    policy: Policy | PathLike = "sklearn",
+    metadata: dict[str, Any] | None = None,
+    version: str | None = None,
+    release: int | None = None,
+    expires: datetime | timedelta | None = None,
+    overwrite: bool = False,
+) -> Manifest:
+    """Save an object as `joblib.dump` does, scan what was written, and sign it.
+
+    `obj`, `compress` and `protocol` are joblib's, the file's extension chooses a compressor as with joblib.
+
+    Args:
+        path: where the artifact goes; its manifest goes beside it, as `PATH.manifest.json`.
+        key: what to sign with: a SigningKey, a Keyring (its active key) or a keyring's path.
+            None means the keyring that SAFELOAD_KEYRING names, else the one in the user's config directory.
+        policy: what the artifact is held against: a Policy, a pack's name or a policy file's path.
+        metadata: anything JSON can hold, datetimes and numpy scalars too; signed with the artifact.
+        version: a free text.
+        release: a whole number that grows with every release; None counts on from the pair that is replaced.
+        expires: when the manifest stops being accepted, as an aware datetime, or as a time from now.
+        overwrite: replace what is there.
+
+    Returns:
+        The manifest that was signed.
+
+    Raises:
+        FileExistsError: there is an artifact or a manifest already, and `overwrite` is false.
+        PolicyViolationError, MalformedArtifactError, LimitExceededError: `load` would refuse it.
+        KeyringError, PolicyFileError, StorageError: as they say.  Whatever is raised, what was there before
+            is still there as it was.
+    """
+    import joblib
+
+    target = _checked_path(path)
+    signer = resolve_signing(key)
+    in_force = resolve_policy(policy)
+    claims = _Claims(metadata, version, release, expires)
+    with writing(target, overwrite=overwrite, belongs=_belongs) as writer:
+        with storage_errors("write", target):
+            joblib.dump(obj, str(writer.temporary), compress=compress, protocol=protocol)
+        fd = open_artifact(writer.temporary)
+        try:
+            manifest = _describe(fd, target, signer, in_force, claims)
+        finally:
+            os.close(fd)
+        writer.commit(seal(manifest, [signer]))
+    return manifest
+
+
+def sign(
+    path: PathLike,
+    *,
+    key: SigningKey | Keyring | PathLike | None = None,
+    policy: Policy | PathLike = "sklearn",
+    metadata: dict[str, Any] | None = None,
+    version: str | None = None,
+    release: int | None = None,
+    expires: datetime | timedelta | None = None,
+    overwrite: bool = False,
+) -> Manifest:
+    """Scan an artifact that exists, and sign it.
+
+    To sign is to vouch: sign what you wrote or have from somebody you trust. The arguments are those of `dump`.
+
+    Raises:
+        FileNotFoundError: there is no such artifact.
+        FileExistsError: it is signed already, and `overwrite` is false.
+        PolicyViolationError, MalformedArtifactError, LimitExceededError: `load` would refuse it.
+        KeyringError, PolicyFileError, StorageError: as they say.
+    """
+    target = _checked_path(path)
+    signer = resolve_signing(key)
+    in_force = resolve_policy(policy)
+    claims = _Claims(metadata, version, release, expires)
+    with signing(target, overwrite=overwrite, belongs=_belongs) as writer:
+        fd = open_artifact(target)
+        try:
+            manifest = _describe(fd, target, signer, in_force, claims)
+        finally:
+            os.close(fd)
+        writer.commit(seal(manifest, [signer]))
+    return manifest
+
+
+class _Claims:
+    """What the signer says of an artifact, checked before anything is written."""
+
+    def __init__(
+        self,
+        metadata: dict[str, Any] | None,
+        version: str | None,
+        release: int | None,
+        expires: datetime | timedelta | None,
+    ) -> None:
+        self.metadata = clean_metadata({} if metadata is None else metadata)
+        if version is not None and not isinstance(version, str):
+            raise TypeError(f"version is a text, not {version!r}")
+        if release is not None and (type(release) is not int or release < 1):
+            raise ValueError(f"release is a whole number from 1 on, not {release!r}")
+        self.version = version
+        self.release = release
+        self.created = datetime.now(UTC).replace(microsecond=0)
+        if isinstance(expires, timedelta):
+            expires = self.created + expires
+        if expires is not None and expires.tzinfo is None:
+            raise ValueError("expires needs a time zone: datetime(..., tzinfo=timezone.utc)")
+        if expires is not None and expires <= self.created:
+            raise ValueError(f"expires is in the past: {expires.isoformat()}")
+        self.expires = None if expires is None else expires.astimezone(UTC).replace(microsecond=0)
+
+
+def _describe(fd: int, target: Path, signer: SigningKey, policy: Policy, claims: _Claims) -> Manifest:
+    """Scan the open artifact as `load` will, and return what is to be signed about those very bytes."""
+    digests = digest_file(fd)
+    with verified_stream(_reader(fd, digests, target)) as stream:
+        report, trace = _scan_stream(stream, target, digests.size, policy, policy.limits())
+    report.raise_if_refused()
+    return Manifest(
+        name=target.name,
+        size=digests.size,
+        format=report.format or "pickle",
+        compression=report.compression or "none",
+        chunk_size=digests.chunk_size,
+        digest_algorithm=digests.algorithm,
+        chunks=digests.chunks,
+        sha256=digests.sha256,
+        release=claims.release or _next_release(target, signer),
+        version=claims.version,
+        created=claims.created,
+        expires=claims.expires,
+        producer=Producer(
+            python=platform.python_version(),
+            platform=platform.platform(terse=True),
+            packages=installed_packages(use.module for use in trace.globals),
+        ),
+        scanner=SCANNER,
+        policy_name=policy.name,
+        policy_digest=policy.digest,
+        globals=tuple((use.name, tuple(use.roles)) for use in trace.globals),
+        metadata=claims.metadata,
+        key_ids=(signer.key_id,),
+    )
+
+
+def _next_release(target: Path, signer: SigningKey) -> int:
+    """Count on from the manifest that is there; a manifest that this key did not sign says nothing."""
+    try:
+        return read_manifest(target, keyring=signer).release + 1
+    except (VerificationError, FileNotFoundError):
+        return 1
+
+
+def _belongs(envelope: bytes, fd: int) -> bool:
+    """Tell whether a manifest is of the open artifact: which of two is whose, not whether to trust either."""
+    return unverified_sha256(envelope) == digest_file(fd).sha256
+
+
+def _checked_path(path: PathLike) -> Path:
+    if hasattr(path, "write") or hasattr(path, "read"):
+        raise TypeError("safeload needs a path: a signature has to stand beside the artifact, not in a stream")
+    return Path(path)
+
+
+# ------------------------------------------------------------------------------------------------- reading
+
+
+class Loader:
+    """`load`, `verify` and `read_manifest`, configured once, for serving.
+
+    Keyring and policy are read when the Loader is made, and their errors raised there.  A Loader may be used
+    from any number of threads.
+
+    Args:
+        keyring: whom to trust: a Keyring, a single SigningKey or VerifyingKey, or a keyring's path.
+            None means the keyring that SAFELOAD_KEYRING names, else the one in the user's config directory.
+        policy: what artifacts may name: a Policy, a pack's name or a policy file's path.
+        min_release: refuse releases below this one.
+        limits: what an artifact may hold at most, in place of the defaults and the policy's.
+        on_version_mismatch: "warn", "error" or "ignore" where other versions wrote the artifact than are
+            installed here.
+    """
+
+    def __init__(
+        self,
+        *,
+        keyring: Keyring | SigningKey | VerifyingKey | PathLike | None = None,
+        policy: Policy | PathLike = "sklearn",
+        min_release: int | None = None,
+        limits: Limits | None = None,
+        on_version_mismatch: OnMismatch = "warn",
+    ) -> None:
+        if on_version_mismatch not in ("warn", "error", "ignore"):
+            raise ValueError(f"on_version_mismatch is 'warn', 'error' or 'ignore', not {on_version_mismatch!r}")
+        if min_release is not None and type(min_release) is not int:
+            raise TypeError(f"min_release is a whole number, not {min_release!r}")
+        self._keyring = resolve_keyring(keyring)
+        self._policy = resolve_policy(policy)
+        self._limits = self._policy.limits(limits)
+        self._min_release = min_release
+        self._on_version_mismatch = on_version_mismatch
+
+    def load(self, path: PathLike, mmap_mode: MmapMode | None = None) -> Any:
+        """Return the object; see `safeload.load`."""
+        _check_mmap_mode(mmap_mode)
+        target = _checked_path(path)
+        return with_pair(target, lambda fd, envelope: self._load(fd, envelope, target, mmap_mode))
+
+    def verify(self, path: PathLike) -> Report:
+        """Return the report of all that `load` checks; see `safeload.verify`."""
+        target = _checked_path(path)
+        try:
+            return with_pair(target, lambda fd, envelope: self._verify(fd, envelope, target))
+        except VerificationError as error:
+            finding = Finding(error.code, str(error), error.offset)
+            return Report(
+                path=str(target), findings=(finding,), policy_name=self._policy.name, policy_digest=self._policy.digest
+            )
+
+    def read_manifest(self, path: PathLike) -> Manifest:
+        """Return the manifest, its signature checked; see `safeload.read_manifest`."""
+        target = _checked_path(path)
+        return with_pair(target, lambda fd, envelope: self._open(fd, envelope, target)[0])
+
+    def _load(self, fd: int, envelope: bytes, target: Path, mmap_mode: MmapMode | None) -> Any:
+        manifest, reader = self._open(fd, envelope, target)
+        if mmap_mode is not None and manifest.compression != "none":
+            warnings.warn(f'mmap_mode "{mmap_mode}" is ignored: {target} is compressed.', stacklevel=4)
+            mmap_mode = None
+        if mmap_mode is not None:
+            # Pages are read from the file as they are touched, so all of it is verified, and stays this user's.
+            require_private(fd, target)
+            reader.verify_all()
+        with verified_stream(reader) as stream:
+            report, trace = _scan_stream(stream, target, manifest.size, self._policy, self._limits, manifest)
+            report.raise_if_refused()
+            check_drift(str(target), manifest.producer.python, manifest.producer.packages, self._on_version_mismatch)
+            import_modules(use.module for use in trace.globals)
+            stream.seek(0)
+            named = frozenset(use.named_as for use in trace.globals)
+            if mmap_mode is not None:
+                with tripwire(named, mmap_fd=fd):
+                    return load_mapped(stream, path=str(target), fd=fd, mmap_mode=mmap_mode)
+            reader.start_read_ahead()
+            with tripwire(named):
+                obj = load_stream(stream)
+            if reader.failure is not None:
+                raise reader.failure  # swallowed by what was being loaded
+            return obj
+
+    def _verify(self, fd: int, envelope: bytes, target: Path) -> Report:
+        manifest, reader = self._open(fd, envelope, target)
+        with verified_stream(reader) as stream:
+            report, _ = _scan_stream(stream, target, manifest.size, self._policy, self._limits, manifest)
+            reader.verify_all()
+        return report
+
+    def _open(self, fd: int, envelope: bytes, target: Path) -> tuple[Manifest, VerifiedReader]:
+        """Hold the envelope against the keyring and against what it is beside; nothing of the artifact is read."""
+        try:
+            manifest = open_envelope(envelope, self._keyring)
+        except VerificationError as error:
+            raise type(error)(f"{target}: {error}", code=error.code) from error
+        if manifest.name != target.name:
+            raise ManifestError(
+                f"{target}: it was signed under the name {manifest.name!r}. If it was renamed on purpose, sign it "
+                "again under its new name; if not, somebody has put one artifact in another's place.",
+                code="SL107",
+            )
+        if self._min_release is not None and manifest.release < self._min_release:
+            raise RollbackError(
+                f"{target}: this is release {manifest.release}, older than the required {self._min_release}"
+            )
+        if os.fstat(fd).st_size != manifest.size:
+            raise DigestMismatchError(
+                f"{target}: {os.fstat(fd).st_size} bytes, {manifest.size} were signed. Get it again from its source.",
+                code="SL202",
+            )
+        digests = FileDigests(
+            manifest.size, manifest.sha256, manifest.digest_algorithm, manifest.chunk_size, manifest.chunks
+        )
+        return manifest, _reader(fd, digests, target)
+
+
+def load(
+    path: PathLike,
+    mmap_mode: MmapMode | None = None,
+    *,
+    keyring: Keyring | SigningKey | VerifyingKey | PathLike | None = None,
+    policy: Policy | PathLike = "sklearn",
+    min_release: int | None = None,
+    on_version_mismatch: OnMismatch = "warn",
+) -> Any:
+    """Return the object that was saved, or raise having run nothing that the policy does not allow.
+
+    Most callers want this. A server that loads more than once does better with a `Loader`.
+
+    Args:
+        path: the artifact; its manifest stands beside it.
+        mmap_mode: None, "r" or "c", as with joblib.load. The file and its folder must then be writable by this
+            user and root only. "r+" and "w+" would write into the signed file, and are refused.
+        keyring, policy, min_release, on_version_mismatch: see `Loader`.
+
+    Raises:
+        VerificationError: it is not what a trusted key signed (UnsignedError, ManifestError, UnknownKeyError,
+            BadSignatureError, ExpiredError, DigestMismatchError, RollbackError).
+        PolicyViolationError, MalformedArtifactError, LimitExceededError: signed, but refused by the scan; the
+            error's `report` says why.
+        TripwireError: loading did what the scan had not seen, and was stopped.
+        VersionMismatchError: other versions wrote it, and that was to be an error.
+        FileNotFoundError, KeyringError, PolicyFileError, StorageError: as they say.
+    """
+    loader = Loader(keyring=keyring, policy=policy, min_release=min_release, on_version_mismatch=on_version_mismatch)
+    return loader.load(path, mmap_mode)
+
+
+def verify(
+    path: PathLike,
+    *,
+    keyring: Keyring | SigningKey | VerifyingKey | PathLike | None = None,
+    policy: Policy | PathLike = "sklearn",
+    min_release: int | None = None,
+    limits: Limits | None = None,
+) -> Report:
+    """Check all that `load` checks, and every byte, without loading: the step before a deployment.
+
+    Raises:
+        FileNotFoundError, KeyringError, PolicyFileError, StorageError: it could not be judged. What is wrong
+            with the artifact or its manifest is never raised, but stands in the report.
+    """
+    return Loader(keyring=keyring, policy=policy, min_release=min_release, limits=limits).verify(path)
+
+
+def read_manifest(path: PathLike, *, keyring: Keyring | SigningKey | VerifyingKey | PathLike | None = None) -> Manifest:
+    """Return what was signed about an artifact; the signature is checked, the artifact's bytes are not.
+
+    Raises:
+        VerificationError: there is no manifest that a trusted key signed for an artifact of this name and size.
+        FileNotFoundError, KeyringError, StorageError: as they say.
+    """
+    return Loader(keyring=keyring).read_manifest(path)
+
+
+def scan(path: PathLike, *, policy: Policy | PathLike = "sklearn", limits: Limits | None = None) -> Report:
+    """Look into an artifact of unknown origin, without a key and without unpickling anything.
+
+    An artifact that is allowed here does nothing at load time that the policy does not allow. Who made it, and
+    whether it predicts what it should, only a signature can tell.
+
+    Raises:
+        FileNotFoundError, PolicyFileError, StorageError: it could not be judged.
+    """
+    target = _checked_path(path)
+    in_force = resolve_policy(policy)
+    fd = open_artifact(target)
+    with os.fdopen(fd, "rb") as stream:
+        size = os.fstat(fd).st_size
+        return _scan_stream(stream, target, size, in_force, in_force.limits(limits))[0]
+
+
+# ------------------------------------------------------------------------------------------------ scanning
+
+
+_NOTHING = Trace(protocol=0, opcodes=0, arrays=0, end=0, globals=(), findings=())
+
+
+def _scan_stream(
+    stream: io.BufferedReader[Any],
+    target: Path,
+    size: int,
+    policy: Policy,
+    limits: Limits,
+    manifest: Manifest | None = None,
+) -> tuple[Report, Trace]:
+    """Scan an artifact through a stream that stands at its first byte."""
+    compression = None
+    trace = _NOTHING
+    findings: tuple[Finding, ...] = ()
+    try:
+        source, compression = open_source(stream, size, max_unpacked=limits.max_unpacked, max_ratio=limits.max_ratio)
+        trace = scan_stream(source, policy.grant, limits)
+        findings = tuple(map(_with_floor, trace.findings))
+        if not findings:
+            source.finish()
+    except RefusedError as refused:
+        findings = (refused.finding,)
+    return (
+        Report(
+            path=str(target),
+            findings=findings,
+            globals=trace.globals,
+            format="joblib" if trace.arrays else "pickle",
+            compression=compression,
+            size=size,
+            protocol=trace.protocol,
+            opcodes=trace.opcodes,
+            arrays=trace.arrays,
+            policy_name=policy.name,
+            policy_digest=policy.digest,
+            manifest=manifest,
+        ),
+        trace,
+    )
+
+
+def _with_floor(finding: Finding) -> Finding:
+    """Say of a global that is not listed when no policy could list it."""
+    reason = floor_reason(finding.global_name) if finding.code == "SL401" and finding.global_name else None
+    if reason is None:
+        return finding
+    return Finding("SL405", f"no policy can allow it: {reason}", finding.offset, finding.global_name)
+
+
+def _reader(fd: int, digests: FileDigests, target: Path) -> VerifiedReader:
+    return VerifiedReader(
+        fd,
+        size=digests.size,
+        chunk_size=digests.chunk_size,
+        algorithm=digests.algorithm,
+        chunks=[bytes.fromhex(chunk) for chunk in digests.chunks],
+        path=str(target),
+    )
+
+
+def _check_mmap_mode(mmap_mode: str | None) -> None:
+    if mmap_mode in ("r+", "w+"):
+        raise ValueError(
+            f"mmap_mode={mmap_mode!r} would write into the signed file. Use 'c' (copy-on-write) to change arrays in "
+            "memory, or load without mmap_mode."
+        )
+    if mmap_mode not in (None, "r", "c"):
+        raise ValueError(f"mmap_mode is None, 'r' or 'c', not {mmap_mode!r}")

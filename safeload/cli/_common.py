@@ -1,0 +1,153 @@
+"""What the commands share: exit codes, options, and how errors are said."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from safeload.cli._text import plain_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = [
+    "ALLOWED",
+    "ERROR",
+    "NOTHING",
+    "REFUSED",
+    "USAGE",
+    "Session",
+    "debug_option",
+    "keyring_option",
+    "output_options",
+    "paths_argument",
+    "policy_option",
+    "say_error",
+    "say_note",
+    "say_traceback",
+    "tool_version",
+    "worst",
+]
+
+ALLOWED, REFUSED, ERROR, NOTHING, USAGE = range(5)
+
+_CODES = {"allowed": ALLOWED, "refused": REFUSED, "error": ERROR}
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+
+@dataclass(slots=True)
+class Session:
+    """What is known of one run of the command line."""
+
+    debug: bool = False
+
+
+def worst(verdicts: Iterable[str]) -> int:
+    """Return the exit code for many verdicts: the worst wins, refused over error; without any there is none to give."""
+    codes = {_CODES[verdict] for verdict in verdicts}
+    for code in (REFUSED, ERROR, ALLOWED):
+        if code in codes:
+            return code
+    return NOTHING  # nothing checked must not pass for all allowed
+
+
+def say_error(message: str) -> None:
+    """Say on stderr what went wrong."""
+    click.echo(f"safeload: {plain_lines(message)}", err=True)
+
+
+def say_note(message: str) -> None:
+    """Say on stderr what is worth knowing."""
+    click.echo(f"safeload: note: {plain_lines(message)}", err=True)
+
+
+def say_traceback(error: BaseException) -> None:
+    """Show on stderr where an error came from."""
+    click.echo(plain_lines("".join(traceback.format_exception(error))), err=True, nl=False)
+
+
+def tool_version() -> str:
+    """Return the version of safeload that is installed."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("safeload")
+    except metadata.PackageNotFoundError:
+        return "unknown"  # run from a copy of the source, uninstalled
+
+
+def _remember_debug(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    session = context.find_object(Session)
+    if wanted and session is not None:
+        session.debug = True
+
+
+def debug_option(command: _Command) -> _Command:
+    """Add --debug; it may stand before or after the command's name."""
+    return click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_remember_debug,
+        help="Show tracebacks of errors.",
+    )(command)
+
+
+def paths_argument(command: _Command) -> _Command:
+    """Add the paths: files, or directories to walk."""
+    return click.argument("paths", nargs=-1, required=True, type=click.Path(), metavar="PATH...")(command)
+
+
+def policy_option(command: _Command) -> _Command:
+    """Add --policy."""
+    return click.option(
+        "--policy",
+        "policy",
+        metavar="NAME|PATH",
+        default="sklearn",
+        show_default=True,
+        help="What artifacts may name: a pack's name, or the path of a policy file.",
+    )(command)
+
+
+def keyring_option(command: _Command) -> _Command:
+    """Add --keyring."""
+    return click.option(
+        "--keyring",
+        metavar="PATH",
+        type=click.Path(),
+        help="The keyring file. Default: the one that SAFELOAD_KEYRING names, else the one in your config folder.",
+    )(command)
+
+
+def _stdout_as_none(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    return None if value == "-" else value
+
+
+def output_options(command: _Command) -> _Command:
+    """Add --format, --output and --quiet."""
+    for option in (
+        click.option("--quiet", "-q", is_flag=True, help="Say only what is refused or could not be judged."),
+        click.option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            type=click.Path(),
+            callback=_stdout_as_none,
+            help="Write the result to FILE, whole or not at all, instead of stdout.",
+        ),
+        click.option(
+            "--format",
+            "layout",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            show_default=True,
+            help="How to write the result.",
+        ),
+    ):
+        command = option(command)
+    return command

@@ -1,0 +1,296 @@
+"""Results: what was found about each file, as text or as JSON, on stdout or in a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from safeload.cli._common import say_error, tool_version
+from safeload.cli._text import Painter, human_size, painter_for, plain
+from safeload.rules import RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from safeload.reports import Report
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Result",
+    "check_output",
+    "deliver",
+    "drop_chunks",
+    "drop_output",
+    "emit",
+    "failure",
+    "finding_lines",
+    "json_text",
+    "judged",
+    "summary",
+]
+
+SCHEMA_VERSION = 1
+
+_MAX_SHOWN = 20  # findings of one file in text; JSON has them all
+_INDENT = " " * 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a command found out about one file.
+
+    `verdict` is "allowed", "refused" or "error", `word` what text says of an allowed one; `data` is the report as
+    JSON holds it, `rules` the policy that would allow what is refused, `error` why it could not be judged.
+    """
+
+    path: str
+    verdict: str
+    word: str = "allowed"
+    data: dict[str, Any] = field(default_factory=dict)
+    rules: str = ""
+    error: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON can hold it."""
+        head: dict[str, Any] = {"path": self.path, "verdict": self.verdict, "findings": [], "globals": []}
+        if self.verdict == "error":
+            return {**head, "error": self.error}
+        return {**head, **self.data, "path": self.path, "verdict": self.verdict}
+
+
+def judged(path: str, report: Report) -> Result:
+    """Return the result for a report."""
+    from safeload.reports import suggested_rules
+
+    data = report.to_dict()
+    if data["manifest"] is not None:
+        drop_chunks(data["manifest"])
+    return Result(path=path, verdict=report.verdict, data=data, rules=suggested_rules(report))
+
+
+def drop_chunks(manifest: dict[str, Any]) -> None:
+    """Take the chunks' digests out of a manifest: thousands of them, and of use to nobody but the reader."""
+    manifest["artifact"]["chunks"].pop("digests", None)
+
+
+def failure(path: str, error: Exception) -> Result:
+    """Return the result for a file that could not be judged."""
+    return Result(path=path, verdict="error", error=_said(error))
+
+
+def _said(error: Exception) -> str:
+    from safeload.errors import SafeloadError
+
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if isinstance(error, SafeloadError):
+        return str(error)
+    return f"internal error, which is a bug in safeload: {type(error).__name__}: {error} (--debug shows where)"
+
+
+def _shown(message: str, path: str) -> str:
+    """Return a message without the path that it begins with; elsewhere in it the path is put on one line."""
+    return message.removeprefix(f"{path}: ").replace(path, plain(path))
+
+
+def _named(message: str, path: str) -> str:
+    """Return a message that names the file it is about, once."""
+    shown = _shown(message, path)
+    named = message.startswith(f"{path} ") or f" {path}: " in message
+    return shown if named else f"{plain(path)}: {shown}"
+
+
+# ------------------------------------------------------------------------------------------------- rendering
+
+
+def deliver(results: Sequence[Result], *, command: str, layout: str, output: str | None, quiet: bool) -> None:
+    """Write results where they were asked for, and on stderr which files could not be judged."""
+    for result in results:
+        if result.verdict == "error":
+            say_error(_named(result.error, result.path))
+    listed = [result for result in results if not (quiet and result.verdict == "allowed")]
+    if output is None:  # what went wrong has been said, on stderr; a file needs all of it
+        listed = [result for result in listed if result.verdict != "error"]
+    paint = painter_for(sys.stdout) if output is None else Painter(colours=False)
+    counts = summary(results)
+    if layout == "json":
+        emit(_as_json(results, counts, command), output)
+    else:
+        emit(_as_text(listed, counts, paint, total=len(results) > 1 and not quiet), output)
+
+
+def summary(results: Sequence[Result]) -> dict[str, int]:
+    """Return how many results there are, and how many of each verdict."""
+    counts = dict.fromkeys(("allowed", "refused", "error"), 0)
+    for result in results:
+        counts[result.verdict] += 1
+    return {"checked": len(results), **counts}
+
+
+def _as_json(results: Sequence[Result], counts: dict[str, int], command: str) -> str:
+    return json_text(
+        {
+            "command": command,
+            "summary": counts,
+            "results": [result.to_dict() for result in results],
+        }
+    )
+
+
+def _as_text(listed: Sequence[Result], counts: dict[str, int], paint: Painter, *, total: bool) -> str:
+    lines = [line for result in listed for line in _lines(result, paint)]
+    if total:
+        lines += ["", _summary(counts)] if lines else [_summary(counts)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def json_text(content: dict[str, Any]) -> str:
+    """Return a JSON document with its version and the tool's; ASCII, so that it shows and pipes anywhere."""
+    head = {"schema_version": SCHEMA_VERSION, "tool": {"name": "safeload", "version": tool_version()}}
+    return json.dumps({**head, **content}, indent=2, allow_nan=False) + "\n"
+
+
+def _summary(counts: dict[str, int]) -> str:
+    parts = [f"{counts['allowed']} allowed", f"{counts['refused']} refused"]
+    if counts["error"]:
+        parts.append(f"{counts['error']} could not be judged")
+    return f"{counts['checked']} checked: {', '.join(parts)}"
+
+
+def _lines(result: Result, paint: Painter) -> Iterator[str]:
+    word = result.word if result.verdict == "allowed" else result.verdict
+    yield f"{paint.verdict(word)}  {paint(plain(result.path), bold=True)}"
+    if result.verdict == "error":
+        yield from _indented(_shown(result.error, result.path))
+    elif result.verdict == "allowed":
+        yield _INDENT + paint(_facts(result.data), dim=True)
+    else:
+        yield from finding_lines(result, paint)
+
+
+def _facts(data: dict[str, Any]) -> str:
+    count = len(data["globals"])
+    facts = [data["format"], human_size(data["size"]), f"{count} global{'' if count == 1 else 's'}"]
+    if data["compression"] != "none":
+        facts.insert(1, data["compression"])
+    manifest = data.get("manifest")
+    if manifest is not None:
+        version = f" ({manifest['version']})" if "version" in manifest else ""
+        facts += [f"release {manifest['release']}{version}", f"signed by {', '.join(manifest['key_ids'])}"]
+    return plain(", ".join(facts))
+
+
+def finding_lines(result: Result, paint: Painter) -> Iterator[str]:
+    """Say each reason to refuse, and below them what to do."""
+    findings = result.data.get("findings", [])
+    for finding in findings[:_MAX_SHOWN]:
+        yield from _finding(finding, result.path, paint)
+    if len(findings) > _MAX_SHOWN:
+        yield f"{_INDENT}… and {len(findings) - _MAX_SHOWN} more: --format json has them all"
+    if result.rules:
+        yield _INDENT + "If you have reviewed the code and trust it to be loaded, this policy would allow it:"
+        yield ""
+        yield from _indented(result.rules)
+        yield ""
+        return
+    # A message about trust or integrity says what to do itself.
+    codes = [finding["code"] for finding in findings if finding["code"][:3] not in ("SL1", "SL2")]
+    for advice in dict.fromkeys(RULES[code].advice for code in codes):
+        yield _INDENT + paint(advice, "cyan")
+
+
+def _finding(finding: dict[str, Any], path: str, paint: Painter) -> Iterator[str]:
+    where = "" if finding["offset"] is None else f" at byte {finding['offset']}"
+    name = "" if finding["global_name"] is None else f"{finding['global_name']}: "
+    first, *rest = _indented(name + _shown(finding["message"], path))
+    yield f"{_INDENT}{paint(finding['code'], 'red', bold=True)} {finding['title']}{where}: {first.lstrip()}"
+    yield from rest
+
+
+def _indented(text: str) -> Iterable[str]:
+    # Also what a hostile text adds lines of: none of them can look like a verdict.
+    return [_INDENT + plain(line) if line else "" for line in text.split("\n")]
+
+
+# --------------------------------------------------------------------------------------------------- writing
+
+
+def emit(text: str, output: str | None) -> None:
+    """Write to stdout, or to a file: whole or not at all.
+
+    Raises:
+        click.ClickException: it cannot be written.
+    """
+    try:
+        if output is not None:
+            _write_file(output, text)
+        elif text:
+            click.echo(text, nl=False, color=True)  # colours were decided on before
+    except BrokenPipeError:
+        drop_output()  # who reads has seen enough; the verdict is still the exit code
+    except OSError as error:
+        where = "stdout" if output is None else plain(output)
+        raise click.ClickException(f"cannot write the result to {where}: {error.strerror or error}") from error
+
+
+def drop_output() -> None:
+    """Let nothing that is still buffered be written when the interpreter ends: nobody can read it."""
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+    except (AttributeError, OSError, ValueError):
+        pass  # stdout is closed, or is not a file
+
+
+def check_output(output: str | None, inputs: Iterable[str]) -> None:
+    """Refuse an output file that is one of the inputs, before anything is done.
+
+    Raises:
+        click.BadParameter: it is.
+    """
+    if output is None or not Path(output).exists():
+        return
+    for path in inputs:
+        for one in (path, f"{path}.manifest.json"):
+            if Path(one).exists() and Path(one).samefile(output):
+                raise click.BadParameter(f"{plain(output)} is one of the files to check", param_hint="--output")
+
+
+def _write_file(name: str, text: str) -> None:
+    data = text.encode("utf-8", "backslashreplace")
+    target = Path(os.path.realpath(name))  # a link stays a link, and one that leads nowhere is no error
+    try:
+        if not stat.S_ISREG(target.stat().st_mode):  # /dev/stderr, a named pipe: there is nothing to replace
+            target.write_bytes(data)
+            return
+        mode = stat.S_IMODE(target.stat().st_mode)
+    except FileNotFoundError:
+        mode = 0o666 & ~_umask()
+    with tempfile.NamedTemporaryFile(prefix=".safeload-", dir=target.parent, delete=False) as file:
+        temporary = Path(file.name)
+        try:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            os.fchmod(file.fileno(), mode)
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

@@ -1,0 +1,219 @@
+"""sign: scan artifacts that exist, and sign them."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from safeload.cli._common import (
+    NOTHING,
+    Session,
+    debug_option,
+    keyring_option,
+    output_options,
+    paths_argument,
+    policy_option,
+    say_error,
+    say_note,
+    say_traceback,
+    worst,
+)
+from safeload.cli._output import Result, check_output, deliver, drop_chunks, failure, judged
+from safeload.cli._text import plain
+from safeload.cli._walk import find_artifacts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from safeload.manifest import Manifest
+
+__all__ = ["sign"]
+
+_SPAN = re.compile(r"([1-9][0-9]{0,5})([hdw])", re.ASCII)
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_MAX_METADATA = 16 << 20
+
+
+def _parse_expiry(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> datetime | timedelta | None:
+    if value is None:
+        return None
+    span = _SPAN.fullmatch(value)
+    if span:
+        return timedelta(**{_UNITS[span[2]]: int(span[1])})
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter("a date, a time (2027-06-30T12:00:00Z), or a span such as 90d, 12h or 8w") from None
+    if _DATE.fullmatch(value):
+        moment = moment.replace(tzinfo=UTC)
+    if moment.tzinfo is None:
+        raise click.BadParameter(f"a time needs its zone: {moment.isoformat()}Z")
+    if moment <= datetime.now(UTC):
+        raise click.BadParameter("it is in the past")
+    return moment
+
+
+def _read_metadata(_context: click.Context, _parameter: click.Parameter, value: str | None) -> dict[str, Any]:
+    if value is None:
+        return {}
+    try:
+        if value == "-":
+            data = sys.stdin.buffer.read(_MAX_METADATA + 1)
+        else:
+            with Path(value).open("rb") as file:
+                data = file.read(_MAX_METADATA + 1)
+    except OSError as error:
+        raise click.BadParameter(f"{plain(value)}: {error.strerror or error}") from None
+    if len(data) > _MAX_METADATA:
+        raise click.BadParameter(f"{plain(value)} has more than {_MAX_METADATA} bytes")
+    try:
+        metadata = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise click.BadParameter(f"{plain(value)} is not JSON: {error}") from None
+    if not isinstance(metadata, dict):
+        raise click.BadParameter(f"{plain(value)} has to hold a JSON object: {{...}}")
+    return metadata
+
+
+def _merge_metadata(metadata: dict[str, Any], texts: tuple[str, ...]) -> dict[str, Any]:
+    """Return the metadata of the file and of the options, as it will be signed.
+
+    Raises:
+        click.BadParameter: it cannot be signed.
+    """
+    from safeload.manifest import clean_metadata
+
+    merged = dict(metadata)
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--set")
+        merged[name] = value
+    try:
+        return clean_metadata(merged)
+    except (TypeError, ValueError) as error:
+        raise click.BadParameter(str(error), param_hint="--metadata") from None
+
+
+@click.command(short_help="Scan artifacts that you trust, and sign them.")
+@paths_argument
+@keyring_option
+@policy_option
+@click.option(
+    "--metadata",
+    metavar="FILE",
+    callback=_read_metadata,
+    help="Sign the JSON object in FILE along (- is stdin): metrics, training data, anything.",
+)
+@click.option("--set", "texts", metavar="NAME=VALUE", multiple=True, help="Add one text to the metadata.")
+@click.option("--version", metavar="TEXT", help="What you call this version: a free text.")
+@click.option(
+    "--release",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="A number that grows with each release. Default: one more than that of the manifest it replaces.",
+)
+@click.option(
+    "--expires",
+    metavar="WHEN",
+    callback=_parse_expiry,
+    help="When to stop accepting it: a date, a time with its zone, or a span such as 90d.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the manifest that is there.")
+@output_options
+@debug_option
+@click.pass_obj
+def sign(
+    session: Session,
+    paths: tuple[str, ...],
+    keyring: str | None,
+    policy: str,
+    metadata: dict[str, Any],
+    texts: tuple[str, ...],
+    version: str | None,
+    release: int | None,
+    expires: datetime | timedelta | None,
+    overwrite: bool,
+    layout: str,
+    output: str | None,
+    quiet: bool,
+) -> int:
+    """Scan artifacts that exist, and sign those that the policy allows.
+
+    To sign is to vouch: sign what you wrote yourself, or have from somebody you trust. The manifest goes beside
+    the artifact, which stays as it is.
+    """
+    from safeload import api
+    from safeload.keyring import resolve_signing
+    from safeload.policy import Policy
+
+    found = find_artifacts(paths)
+    check_output(output, found.files)
+    claims = _merge_metadata(metadata, texts)
+    in_force = Policy.load(policy)
+    signer = resolve_signing(keyring)
+
+    def sign_one(path: str) -> Manifest:
+        return api.sign(
+            path,
+            key=signer,
+            policy=in_force,
+            metadata=claims,
+            version=version,
+            release=release,
+            expires=expires,
+            overwrite=overwrite,
+        )
+
+    results = [Result(path=path, verdict="error", error=why) for path, why in found.unreadable]
+    results += [_sign_one(sign_one, path, debug=session.debug) for path in found.files]
+    for folder in found.empty:
+        say_note(f"{plain(folder)}: no .joblib, .pkl or .pickle files in this folder")
+    deliver(results, command="sign", layout=layout, output=output, quiet=quiet)
+    code = worst(result.verdict for result in results)
+    if code == NOTHING:
+        say_error("nothing to sign")
+    return code
+
+
+def _sign_one(sign_one: Callable[[str], Manifest], path: str, *, debug: bool) -> Result:
+    from safeload.errors import LimitExceededError, MalformedArtifactError, PolicyViolationError
+
+    try:
+        return _signed(path, sign_one(path))
+    except (PolicyViolationError, MalformedArtifactError, LimitExceededError) as error:
+        return judged(path, error.report)
+    except FileExistsError:
+        return Result(path=path, verdict="error", error="it is signed already; --overwrite signs it again")
+    except Exception as error:  # noqa: BLE001 - one file's failure must not hide what was done with the others
+        if debug:
+            say_traceback(error)
+        return failure(path, error)
+
+
+def _signed(path: str, manifest: Manifest) -> Result:
+    described = manifest.to_dict()
+    drop_chunks(described)
+    data = {
+        "findings": [],
+        "globals": [
+            # as a report has them, but for the offsets, which are not signed
+            dict(zip(("module", "qualname"), name.rsplit(".", 1), strict=True)) | {"roles": dict.fromkeys(roles)}
+            for name, roles in manifest.globals
+        ],
+        "format": manifest.format,
+        "compression": manifest.compression,
+        "size": manifest.size,
+        "policy": {"name": manifest.policy_name, "digest": manifest.policy_digest},
+        "manifest": described,
+    }
+    return Result(path=path, verdict="allowed", word="signed", data=data)

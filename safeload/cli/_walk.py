@@ -1,0 +1,63 @@
+"""Find the artifacts that paths on the command line mean."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Found", "find_artifacts"]
+
+_FORMATS = (".joblib", ".pkl", ".pickle")
+_COMPRESSIONS = ("", ".gz", ".z", ".bz2", ".xz", ".lzma", ".lz4")
+_SUFFIXES = tuple(kind + packed for kind in _FORMATS for packed in _COMPRESSIONS)
+_SCRATCH = ".safeload-"  # temporary and lock files of a writer at work
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What there is to check: files in a stable order, folders without any, and folders that could not be read."""
+
+    files: tuple[str, ...]
+    empty: tuple[str, ...]
+    unreadable: tuple[tuple[str, str], ...]
+
+
+def find_artifacts(paths: Iterable[str]) -> Found:
+    """Return the artifacts meant by paths: a folder means what it holds, anything else itself.
+
+    A file that is named is always checked, whatever its name; folders are walked for the usual ones, without
+    following links to other folders. The order is that of the paths, and sorted within folders.
+    """
+    files: dict[str, None] = {}
+    empty: list[str] = []
+    unreadable: list[tuple[str, str]] = []
+    for path in paths:
+        if not Path(path).is_dir():
+            files[path] = None
+            continue
+        before = len(unreadable)
+        inside = _walk(path, unreadable)
+        files.update(dict.fromkeys(inside))
+        if not inside and len(unreadable) == before:
+            empty.append(path)
+    return Found(tuple(files), tuple(empty), tuple(unreadable))
+
+
+def _walk(folder: str, unreadable: list[tuple[str, str]]) -> list[str]:
+    def failed(error: OSError) -> None:
+        # A folder that cannot be read might hold anything: it counts as not judged, never as empty.
+        unreadable.append((os.fsdecode(error.filename or folder), error.strerror or str(error)))
+
+    found: list[str] = []
+    for place, _, names in os.walk(folder, onerror=failed):
+        found.extend(str(Path(place, name)) for name in names if _is_artifact(name))
+    return sorted(found)
+
+
+def _is_artifact(name: str) -> bool:
+    return name.lower().endswith(_SUFFIXES) and not name.startswith(_SCRATCH)

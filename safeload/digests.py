@@ -1,0 +1,106 @@
+"""Digests of an artifact: of each fixed-size chunk, and of the whole file.
+
+The chunk digests let a reader hand out verified bytes without holding the file; the whole file's SHA-256 is
+what people and registries compare.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+
+__all__ = [
+    "ALGORITHMS",
+    "CHUNK_SIZE",
+    "DEFAULT_ALGORITHM",
+    "DIGEST_SIZE",
+    "MAX_CHUNK_SIZE",
+    "MIN_CHUNK_SIZE",
+    "FileDigests",
+    "check_chunking",
+    "chunk_digest",
+    "digest_file",
+]
+
+ALGORITHMS = ("blake3", "sha256")
+DEFAULT_ALGORITHM = "blake3"
+DIGEST_SIZE = 32
+CHUNK_SIZE = 1 << 20
+# Smaller chunks make manifests large, larger ones make readers hold much before they can trust any of it.
+MIN_CHUNK_SIZE = 64 << 10
+MAX_CHUNK_SIZE = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class FileDigests:
+    """The digests of one file; hexadecimal, lower case."""
+
+    size: int
+    sha256: str
+    algorithm: str
+    chunk_size: int
+    chunks: tuple[str, ...]
+
+
+def check_chunking(algorithm: str, chunk_size: int) -> None:
+    """Refuse an unknown algorithm, and a chunk size that is no power of two within the bounds.
+
+    Raises:
+        ValueError: what is wrong.
+    """
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"digest algorithm must be one of {', '.join(ALGORITHMS)}")
+    if not MIN_CHUNK_SIZE <= chunk_size <= MAX_CHUNK_SIZE or chunk_size & (chunk_size - 1):
+        raise ValueError(f"chunk size must be a power of two from {MIN_CHUNK_SIZE} to {MAX_CHUNK_SIZE} bytes")
+
+
+def chunk_digest(algorithm: str, data: bytes | bytearray | memoryview) -> bytes:
+    """Return the 32-byte digest of one chunk.
+
+    Raises:
+        ValueError: the algorithm is not one of `ALGORITHMS`.
+    """
+    if algorithm == "blake3":
+        from blake3 import blake3
+
+        return blake3(data).digest()
+    if algorithm == "sha256":
+        return hashlib.sha256(data).digest()
+    raise ValueError(f"digest algorithm must be one of {', '.join(ALGORITHMS)}")
+
+
+def digest_file(fd: int, *, algorithm: str = DEFAULT_ALGORITHM, chunk_size: int = CHUNK_SIZE) -> FileDigests:
+    """Digest an open file from its start to its end, in one pass and with one chunk in memory.
+
+    The descriptor's own position is neither used nor moved. An empty file has no chunks.
+
+    Raises:
+        ValueError: unknown algorithm, or chunk size out of bounds.
+        OSError: the file cannot be read.
+    """
+    check_chunking(algorithm, chunk_size)
+    whole = hashlib.sha256()
+    chunks: list[str] = []
+    size = 0
+    buffer = memoryview(bytearray(chunk_size))
+    while True:
+        filled = _fill(fd, buffer, size)
+        if filled:
+            chunk = buffer[:filled]
+            whole.update(chunk)
+            chunks.append(chunk_digest(algorithm, chunk).hex())
+            size += filled
+        if filled < chunk_size:
+            return FileDigests(size, whole.hexdigest(), algorithm, chunk_size, tuple(chunks))
+
+
+def _fill(fd: int, buffer: memoryview, offset: int) -> int:
+    """Read from `offset` until the buffer is full or the file ends; return the number of bytes read."""
+    filled = 0
+    while filled < len(buffer):  # a read may stop short of the end, on network file systems above all
+        count = os.preadv(fd, [buffer[filled:]], offset + filled)
+        if count == 0:
+            break
+        filled += count
+    return filled

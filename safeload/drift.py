@@ -1,0 +1,83 @@
+"""What wrote an artifact, and how that differs from what is installed here."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import warnings
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from safeload.errors import VersionMismatchError, VersionMismatchWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["check_drift", "drift", "installed_packages"]
+
+# What every artifact depends on; the rest is told by the globals that it names.
+_ALWAYS = ("joblib", "numpy", "scikit-learn")
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "skimage": "scikit-image", "imblearn": "imbalanced-learn"}
+# scikit-learn warns of any other version of itself (InconsistentVersionWarning); of the others a pickle holds
+# names and layouts, which change with minor releases at most.
+_EXACT = frozenset({"scikit-learn"})
+
+
+def installed_packages(modules: Iterable[str]) -> dict[str, str]:
+    """Return the versions installed of the distributions that these modules come from, by distribution name."""
+    tops = {module.split(".")[0] for module in modules}
+    wanted = {*_ALWAYS, *(_DISTRIBUTIONS.get(top, top) for top in tops)}
+    found = {}
+    for name in sorted(wanted):
+        installed = _installed(name)
+        if installed is not None:  # else the standard library, or a module of the user's own
+            found[name] = installed
+    return found
+
+
+def drift(python: str, packages: Mapping[str, str]) -> list[str]:
+    """Say, a line each, where what is installed differs from what wrote the artifact."""
+    differences = []
+    if _minor(python) != _minor(platform.python_version()):
+        differences.append(f"Python {python} wrote it, this is {platform.python_version()}")
+    for name, written in packages.items():
+        installed = _installed(name)
+        if installed is None:
+            differences.append(f"{name} {written} wrote it, none is installed")
+            continue
+        same = written == installed if name in _EXACT else _minor(written) == _minor(installed)
+        if not same:
+            differences.append(f"{name} {written} wrote it, {installed} is installed")
+    return differences
+
+
+def check_drift(path: str, python: str, packages: Mapping[str, str], on_mismatch: str) -> None:
+    """Warn, raise or do nothing where the installed versions differ.
+
+    Raises:
+        VersionMismatchError: they differ and `on_mismatch` is "error".
+    """
+    if on_mismatch == "ignore":
+        return
+    differences = drift(python, packages)
+    if not differences:
+        return
+    message = (
+        f"{path}: {'; '.join(differences)}. Predictions may differ or fail: "
+        "install the versions that wrote it, or train and dump it again."
+    )
+    if on_mismatch == "error":
+        raise VersionMismatchError(message)
+    warnings.warn(message, VersionMismatchWarning, stacklevel=2)
+
+
+@functools.cache
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _minor(version: str) -> list[str]:
+    return version.split(".")[:2]

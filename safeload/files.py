@@ -1,0 +1,105 @@
+"""Opening files, and what to tell people when the operating system says no."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+import stat
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safeload.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["open_artifact", "require_private", "storage_error", "storage_errors"]
+
+_ADVICE = {
+    errno.ENOSPC: "no space is left there. Free some, or write elsewhere",
+    errno.EDQUOT: "the disk quota is used up. Free some space, or write elsewhere",
+    errno.EFBIG: "the file is larger than this file system or process may write",
+    errno.EROFS: "the file system is read-only. Write elsewhere, or mount it writable",
+    errno.EACCES: "this user may not. Check the owner and mode of the file and of its folder",
+    errno.EPERM: "this user may not. Check the owner and mode of the file and of its folder",
+    errno.EIO: "the disk reported an error. Check the disk",
+    errno.ENAMETOOLONG: "the name leaves no room for the manifest's suffix after it. Choose a shorter one",
+    errno.ELOOP: "it is a symbolic link that leads to itself. Name the real file",
+}
+
+
+@contextmanager
+def storage_errors(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn the operating system's errors into StorageError, but for those that say what is or is not there.
+
+    Raises: StorageError, FileNotFoundError, FileExistsError, IsADirectoryError.
+    """
+    try:
+        yield
+    except (FileNotFoundError, FileExistsError, IsADirectoryError):
+        raise
+    except OSError as error:
+        raise storage_error(action, path, error) from error
+
+
+def storage_error(action: str, path: str | os.PathLike[str], error: OSError) -> StorageError:
+    """Say what could not be done, and what to do about it."""
+    advice = _ADVICE.get(error.errno or 0) or error.strerror or str(error)
+    return StorageError(f"cannot {action} {os.fspath(path)}: {advice}.")
+
+
+def open_artifact(path: str | os.PathLike[str]) -> int:
+    """Open a regular file for reading, without ever waiting; return the descriptor, which the caller closes.
+
+    Raises: FileNotFoundError, IsADirectoryError, StorageError if it is something else or may not be read.
+    """
+    with storage_errors("read", path):
+        # Asked first, because opening a device may already do something.
+        _require_regular(Path(path).stat().st_mode, path)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            _require_regular(os.fstat(fd).st_mode, path)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+
+def _require_regular(mode: int, path: str | os.PathLike[str]) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "this is a folder, not an artifact", os.fspath(path))
+    if not stat.S_ISREG(mode):
+        raise StorageError(f"{os.fspath(path)} is a pipe, socket or device, not a file. Check the path.")
+
+
+def require_private(fd: int, path: str | os.PathLike[str]) -> None:
+    """Refuse a file that another user could change while it is mapped into memory.
+
+    The file, open as `fd`, and the folder it is in must belong to this user or to root, and must not be
+    writable by group or others; a folder with the sticky bit, such as /tmp, may be.
+
+    Raises: StorageError with the command that makes it private.
+    """
+    with storage_errors("check who may write", path):
+        real = Path(path).resolve()
+        status, found, folder = os.fstat(fd), real.stat(), real.parent.stat()
+    if not os.path.samestat(status, found):
+        raise StorageError(f"{os.fspath(path)} was replaced while it was being read. Try again.")
+    _require_private(real, status)
+    _require_private(real.parent, folder)
+
+
+def _require_private(path: Path, status: os.stat_result) -> None:
+    if status.st_uid not in {os.geteuid(), 0}:
+        raise StorageError(
+            f"{path} belongs to another user (uid {status.st_uid}), who could change it while it is mapped "
+            f"into memory. Load a copy of your own, or load it without mmap_mode."
+        )
+    sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky:
+        raise StorageError(
+            f"{path} can be changed by other users (mode {stat.S_IMODE(status.st_mode):04o}) while it is "
+            f"mapped into memory. Run: chmod go-w {shlex.quote(str(path))}, or load it without mmap_mode."
+        )

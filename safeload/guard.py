@@ -1,0 +1,380 @@
+"""The tripwire around joblib's loader, and the calls of that loader.
+
+By the time something is loaded, the scan has shown what loading it will do.  The tripwire is the second line:
+an audit hook (PEP 578) that, in the loading thread only, lets through the few events that honest loading was
+measured to raise, and refuses every other.  It is no sandbox: Python code that is already running can do harm
+without raising an event (before Python 3.12, start a thread), and extension modules need not raise any.  It stops
+what goes through the import system, the interpreter or the operating system.
+
+What is let through, and what each could do at most:
+
+- `pickle.find_class` of a global that the scan saw: what the policy allowed;
+- `open`, for reading, of the source of a module that is imported: `linecache` does so where a warning that is
+  raised while loading is shown (scikit-learn warns of other versions from `__setstate__`);
+- `builtins.id`: printing an array, as joblib's warning of a misaligned one does; it yields an address;
+- `sys._getframe`, and reading `f_code` of a frame: debuggers and coverage do so at every call, if they are written
+  in Python or use `sys.monitoring`; running code can reach the same in other ways;
+- `mmap.__new__` of the verified descriptor, read-only or copy-on-write, and only where mapping was asked for;
+- anything while the garbage collector runs, see `_Tripwire._on_gc`.
+
+Two things that are not the artifact's doing are held to the same rule, because they cannot be told apart: a
+signal handler that runs in the loading thread, and a handler of the `logging` module that has to open a file or
+a connection for a warning that is shown while loading.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import importlib
+import inspect
+import io
+import mmap
+import os
+import sys
+import threading
+from types import CodeType, FrameType, ModuleType
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
+from safeload.errors import TripwireError, VersionMismatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from contextlib import AbstractContextManager
+    from types import TracebackType
+
+__all__ = ["import_modules", "load_mapped", "load_stream", "tripwire"]
+
+# What honest loading would import on its way: the codecs of protocols 0 to 2, and what shows a warning.
+_SUPPORT: Final = (
+    "encodings.ascii",
+    "encodings.latin_1",
+    "encodings.raw_unicode_escape",
+    "encodings.unicode_escape",
+    "encodings.utf_8",
+    "joblib.numpy_pickle",
+    "linecache",
+    "numpy",
+    "tokenize",
+    "traceback",
+    "tracemalloc",
+)
+_HARMLESS: Final = frozenset({"builtins.id", "sys._getframe"})
+_PROBE: Final = "safeload.tripwire"  # raised by the tripwire itself, to see that its hook is there
+_WRITES: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_MAPPED: Final = frozenset({mmap.ACCESS_READ, mmap.ACCESS_COPY})
+
+# Which arguments of an event say most. Never the environment or a value that is put there: it may hold secrets.
+_TELLING: Final = {
+    "open": (0, 1),
+    "os.exec": (0, 1),
+    "pickle.find_class": (0, 1),
+    "socket.bind": (1,),
+    "socket.connect": (1,),
+    "subprocess.Popen": (0, 1),
+}
+# Top-level modules that exist only because another module registers them when it is imported: not to be looked for
+# by that name, which anybody could give a file. Cython names scikit-learn's losses like this in 1.5 to 1.8.
+_REGISTERED_BY: Final = {"_loss": "sklearn._loss._loss"}
+_MAX_SHOWN: Final = 120  # characters of one argument
+
+# The tripwires of each thread that has any, by thread id. Empty almost always: that is the idle test.
+_GUARDS: Final[dict[int, tuple[_Tripwire, ...]]] = {}
+_installed = False
+
+
+def import_modules(modules: Iterable[str]) -> None:
+    """Import what loading will need, before the tripwire is set; in the order given.
+
+    Raises: VersionMismatchError with what to install, for a module that cannot be imported.
+    """
+    for module in modules:
+        try:
+            importlib.import_module(_REGISTERED_BY.get(module, module))
+        except ImportError as error:
+            raise VersionMismatchError(_cannot_import(module, error)) from error
+        if module not in sys.modules:
+            raise VersionMismatchError(_cannot_import(module, ImportError("it is in no package")))
+
+
+def _cannot_import(module: str, error: ImportError) -> str:
+    package = module.partition(".")[0]
+    if package in sys.modules:
+        return (
+            f"the artifact needs the module {module}, which the installed {package} does not have or cannot "
+            f"import ({error}). Install the version of {package} that the manifest names."
+        )
+    return (
+        f"the artifact needs the module {module}, which cannot be imported here ({error}). Install the package "
+        f"that has the module {package}, in the version that the manifest names."
+    )
+
+
+def tripwire(allowed: Collection[tuple[str, str]], *, mmap_fd: int | None = None) -> AbstractContextManager[None]:
+    """Return a context in which this thread may do only what the scan has seen.
+
+    `allowed` has module and name of each global, as the pickle spells them.  `mmap_fd` is the one descriptor
+    that may be mapped.  Other threads are not affected.  Within one tripwire another may be set: inside, only
+    the inner one applies.  It has to be entered by a `with` statement of a plain function.
+
+    Raises (from the event, and once more at the end if that was swallowed): TripwireError.
+    """
+    return _Tripwire(frozenset(allowed), mmap_fd)
+
+
+class _Tripwire:
+    """One guarded stretch of one thread; for a single use.
+
+    It applies to what is called from the frame of its `with` statement, and to nothing else.  So a guard that was
+    never left, because an interrupt came just then, or that a forked child finds, guards nothing any more; and
+    where a library switches between several stacks in one thread (greenlets), each has its own.
+    """
+
+    __slots__ = ("_allowed", "_collecting", "_error", "_mmap_fd", "_probed", "_thread", "frame")
+
+    def __init__(self, allowed: frozenset[tuple[str, str]], mmap_fd: int | None) -> None:
+        self._allowed = allowed
+        self._mmap_fd = mmap_fd
+        self._thread = 0  # of the thread that it is set in; no thread has this id
+        self._error: TripwireError | None = None
+        self._collecting = False  # the garbage collector is at work in this thread
+        self._probed = False
+        self.frame: FrameType | None = None
+
+    def __enter__(self) -> None:
+        if self._thread:
+            raise RuntimeError("a tripwire can be used only once")
+        _install()
+        self._thread = threading.get_ident()
+        try:
+            self.frame = _owning_frame(sys._getframe(1))  # noqa: SLF001 - public, as its documentation says
+            gc.callbacks.append(self._on_gc)
+            _GUARDS[self._thread] = (*_GUARDS.get(self._thread, ()), self)
+            sys.audit(_PROBE)
+            # Another hook may have vetoed ours, and Python keeps quiet about that. Without it there is no guard.
+            if not self._probed:
+                raise TripwireError("the audit hook is not in place: nothing is loaded without it", event=_PROBE)
+        except BaseException:
+            self._leave()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        owner = self.frame
+        self._leave()
+        if self._error is None:
+            if error is None and (self._collecting or sys._getframe(1) is not owner):  # noqa: SLF001
+                # Somebody took our callback away while it held, or had us entered by one function and left by
+                # another: there may have been no guard at all, which is not to be called a success.
+                raise TripwireError("the tripwire was left suspended while loading", event=_PROBE)
+        elif error is not self._error:
+            # Swallowed, or turned into another exception, by the code that was being loaded.
+            raise TripwireError(str(self._error), event=self._error.event) from error
+
+    def _leave(self) -> None:
+        # Not necessarily the last one: greenlets end in any order.
+        others = tuple(guard for guard in _GUARDS.get(self._thread, ()) if guard is not self)
+        if others:
+            _GUARDS[self._thread] = others
+        else:
+            _GUARDS.pop(self._thread, None)
+        self.frame = None
+        try:
+            gc.callbacks.remove(self._on_gc)
+        except ValueError:  # somebody emptied the list
+            pass
+
+    def _on_gc(self, phase: str, _info: dict[str, int]) -> None:
+        """Suspend the tripwire while the garbage collector runs in its thread.
+
+        The collector runs in whatever thread allocates, so that finalizers of quite other objects (a temporary
+        folder that is removed, say) run in the middle of loading.  They must be neither broken nor blamed.  This
+        gives nothing away: an object of the artifact that is finalized here would be finalized without a tripwire
+        a moment later, when what was loaded is dropped.  That classes with harmful finalizers are not loaded is for
+        the policy to see to.
+        """
+        if threading.get_ident() == self._thread:
+            self._collecting = phase == "start"
+
+    def check(self, event: str, args: tuple[Any, ...]) -> None:
+        """Let this event pass, or refuse it and all that follow.
+
+        Raises: TripwireError.
+        """
+        if self._collecting:
+            return
+        if event == _PROBE:
+            self._probed = True
+        elif self._error is not None:
+            self._error = TripwireError(str(self._error), event=self._error.event)
+            raise self._error
+        elif not self._allows(event, args):
+            self._error = TripwireError(_explain(event, args), event=event)
+            raise self._error
+
+    def _allows(self, event: str, args: tuple[Any, ...]) -> bool:
+        if event == "pickle.find_class":
+            return len(args) == 2 and type(args[0]) is type(args[1]) is str and args in self._allowed
+        if event == "mmap.__new__":
+            return (
+                self._mmap_fd is not None
+                and len(args) == 4
+                and all(type(arg) is int for arg in args)
+                and args[0] == self._mmap_fd
+                and args[2] in _MAPPED
+            )
+        if event == "open":
+            return _reads_imported_source(args)
+        return False
+
+
+def _reads_imported_source(args: tuple[Any, ...]) -> bool:
+    if len(args) != 3 or type(args[0]) is not str or type(args[2]) is not int:
+        return False
+    path, mode, flags = args
+    if mode not in {"r", "rb"} or flags & _WRITES or not path.endswith(".py"):
+        return False
+    # Not getattr(): a lazy module would start to import itself.
+    return any(
+        object.__getattribute__(module, "__dict__").get("__file__") == path
+        for module in sys.modules.copy().values()
+        if issubclass(type(module), ModuleType)
+    )
+
+
+def _explain(event: str, args: tuple[Any, ...]) -> str:
+    telling = [_show(args[index]) for index in _TELLING.get(event, (0,)) if index < len(args)]
+    return (
+        f"loading did what the scan had not seen, and was stopped: {event}({', '.join(telling)}). "
+        f"Do not use this artifact. If it is a stock model from a trusted source, this is a bug in safeload or "
+        f"a gap in the policy: please report it."
+    )
+
+
+def _show(value: object) -> str:
+    """Describe an event's argument in bounded space and without calling anything of its own."""
+    kind = type(value)
+    if value is None or kind in {bool, int, float}:
+        text = repr(value)
+    elif isinstance(value, str | bytes) and kind in {str, bytes}:
+        text = repr(value[:_MAX_SHOWN])
+    elif isinstance(value, list | tuple) and kind in {list, tuple}:
+        text = f"[{', '.join(_show(item) if type(item) in {str, bytes, int} else '…' for item in value[:8])}]"
+    elif isinstance(value, CodeType):
+        text = f"<code {value.co_name!r}>"
+    else:
+        text = f"<{kind.__name__}>"
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
+
+
+def _install() -> None:
+    """Put the hook in its place, which is for good: Python has no way to take one off again.
+
+    No lock: two threads may both get here first, and a hook that is there twice does no harm.
+    """
+    global _installed
+    import_modules(_SUPPORT)
+    _unpickler_options()
+    if not _installed:
+        sys.addaudithook(_hook)
+        _installed = True
+
+
+def _hook(event: str, args: tuple[Any, ...]) -> None:
+    if _GUARDS and event not in _HARMLESS and not (event == "object.__getattr__" and _is_code_of_frame(args)):
+        guards = _GUARDS.get(threading.get_ident())
+        if guards:
+            guard = _innermost(guards)
+            if guard is not None:
+                guard.check(event, args)
+
+
+def _is_code_of_frame(args: tuple[Any, ...]) -> bool:
+    return len(args) == 2 and type(args[0]) is FrameType and type(args[1]) is str and args[1] == "f_code"
+
+
+def _innermost(guards: tuple[_Tripwire, ...]) -> _Tripwire | None:
+    """Return the tripwire that the code which is running now was called under."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - its own event is a harmless one
+    while frame is not None:
+        for guard in reversed(guards):
+            if guard.frame is frame:
+                return guard
+        frame = frame.f_back
+    return None
+
+
+def _owning_frame(frame: FrameType) -> FrameType:
+    """Return this frame, if it stays on the stack until the tripwire is left."""
+    leaves_early = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+    if frame.f_code.co_flags & leaves_early or frame.f_globals.get("__name__") == "contextlib":
+        raise RuntimeError("a tripwire must be entered by a with statement of a plain function")
+    return frame
+
+
+def load_stream(stream: io.BufferedReader[Any]) -> Any:
+    """Return what `joblib.load` makes of this stream. To be called within `tripwire`."""
+    import joblib
+
+    return joblib.load(stream)
+
+
+def load_mapped(stream: io.BufferedReader[Any], *, path: str, fd: int, mmap_mode: Literal["r", "c"]) -> Any:
+    """Return the object with its arrays mapped from `fd`; the rest is read from `stream`.
+
+    `joblib.load` maps only what it opens itself, by path; here exactly the verified descriptor is mapped.  The
+    arrays are `numpy.memmap`s that name `path`.  For artifacts that are not compressed.  To be called within
+    `tripwire`, with `mmap_fd`.
+    """
+    from joblib.numpy_pickle import NumpyUnpickler
+
+    if mmap_mode not in {"r", "c"}:
+        raise ValueError(f"mmap_mode must be 'r' or 'c', not {mmap_mode!r}")
+    unpickler = NumpyUnpickler(_OpenPath(path, fd), stream, mmap_mode=mmap_mode, **_unpickler_options())
+    return unpickler.load()
+
+
+@functools.cache
+def _unpickler_options() -> dict[str, bool]:
+    """Return what NumpyUnpickler has to be told so that it leaves the byte order alone (joblib 1.5 and later)."""
+    from joblib.numpy_pickle import NumpyUnpickler
+
+    name = "ensure_native_byte_order"
+    return {name: False} if name in inspect.signature(NumpyUnpickler).parameters else {}
+
+
+class _OpenPath(str):
+    """A path for joblib, which takes its base name, and an open file for numpy.memmap, which maps it.
+
+    Never read, and its position is its own: the descriptor's is left alone.
+    """
+
+    __slots__ = ("_fd", "_position", "name")
+    _fd: int
+    _position: int
+    name: str
+
+    def __new__(cls, path: str, fd: int) -> Self:
+        self = super().__new__(cls, path)
+        self.name = path
+        self._fd = fd
+        self._position = 0
+        return self
+
+    def fileno(self) -> int:
+        """Return the descriptor to map."""
+        return self._fd
+
+    def read(self, _size: int = -1, /) -> bytes:
+        """Refuse: that there is a `read` tells numpy that this is a file."""
+        raise io.UnsupportedOperation("read")
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Move to a position from the start or from the end."""
+        self._position = offset if whence == os.SEEK_SET else os.fstat(self._fd).st_size + offset
+        return self._position
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position

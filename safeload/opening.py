@@ -1,0 +1,54 @@
+"""Open an artifact with the manifest that belongs to it, also while a writer is replacing the two."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from safeload.errors import DigestMismatchError, UnsignedError, VerificationError
+from safeload.files import open_artifact
+from safeload.manifest import read_envelope_bytes
+from safeload.storage import manifest_path, next_path, snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+__all__ = ["with_pair"]
+
+_Result = TypeVar("_Result")
+_MAX_TRIES = 100
+_PAUSE = 0.01  # seconds, times the number of tries so far
+
+
+def with_pair(path: Path, use: Callable[[int, bytes], _Result]) -> _Result:
+    """Return what `use` makes of the artifact's open descriptor and the bytes of its envelope.
+
+    A writer commits in steps (see `storage`), so where the bytes are not those that the manifest speaks of, the
+    manifest that is about to take its place is tried, and if the files changed meanwhile, all is opened again.
+    What `use` did before it met a byte that was not signed, it does again: it has to act on nothing until then.
+
+    Raises:
+        UnsignedError: there is no manifest.
+        DigestMismatchError: the manifest is of other bytes, and no writer is at work.
+    """
+    attempt = 0
+    while True:
+        before = snapshot(path)
+        fd = open_artifact(path)
+        try:
+            try:
+                return use(fd, read_envelope_bytes(manifest_path(path)))
+            except (DigestMismatchError, UnsignedError) as error:
+                problem: VerificationError = error
+            try:
+                return use(fd, read_envelope_bytes(next_path(path)))
+            except (DigestMismatchError, UnsignedError):
+                pass  # what was wrong with the manifest says more: that there is no `.next` is how it should be
+        finally:
+            os.close(fd)
+        attempt += 1
+        if attempt == _MAX_TRIES or snapshot(path) == before:
+            raise problem
+        time.sleep(_PAUSE * min(attempt, 10))

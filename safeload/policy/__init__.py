@@ -1,0 +1,160 @@
+"""The policy: which globals an artifact may name, in which roles, with which arguments and state.
+
+A policy is TOML (docs/policy.md).  `Policy.load("sklearn")` gives a pack that ships with safeload,
+`Policy.load("./acme.toml")` a project's own, with everything that it extends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from safeload.errors import PolicyFileError
+from safeload.policy._floor import floor_reason
+from safeload.policy._parse import AllowRule, PolicyFile, pack_names, read_policy
+from safeload.policy._patterns import compile_arguments, compile_pattern, shown_pattern
+from safeload.scan import ROLES, Grant, Limits, values
+
+__all__ = ["AllowRule", "Policy", "floor_reason", "pack_names", "resolve_policy"]
+
+_MAX_FILES = 32
+
+
+class Policy:
+    """An effective policy: a file with everything that it extends, ready to be asked.
+
+    Attributes:
+        name: of the file that was loaded.
+        rules: every rule in force, those of extended packs first.
+        digest: SHA-256 over the rules and limits in force, as `sha256:` and hex.
+    """
+
+    __slots__ = ("_by_name", "_grants", "_limits", "digest", "name", "rules")
+
+    def __init__(self, files: list[PolicyFile]) -> None:
+        self.name = files[-1].name
+        self.rules = tuple(rule for file in files for rule in file.rules)
+        self._limits: dict[str, int] = {}
+        for file in files:
+            for name, limit in file.limits.items():
+                self._limits[name] = min(limit, self._limits.get(name, limit))
+        self._by_name: dict[str, list[AllowRule]] = {}
+        for rule in self.rules:
+            for name in rule.names:
+                self._by_name.setdefault(f"{rule.module}.{name}", []).append(rule)
+        self._grants: dict[str, Grant] = {}
+        self.digest = _digest(self.rules, self._limits)
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str]) -> Policy:
+        """Load a pack by its name, or a policy file by its path.
+
+        Raises:
+            PolicyFileError: there is none, or anything in it or in what it extends is not valid.
+        """
+        if isinstance(source, str) and source in pack_names():
+            return _load_pack(source)
+        return cls(_with_extended(source if isinstance(source, str) else Path(source)))
+
+    def __repr__(self) -> str:
+        return f"<Policy {self.name!r}, {len(self._by_name)} globals>"
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def rules_for(self, name: str) -> list[AllowRule]:
+        """Return the rules that speak of the global `module.qualname`."""
+        return list(self._by_name.get(name, ()))
+
+    def grant(self, name: str) -> Grant | None:
+        """Return what the global `module.qualname` may be used for; None if the policy does not list it."""
+        found = self._grants.get(name)
+        if found is None and name in self._by_name:
+            found = self._grants[name] = _grant(self._by_name[name])
+        return found
+
+    def limits(self, limits: Limits | None = None) -> Limits:
+        """Return the limits in force: the caller's if given, else the defaults as the policy tightens them."""
+        return limits if limits is not None else Limits().tightened(self._limits)
+
+
+def resolve_policy(policy: Policy | str | os.PathLike[str]) -> Policy:
+    """Return the policy that an argument of the public functions means.
+
+    Raises:
+        PolicyFileError: there is no such policy, or it is not valid.
+    """
+    if isinstance(policy, Policy):
+        return policy
+    if not isinstance(policy, (str, os.PathLike)):
+        raise PolicyFileError(f"a policy is a Policy, a pack's name or a path, not {policy!r}")
+    return Policy.load(policy)
+
+
+@lru_cache(maxsize=32)
+def _load_pack(name: str) -> Policy:
+    return Policy(_with_extended(name))
+
+
+def _with_extended(source: str | Path) -> list[PolicyFile]:
+    """Return a policy file after all that it extends, each once."""
+    done: dict[str, PolicyFile] = {}
+
+    def visit(one: str | Path, path: tuple[str, ...]) -> None:
+        key = str(one)
+        if key in path:
+            raise PolicyFileError(f"{key}: a policy extends itself: {' extends '.join((*path, key))}")
+        if key in done:
+            return
+        if len(path) >= _MAX_FILES or len(done) >= _MAX_FILES:
+            raise PolicyFileError(f"{source}: more than {_MAX_FILES} policies extend one another")
+        file = read_policy(one)
+        for extended in file.extends:
+            visit(extended, (*path, key))
+        done[key] = file
+
+    visit(source, ())
+    return list(done.values())
+
+
+def _digest(rules: tuple[AllowRule, ...], limits: dict[str, int]) -> str:
+    in_force = [[rule.module, rule.names, rule.roles, rule.args, rule.state, str(rule.expires)] for rule in rules]
+    text = json.dumps([in_force, limits], sort_keys=True)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def _grant(rules: list[AllowRule]) -> Grant:
+    """Add up the rules of one global: roles are united, arguments and states are alternatives."""
+    roles = 0
+    call: list[Any] = []
+    new: list[Any] = []
+    states: list[Any] = []
+    for rule in rules:
+        for role in rule.roles:
+            roles |= ROLES[role]
+        if rule.args is not None:
+            (call if "call" in rule.roles else new).extend(rule.args)
+        elif "new" in rule.roles:
+            new.append([])
+        if "state" in rule.roles:
+            states.append("attributes" if rule.state is None else rule.state)
+    return Grant(
+        roles,
+        call=compile_arguments(call) if call else None,
+        new=compile_arguments(new) if new and new != [[]] else None,
+        state=_state_check(states) if states and states != ["attributes"] else None,
+    )
+
+
+def _state_check(states: list[Any]) -> Any:
+    matches = compile_pattern({"any_of": states})
+    text = " or ".join(map(shown_pattern, states))
+
+    def check(state: Any) -> str | None:
+        return None if matches(state) else f"its state is {values.describe(state)}; allowed: {text}"
+
+    return check

@@ -1,0 +1,97 @@
+"""The deny floor: what no policy can allow, because naming it is enough to run code or to reach outside.
+
+It stands above every policy file.  It is not what keeps artifacts safe (the allowlist is): it keeps a reviewer
+from granting, under time pressure, what amounts to granting everything.
+"""
+
+from __future__ import annotations
+
+__all__ = ["floor_reason"]
+
+_RUNS = "it runs code or commands"
+_IMPORTS = "it imports what it is given the name of"
+_UNPICKLES = "it unpickles what it is given"
+_FILES = "it opens, writes or deletes files"
+_NETWORK = "it opens connections"
+_REACHES = "it reaches from an object to the interpreter behind it"
+_MEMORY = "it reads and writes memory directly"
+_PROCESS = "it changes the process"
+
+# A module here stands for all that is below it.
+_MODULES: dict[str, str] = {
+    **dict.fromkeys(
+        (
+            "os", "posix", "nt", "subprocess", "_posixsubprocess", "pty", "commands", "popen2", "platform",
+            "runpy", "code", "codeop", "timeit", "trace", "profile", "cProfile", "pdb", "bdb", "doctest", "unittest",
+            "idlelib", "lib2to3", "distutils", "setuptools", "pip", "ensurepip", "venv", "webbrowser", "antigravity",
+            "multiprocessing", "concurrent", "asyncio", "threading", "_thread", "sched", "cmd", "rlcompleter",
+            "pydoc", "numpy.f2py", "numpy.distutils", "numpy.testing", "torch.hub", "IPython", "nose", "pytest",
+        ),
+        _RUNS,
+    ),
+    **dict.fromkeys(("importlib", "_frozen_importlib", "imp", "pkgutil", "zipimport", "pkg_resources", "site"), _IMPORTS
+    ),
+    **dict.fromkeys(
+        ("pickle", "_pickle", "cPickle", "pickletools", "marshal", "shelve", "dill", "cloudpickle", "skops", "yaml"),
+        _UNPICKLES,
+    ),
+    **dict.fromkeys(
+        ("shutil", "tempfile", "io", "_io", "fileinput", "glob", "linecache", "zipfile", "tarfile", "sqlite3", "dbm",
+         "mmap", "mailbox", "logging"),
+        _FILES,
+    ),
+    **dict.fromkeys(
+        ("socket", "_socket", "ssl", "urllib", "http", "ftplib", "smtplib", "poplib", "imaplib", "nntplib", "telnetlib",
+         "xmlrpc", "socketserver", "requests", "httpx", "aiohttp", "boto3", "fsspec"),
+        _NETWORK,
+    ),
+    **dict.fromkeys(
+        ("inspect", "gc", "ast", "dis", "operator", "_operator", "weakref", "traceback", "tokenize"), _REACHES
+    ),
+    **dict.fromkeys(("ctypes", "_ctypes", "cffi", "_cffi_backend"), _MEMORY),
+    **dict.fromkeys(("sys", "signal", "atexit", "faulthandler", "resource", "warnings"), _PROCESS),
+}  # fmt: skip
+
+_NAMES: dict[str, str] = {
+    **dict.fromkeys(
+        ("builtins.eval", "builtins.exec", "builtins.compile", "builtins.breakpoint", "builtins.input",
+         "builtins.help", "builtins.map", "builtins.filter", "functools.reduce", "types.FunctionType",
+         "types.CodeType", "types.MethodType", "types.LambdaType", "code.InteractiveInterpreter"),
+        _RUNS,
+    ),
+    **dict.fromkeys(("builtins.__import__", "test.support.import_helper.import_module"), _IMPORTS),
+    **dict.fromkeys(
+        ("joblib.load", "joblib.numpy_pickle.load", "joblib.numpy_pickle.NumpyUnpickler",
+         "joblib.numpy_pickle_compat.load_compatibility", "numpy.load", "numpy.lib.npyio.load",
+         "pandas.read_pickle", "pandas.io.pickle.read_pickle", "torch.load", "numpy.lib.format.read_array"),
+        _UNPICKLES,
+    ),
+    **dict.fromkeys(
+        ("builtins.open", "numpy.fromfile", "numpy.save", "numpy.savez", "numpy.savetxt", "numpy.loadtxt",
+         "numpy.genfromtxt", "numpy.DataSource", "numpy.lib._datasource.DataSource", "numpy.lib.npyio.DataSource",
+         "joblib.dump", "joblib.numpy_pickle.dump", "joblib.numpy_pickle.NDArrayWrapper",
+         "joblib.numpy_pickle.ZNDArrayWrapper", "joblib.numpy_pickle_compat.NDArrayWrapper",
+         "joblib.numpy_pickle_compat.ZNDArrayWrapper"),
+        _FILES,
+    ),
+    **dict.fromkeys(
+        ("builtins.getattr", "builtins.setattr", "builtins.delattr", "builtins.vars", "builtins.globals",
+         "builtins.locals", "builtins.super", "builtins.property", "builtins.classmethod", "builtins.staticmethod",
+         "numpy.core._ufunc_reconstruct", "numpy._core._ufunc_reconstruct"),
+        _REACHES,
+    ),
+    **dict.fromkeys(("builtins.memoryview", "numpy.frombuffer", "numpy.core.multiarray.frombuffer"), _MEMORY),
+    **dict.fromkeys(("builtins.exit", "builtins.quit"), _PROCESS),
+}  # fmt: skip
+
+
+def floor_reason(name: str) -> str | None:
+    """Say why no policy may allow the global `module.qualname`; None where a policy may."""
+    if name in _NAMES:
+        return _NAMES[name]
+    parts = name.split(".")
+    for end in range(1, len(parts)):
+        reason = _MODULES.get(".".join(parts[:end]))
+        if reason is not None:
+            return reason
+    return None

@@ -1,0 +1,233 @@
+"""Read policy files: TOML in, checked rules out; anything that is not understood is an error, never ignored."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from safeload.errors import PolicyFileError
+from safeload.policy._floor import floor_reason
+from safeload.policy._patterns import compile_arguments, compile_pattern
+from safeload.scan import FORM_NAMES, ROLES, Limits, is_plain_module, is_plain_name
+
+__all__ = ["AllowRule", "PolicyFile", "pack_names", "read_policy"]
+
+MAX_POLICY_BYTES = 1 << 20
+_POLICY_KEYS = {"name", "version", "extends", "allow", "limits", "description"}
+_RULE_KEYS = {"module", "names", "roles", "args", "state", "form", "reason", "expires"}
+_PACK = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
+_HEADER = re.compile(r"^[ \t]*\[\[[ \t]*allow[ \t]*\]\]", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class AllowRule:
+    """One `[[allow]]` of a policy file; `where` is the file and line that it stands at."""
+
+    module: str
+    names: tuple[str, ...]
+    roles: tuple[str, ...]
+    args: list[Any] | None
+    state: Any
+    reason: str
+    expires: date | None
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFile:
+    """One policy file, before what it extends is added."""
+
+    name: str
+    version: int
+    origin: str
+    extends: tuple[str, ...]
+    rules: tuple[AllowRule, ...]
+    limits: dict[str, int]
+
+
+def pack_names() -> list[str]:
+    """Return the names of the packs that ship with safeload."""
+    folder = resources.files("safeload.policy.packs")
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def read_policy(source: str | Path) -> PolicyFile:
+    """Read a policy: a pack by its name, or a file by its path (a Path, or a string with a / or .toml in it).
+
+    Raises:
+        PolicyFileError: there is none, or it is not a valid policy; the message says the file and line.
+    """
+    if isinstance(source, str) and not ("/" in source or "\\" in source or source.endswith(".toml")):
+        if not _PACK.fullmatch(source) or source not in pack_names():
+            known = ", ".join(pack_names())
+            raise PolicyFileError(
+                f"there is no policy pack {source!r}; there are: {known}. A file needs its path: ./{source}"
+            )
+        text = resources.files("safeload.policy.packs").joinpath(f"{source}.toml").read_text(encoding="utf-8")
+        return _parse(text, f"pack {source}", None)
+    path = Path(source)
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_POLICY_BYTES + 1)
+    except OSError as error:
+        raise PolicyFileError(f"{path}: the policy cannot be read: {error.strerror or error}") from error
+    if len(data) > MAX_POLICY_BYTES:
+        raise PolicyFileError(f"{path}: a policy of more than {MAX_POLICY_BYTES} bytes; nobody could review it")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise PolicyFileError(f"{path}: the policy is not UTF-8 (byte {error.start})") from None
+    return _parse(text, str(path), path.parent)
+
+
+def _parse(text: str, origin: str, folder: Path | None) -> PolicyFile:
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise PolicyFileError(f"{origin}: not valid TOML: {error}") from None
+    lines = [text.count("\n", 0, match.start()) + 1 for match in _HEADER.finditer(text)]
+
+    def wrong(message: str, line: int | None = None) -> PolicyFileError:
+        return PolicyFileError(f"{origin}{f', line {line}' if line else ''}: {message}")
+
+    unknown = document.keys() - _POLICY_KEYS
+    if unknown:
+        raise wrong(
+            f"unknown key {min(unknown)!r}; a policy has {', '.join(sorted(_POLICY_KEYS))}",
+            _line_of(text, unknown),
+        )
+    name, version = document.get("name"), document.get("version")
+    if not isinstance(name, str) or not name or len(name) > 100 or not name.isprintable():
+        raise wrong('a policy needs a name, such as name = "acme"')
+    if type(version) is not int or version != 1:
+        raise wrong("a policy needs version = 1, the only one there is")
+    entries = document.get("allow", [])
+    if not isinstance(entries, list):
+        raise wrong("allow is written as [[allow]] tables")
+    rules = []
+    for index, entry in enumerate(entries):
+        line = lines[index] if index < len(lines) else None
+        try:
+            rules.append(_rule(entry, f"{origin}{f', line {line}' if line else ''}"))
+        except ValueError as error:
+            raise wrong(str(error), line) from None
+    try:
+        extends = _extends(document.get("extends", []), folder)
+        limits = _limits(document.get("limits", {}))
+    except ValueError as error:
+        raise wrong(str(error)) from None
+    if not rules and not extends:
+        # Empty never means allowed, but somebody who loads an empty policy has made a mistake.
+        raise wrong("a policy without rules that extends nothing would refuse everything")
+    return PolicyFile(name, version, origin, extends, tuple(rules), limits)
+
+
+def _line_of(text: str, keys: set[str]) -> int | None:
+    found = re.search(rf"^[ \t]*\[*[ \t]*(?:{'|'.join(map(re.escape, sorted(keys)))})\b", text, re.MULTILINE)
+    return text.count("\n", 0, found.start()) + 1 if found else None
+
+
+def _extends(value: Any, folder: Path | None) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
+        raise ValueError("extends is a list of pack names or paths")
+    resolved = []
+    for one in value:
+        if _PACK.fullmatch(one):
+            resolved.append(one)
+        elif folder is None:
+            raise ValueError(f"a pack extends packs only, not {one!r}")
+        else:
+            resolved.append(str(folder / one))  # relative to the file that names it
+    return tuple(resolved)
+
+
+def _limits(value: Any) -> dict[str, int]:
+    if not isinstance(value, dict):
+        raise ValueError("limits is a table")
+    known = Limits.__dataclass_fields__.keys()
+    for name, limit in value.items():
+        if name not in known:
+            raise ValueError(f"unknown limit {name!r}; there are {', '.join(known)}")
+        if type(limit) is not int or limit <= 0:
+            raise ValueError(f"limit {name} has to be a positive integer")
+    return value
+
+
+def _rule(entry: Any, where: str) -> AllowRule:
+    if not isinstance(entry, dict):
+        raise ValueError("allow is written as [[allow]] tables")
+    unknown = entry.keys() - _RULE_KEYS
+    if unknown:
+        raise ValueError(f"unknown key {min(unknown)!r} in a rule; it has {', '.join(sorted(_RULE_KEYS))}")
+    module, names = entry.get("module"), entry.get("names")
+    if not isinstance(module, str) or not is_plain_module(module):
+        raise ValueError(f"module has to be one exact module name, without wildcards, not {module!r}")
+    if not isinstance(names, list) or not names:
+        raise ValueError("names has to list at least one name")
+    full: list[str] = []
+    for name in names:
+        if not isinstance(name, str) or not is_plain_name(name):
+            raise ValueError(f"{name!r} is no plain name: no wildcards, no dots, no __dunder__ names")
+        reason = floor_reason(f"{module}.{name}")
+        if reason is not None:
+            raise ValueError(f"{module}.{name} cannot be allowed by any policy: {reason}")
+        full.append(f"{module}.{name}")
+    if len(set(full)) != len(full):
+        raise ValueError("a name is listed twice")
+    roles = _roles(entry.get("roles", ["import"]), full)
+    args, state = _constraints(entry, full, roles)
+    return AllowRule(module, tuple(names), roles, args, state, _reason(entry), _expiry(entry), where)
+
+
+def _roles(value: Any, names: list[str]) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or len(set(map(str, value))) != len(value):
+        raise ValueError("roles has to list each role once")
+    for role in value:
+        if role not in ROLES:
+            raise ValueError(f"unknown role {role!r}; there are {', '.join(ROLES)}")
+    if "numpy.memmap" in names and set(value) & {"call", "new"}:
+        raise ValueError("numpy.memmap opens and overwrites files when it is made; only import can be allowed")
+    return tuple(value)
+
+
+def _constraints(entry: dict[str, Any], names: list[str], roles: tuple[str, ...]) -> tuple[list[Any] | None, Any]:
+    args, state, form = entry.get("args"), entry.get("state"), entry.get("form")
+    proven = [name for name in names if name in FORM_NAMES]
+    if form is not None and (form != "numpy" or proven != names):
+        raise ValueError('form = "numpy" is for the names whose form the scanner itself proves, and for those only')
+    if proven and ((form is None and args is None) or state is not None):
+        raise ValueError(f'the scanner proves the form of {proven[0]}: write form = "numpy"')
+    if args is not None:
+        if not {"call", "new"} & set(roles) or {"call", "new"} <= set(roles):
+            raise ValueError("args belongs to a rule with exactly one of the roles call and new")
+        compile_arguments(args)
+    elif "call" in roles and form is None:
+        raise ValueError("the role call needs args: the lists of arguments that it may be called with")
+    if state is not None:
+        if "state" not in roles:
+            raise ValueError("state belongs to a rule with the role state")
+        compile_pattern(state)
+    return args, state
+
+
+def _reason(entry: dict[str, Any]) -> str:
+    reason = entry.get("reason", "")
+    if not isinstance(reason, str):
+        raise ValueError("reason has to be text")
+    return reason
+
+
+def _expiry(entry: dict[str, Any]) -> date | None:
+    expires = entry.get("expires")
+    if expires is None:
+        return None
+    if not isinstance(expires, date) or isinstance(expires, datetime):
+        raise ValueError("expires has to be a date, such as 2027-11-01")
+    if datetime.now(UTC).date() > expires:
+        raise ValueError(f"the rule expired on {expires}; review it again, or remove it")
+    return expires

@@ -1,0 +1,263 @@
+"""Constraints on arguments and on state: declarative patterns, compiled to predicates over abstract values.
+
+A pattern is what stands in a policy file: a word ("int", "str", "attributes", …) or a table with one key
+(`{ literal = ["latin1"] }`).  docs/policy.md lists them all.  Every container that a predicate looks into is
+sealed, so that the stream cannot change it after the decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from safeload.scan import values
+
+__all__ = ["Predicate", "compile_arguments", "compile_pattern", "shown_pattern"]
+
+Predicate = Callable[[Any], bool]
+_MAX_DEPTH = 16
+
+
+def _is_bytes(value: Any) -> bool:
+    return isinstance(value, bytes) or (isinstance(value, values.Blob) and not value.mutable)
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, (bool, int, str, values.Float)) or _is_bytes(value)
+
+
+def _is_attributes(value: Any) -> bool:
+    return values.attributes(value) is not None
+
+
+def _is_slots(value: Any) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and (value[0] is None or _is_attributes(value[0]))
+        and _is_attributes(value[1])
+    )
+
+
+_WORDS: dict[str, Predicate] = {
+    "none": lambda value: value is None,
+    "bool": lambda value: isinstance(value, bool),
+    "int": lambda value: type(value) is int,
+    "float": lambda value: isinstance(value, values.Float),
+    "number": lambda value: isinstance(value, (bool, int, values.Float)),
+    "str": lambda value: isinstance(value, str),
+    "bytes": _is_bytes,
+    "bytearray": lambda value: isinstance(value, values.Blob) and value.mutable,
+    "scalar": _is_scalar,
+    "list": lambda value: isinstance(value, values.AList),
+    "tuple": lambda value: isinstance(value, tuple),
+    "dict": lambda value: isinstance(value, values.ADict),
+    "set": lambda value: isinstance(value, values.ASet),
+    "array": lambda value: isinstance(value, values.Array) and value.built,
+    "dtype": lambda value: isinstance(value, values.DType) and value.real is not None,
+    "attributes": _is_attributes,
+    "slots": _is_slots,
+    # Data of any kind; a bare global would be a function or class for the callee to call.
+    "any": lambda value: not isinstance(value, values.Global),
+}
+
+
+def compile_pattern(pattern: Any, depth: int = 0) -> Predicate:
+    """Compile one pattern.
+
+    Raises:
+        ValueError: it is none; the message says what is wrong.
+    """
+    if depth > _MAX_DEPTH:
+        raise ValueError("patterns are nested too deep")
+    if isinstance(pattern, str):
+        if pattern not in _WORDS:
+            raise ValueError(f"{pattern!r} is no pattern; the words are {', '.join(sorted(_WORDS))}")
+        return _WORDS[pattern]
+    if not isinstance(pattern, dict) or len(pattern) != 1:
+        raise ValueError(f"{pattern!r} is no pattern: a word, or a table with one key")
+    (kind, detail), *_ = pattern.items()
+    if kind not in _TABLES:
+        raise ValueError(f"{kind!r} is no kind of pattern; there are {', '.join(sorted(_TABLES))}")
+    return _TABLES[kind](detail, depth + 1)
+
+
+def compile_arguments(alternatives: Any) -> Callable[[tuple[Any, ...]], str | None]:
+    """Compile the allowed argument lists of a call; the check says in words why none of them matches.
+
+    Raises:
+        ValueError: they are not a list of lists of patterns.
+    """
+    _listed(alternatives, "args")
+    compiled = [[compile_pattern(pattern) for pattern in _listed(one, "args", empty=True)] for one in alternatives]
+    text = " or ".join("(" + ", ".join(map(shown_pattern, one)) + ")" for one in alternatives)
+
+    def check(args: tuple[Any, ...]) -> str | None:
+        for one in compiled:
+            if len(one) == len(args) and all(matches(arg) for matches, arg in zip(one, args, strict=True)):
+                return None
+        given = ", ".join(values.describe(arg) for arg in args[:8]) + (", …" if len(args) > 8 else "")
+        return f"it is called with ({given}); allowed: {text}"
+
+    return check
+
+
+def shown_pattern(pattern: Any) -> str:
+    """Return a pattern as a person would write it."""
+    if isinstance(pattern, str):
+        return pattern
+    (kind, detail), *_ = pattern.items()
+    return f"{kind} {detail!r}" if kind in ("literal", "int", "bytes") else f"{kind} [{_names(detail)}]"
+
+
+def _names(detail: Any) -> str:
+    if isinstance(detail, list):
+        return ", ".join(one if isinstance(one, str) else shown_pattern(one) for one in detail)
+    if isinstance(detail, dict) and len(detail) != 1:
+        return ", ".join(detail)
+    return shown_pattern(detail)
+
+
+def _listed(detail: Any, kind: str, *, empty: bool = False) -> list[Any]:
+    if not isinstance(detail, list) or not (detail or empty):
+        raise ValueError(f"{kind} takes a list" + ("" if empty else " that is not empty") + f", not {detail!r}")
+    return detail
+
+
+def _literal(detail: Any, _depth: int) -> Predicate:
+    allowed: set[tuple[type, Any]] = set()
+    for one in _listed(detail, "literal"):
+        if not isinstance(one, (str, bool, int)):
+            raise ValueError(f"literal lists strings, booleans and integers, not {one!r}")
+        allowed.add((type(one), one))
+
+    def matches(value: Any) -> bool:
+        # Only values of these types are hashed: a tuple of a hostile stream could take for ever.
+        return isinstance(value, (str, bool, int)) and (type(value), value) in allowed
+
+    return matches
+
+
+def _global_names(detail: Any, kind: str) -> frozenset[str]:
+    for one in _listed(detail, kind):
+        if not isinstance(one, str) or "." not in one:
+            raise ValueError(f"{kind} lists full names such as 'numpy.ndarray', not {one!r}")
+    return frozenset(detail)
+
+
+def _global(detail: Any, _depth: int) -> Predicate:
+    allowed = _global_names(detail, "global")
+    return lambda value: isinstance(value, values.Global) and value.name in allowed
+
+
+def _instance(detail: Any, _depth: int) -> Predicate:
+    allowed = _global_names(detail, "instance")
+
+    def matches(value: Any) -> bool:
+        origin = getattr(value, "origin", None) if isinstance(value, (values.Instance, values.Array)) else None
+        return origin is not None and origin.name in allowed
+
+    return matches
+
+
+def _tuple(detail: Any, depth: int) -> Predicate:
+    parts = [compile_pattern(one, depth) for one in _listed(detail, "tuple", empty=True)]
+    return lambda value: (
+        isinstance(value, tuple)
+        and len(value) == len(parts)
+        and all(matches(one) for matches, one in zip(parts, value, strict=True))
+    )
+
+
+def _list_of(detail: Any, depth: int) -> Predicate:
+    matches = compile_pattern(detail, depth)
+
+    def check(value: Any) -> bool:
+        if not isinstance(value, values.AList):
+            return False
+        value.sealed = True
+        return all(map(matches, value.items))
+
+    return check
+
+
+def _tuple_of(detail: Any, depth: int) -> Predicate:
+    matches = compile_pattern(detail, depth)
+    return lambda value: isinstance(value, tuple) and all(map(matches, value))
+
+
+def _set_of(detail: Any, depth: int) -> Predicate:
+    matches = compile_pattern(detail, depth)
+
+    def check(value: Any) -> bool:
+        if not isinstance(value, values.ASet):
+            return False
+        value.sealed = True
+        return all(map(matches, value.items))
+
+    return check
+
+
+def _dict_of(detail: Any, depth: int) -> Predicate:
+    if len(_listed(detail, "dict_of")) != 2:
+        raise ValueError("dict_of takes two patterns, for keys and for values")
+    key, item = (compile_pattern(one, depth) for one in detail)
+
+    def check(value: Any) -> bool:
+        if not isinstance(value, values.ADict):
+            return False
+        value.sealed = True
+        return all(map(key, value.flat[::2])) and all(map(item, value.flat[1::2]))
+
+    return check
+
+
+def _any_of(detail: Any, depth: int) -> Predicate:
+    parts = [compile_pattern(one, depth) for one in _listed(detail, "any_of")]
+    return lambda value: any(matches(value) for matches in parts)
+
+
+def _attributes(detail: Any, depth: int) -> Predicate:
+    if not isinstance(detail, dict) or not detail:
+        raise ValueError("attributes takes a table of patterns by attribute name")
+    parts = {name: compile_pattern(one, depth) for name, one in detail.items()}
+
+    def check(value: Any) -> bool:
+        found = values.attributes(value)
+        return found is not None and all(parts[name](found[name]) for name in parts.keys() & found.keys())
+
+    return check
+
+
+def _int(detail: Any, _depth: int) -> Predicate:
+    if len(_listed(detail, "int")) != 2 or not all(type(one) is int for one in detail):
+        raise ValueError("int takes the least and the greatest value")
+    least, greatest = detail
+    return lambda value: type(value) is int and least <= value <= greatest
+
+
+def _bytes(detail: Any, _depth: int) -> Predicate:
+    if type(detail) is not int or detail < 0:
+        raise ValueError("bytes takes a length")
+
+    def matches(value: Any) -> bool:
+        length = len(value) if isinstance(value, bytes) else getattr(value, "length", -1)
+        return _is_bytes(value) and length == detail
+
+    return matches
+
+
+_TABLES: dict[str, Callable[[Any, int], Predicate]] = {
+    "literal": _literal,
+    "global": _global,
+    "instance": _instance,
+    "tuple": _tuple,
+    "list_of": _list_of,
+    "tuple_of": _tuple_of,
+    "set_of": _set_of,
+    "dict_of": _dict_of,
+    "any_of": _any_of,
+    "attributes": _attributes,
+    "int": _int,
+    "bytes": _bytes,
+}

@@ -1,0 +1,303 @@
+"""Reading an artifact: opened once, and each byte handed out only after the digest of its chunk matched.
+
+The scanner and joblib both read through this, so that they see the same bytes whatever happens to the file
+meanwhile.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import queue
+import threading
+from typing import TYPE_CHECKING, Final
+
+from safeload.digests import chunk_digest
+from safeload.errors import DigestMismatchError, StorageError
+from safeload.files import storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from _typeshed import WriteableBuffer
+
+__all__ = [
+    "VerifiedReader",
+    "verified_stream",
+]
+
+_BUFFER_SIZE: Final = 16 << 10  # joblib reads arrays by 256 KiB: most of that goes around the buffer
+_READ_AHEAD_FROM: Final = 8 << 20  # bytes; below that a thread costs more than it saves
+_READ_AHEAD_MEMORY: Final = 16 << 20
+
+
+class VerifiedReader(io.RawIOBase):
+    """The bytes of an open file, each handed out only after the digest of its chunk matched.
+
+    A chunk is read once, digested where it was read to, and handed out from there, so that the file may change
+    at any moment: what is handed out is what was signed.  The first mismatch is kept as `failure` and raised
+    for ever after.  The descriptor stays the caller's, and its own position is neither used nor moved.
+
+    Raises (here and from every read): DigestMismatchError, StorageError.
+    """
+
+    def __init__(
+        self, fd: int, *, size: int, chunk_size: int, algorithm: str, chunks: Sequence[bytes], path: str = ""
+    ) -> None:
+        super().__init__()
+        self._ahead: _ReadAhead | None = None
+        if size < 0 or chunk_size < 1 or len(chunks) != -(-size // chunk_size):
+            raise ValueError("the number of chunk digests does not fit the size")
+        chunk_digest(algorithm, b"")  # imports what it needs now, not while an audit hook forbids it
+        self.name = path  # joblib names it in its messages
+        self.failure: DigestMismatchError | None = None
+        self._file = _ChunkFile(fd, size, chunk_size, algorithm, chunks, path)
+        self._position = 0
+        self._chunk = bytearray(min(size, chunk_size))
+        self._held = -1  # the index of the chunk that _chunk holds, verified
+        self._file.check_size()
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position, in bytes from the start."""
+        self._check_open()
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Move to a position, which may be beyond the end, as in any file.
+
+        Raises: ValueError for one before the start.
+        """
+        self._check_open()
+        starts = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._file.size}
+        if whence not in starts:
+            raise ValueError(f"whence must be 0, 1 or 2, not {whence}")
+        if starts[whence] + offset < 0:
+            raise ValueError(f"cannot move to before the start ({starts[whence] + offset})")
+        self._position = starts[whence] + offset
+        return self._position
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill the buffer with verified bytes, all of it unless the artifact ends; return their number."""
+        self._check_usable()
+        view = memoryview(buffer).cast("B")
+        try:
+            filled = self._fill(view)
+        except BaseException as error:
+            self._give_up(error)
+            raise
+        self._position += filled
+        return filled
+
+    def readall(self) -> bytes:
+        """Return all that is left."""
+        data = bytearray(max(0, self._file.size - self._position))
+        self.readinto(data)
+        return bytes(data)
+
+    def verify_all(self) -> None:
+        """Read every chunk as it is on the disk now, and make sure that nothing follows the last one."""
+        self._check_usable()
+        self._stop_ahead()
+        self._held = -1
+        try:
+            for index in range(self._file.count):
+                self._hold(index)
+            self._file.check_size()
+        except BaseException as error:
+            self._give_up(error)
+            raise
+
+    def start_read_ahead(self) -> None:
+        """Let a thread read and verify the next chunks meanwhile, as long as they are read in order.
+
+        Does nothing for small files.  The thread ends with the file, with `close`, or with the first read that
+        is out of order or fails.
+        """
+        self._check_usable()
+        if self._ahead is None and self._file.size >= _READ_AHEAD_FROM:
+            index = self._position // self._file.chunk_size
+            self._ahead = _ReadAhead(self._file, index + 1 if index == self._held else index)
+
+    def close(self) -> None:
+        """Stop reading ahead; the descriptor stays open."""
+        self._stop_ahead()
+        super().close()
+
+    def _fill(self, view: memoryview) -> int:
+        file, position, filled = self._file, self._position, 0
+        while filled < len(view) and position < file.size:
+            index, start = divmod(position, file.chunk_size)
+            length = file.length(index)
+            if start == 0 and len(view) - filled >= length and self._ahead is None and index != self._held:
+                count = length
+                file.load(index, view[filled : filled + count])
+            else:
+                self._hold(index)
+                count = min(length - start, len(view) - filled)
+                view[filled : filled + count] = memoryview(self._chunk)[start : start + count]
+            filled += count
+            position += count
+        if filled < len(view):
+            file.check_size()
+        return filled
+
+    def _hold(self, index: int) -> None:
+        """Make `_chunk` this chunk, verified."""
+        if index == self._held:
+            return
+        self._held = -1
+        if self._ahead is not None:
+            chunk = self._ahead.take(index, self._chunk)
+            if chunk is not None:
+                self._chunk = chunk
+                self._held = index
+                return
+            self._stop_ahead()
+        self._file.load(index, memoryview(self._chunk)[: self._file.length(index)])
+        self._held = index
+
+    def _give_up(self, error: BaseException) -> None:
+        self._held = -1
+        self._stop_ahead()
+        if isinstance(error, DigestMismatchError):
+            self.failure = error
+
+    def _stop_ahead(self) -> None:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.stop()
+            # An interrupted hand-over may have left this buffer with the thread, too.
+            self._chunk = bytearray(len(self._chunk))
+            self._held = -1
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+
+    def _check_usable(self) -> None:
+        self._check_open()
+        if self.failure is not None:
+            raise self.failure.with_traceback(None)
+
+
+def verified_stream(reader: VerifiedReader) -> io.BufferedReader[VerifiedReader]:
+    """Put the buffer that unpicklers need in front of a reader; closing it closes the reader."""
+    return io.BufferedReader(reader, buffer_size=_BUFFER_SIZE)
+
+
+class _ChunkFile:
+    """An open file and the digests that its chunks must have; any number of threads may read it."""
+
+    __slots__ = ("_algorithm", "_chunks", "_fd", "_path", "chunk_size", "count", "size")
+
+    def __init__(self, fd: int, size: int, chunk_size: int, algorithm: str, chunks: Sequence[bytes], path: str) -> None:
+        self._fd = fd
+        self._algorithm = algorithm
+        self._chunks = chunks
+        self._path = path
+        self.chunk_size = chunk_size
+        self.count = len(chunks)
+        self.size = size
+
+    def length(self, index: int) -> int:
+        """Return how many bytes this chunk has."""
+        return min(self.chunk_size, self.size - index * self.chunk_size)
+
+    def load(self, index: int, view: memoryview) -> None:
+        """Read this chunk, and leave nothing of it in `view` unless it is what was signed."""
+        try:
+            self._load(index, view)
+        except BaseException:
+            view[:] = bytes(len(view))
+            raise
+
+    def _load(self, index: int, view: memoryview) -> None:
+        offset = index * self.chunk_size
+        filled = 0
+        with storage_errors("read", self._path):
+            while filled < len(view):
+                count = os.preadv(self._fd, [view[filled:]], offset + filled)
+                if count == 0:
+                    raise self._other_size(offset + filled)
+                filled += count
+        if chunk_digest(self._algorithm, view) != self._chunks[index]:
+            raise DigestMismatchError(
+                f"{self._path or 'the artifact'} is not what was signed: its content differs between bytes "
+                f"{offset} and {offset + len(view)}. Do not load it. Get it again from where it was signed.",
+                offset=offset,
+            )
+        if index == self.count - 1:
+            self.check_size()
+
+    def check_size(self) -> None:
+        """Refuse a file that has become shorter or longer than what was signed."""
+        with storage_errors("read", self._path):
+            size = os.fstat(self._fd).st_size
+        if size != self.size:
+            raise self._other_size(size)
+
+    def _other_size(self, size: int) -> DigestMismatchError:
+        return DigestMismatchError(
+            f"{self._path or 'the artifact'} is not what was signed: it has {size} bytes, and had {self.size}. "
+            f"Do not load it. Get it again from where it was signed.",
+            code="SL202",
+            offset=min(size, self.size),
+        )
+
+
+class _ReadAhead:
+    """A thread that verifies the chunks of a file in order, and a ring of buffers between it and the reader."""
+
+    def __init__(self, file: _ChunkFile, first: int) -> None:
+        self._file = file
+        self._next = first
+        self._stopped = False
+        self._free: queue.SimpleQueue[bytearray | None] = queue.SimpleQueue()
+        self._ready: queue.SimpleQueue[bytearray | Exception] = queue.SimpleQueue()
+        for _ in range(max(1, min(3, _READ_AHEAD_MEMORY // file.chunk_size - 1))):
+            self._free.put(bytearray(min(file.size, file.chunk_size)))
+        self._thread = threading.Thread(target=self._run, args=(first,), name="safeload-read-ahead", daemon=True)
+        self._thread.start()
+
+    def take(self, index: int, used: bytearray) -> bytearray | None:
+        """Return this chunk in exchange for a used buffer, or None if it is not the next one."""
+        if index != self._next:
+            return None
+        self._free.put(used)
+        while True:
+            try:
+                chunk = self._ready.get(timeout=1.0)
+                break
+            except queue.Empty:
+                if not self._thread.is_alive():  # as in a forked child
+                    return None
+        if isinstance(chunk, Exception):
+            raise chunk
+        self._next += 1
+        return chunk
+
+    def stop(self) -> None:
+        """End the thread, and wait until it no longer uses the descriptor."""
+        self._stopped = True
+        self._free.put(None)
+        if self._thread is not threading.current_thread():  # where garbage is collected in that thread
+            self._thread.join()
+
+    def _run(self, first: int) -> None:
+        try:
+            for index in range(first, self._file.count):
+                buffer = self._free.get()
+                if buffer is None or self._stopped:
+                    return
+                self._file.load(index, memoryview(buffer)[: self._file.length(index)])
+                self._ready.put(buffer)
+        except (DigestMismatchError, StorageError, OSError, MemoryError) as error:
+            self._ready.put(error)  # raised where that chunk is read, if it ever is

@@ -1,0 +1,132 @@
+"""The report: everything that was found about one artifact, and the errors that it turns into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from safeload.errors import LimitExceededError, MalformedArtifactError, PolicyViolationError
+
+if TYPE_CHECKING:
+    from safeload.manifest import Manifest
+    from safeload.rules import Finding
+    from safeload.scan import GlobalUse
+
+__all__ = ["Report", "suggested_rules"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What `scan` and `verify` found about one artifact.
+
+    Attributes:
+        path: the artifact, as it was given.
+        findings: every reason to refuse it; empty if and only if it is allowed.
+        globals: every global that its pickle names, with the roles it is used in.
+        format: "joblib" or "pickle", None where that was not reached.
+        compression: joblib's name of the compressor, or "none".
+        size: of the file, in bytes.
+        protocol: of the pickle.
+        opcodes, arrays: how many the pickle has; arrays are those that joblib wrote.
+        policy_name, policy_digest: what it was held against.
+        manifest: what was signed, when the signature held.
+    """
+
+    path: str
+    findings: tuple[Finding, ...]
+    globals: tuple[GlobalUse, ...] = ()
+    format: str | None = None
+    compression: str | None = None
+    size: int | None = None
+    protocol: int | None = None
+    opcodes: int = 0
+    arrays: int = 0
+    policy_name: str = ""
+    policy_digest: str = ""
+    manifest: Manifest | None = None
+
+    @property
+    def allowed(self) -> bool:
+        """Whether nothing was found against it."""
+        return not self.findings
+
+    @property
+    def verdict(self) -> str:
+        """Return "allowed" or "refused"."""
+        return "allowed" if self.allowed else "refused"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON can hold it."""
+        return {
+            "path": self.path,
+            "verdict": self.verdict,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "globals": [
+                {"module": use.module, "qualname": use.qualname, "roles": dict(use.roles)} for use in self.globals
+            ],
+            "format": self.format,
+            "compression": self.compression,
+            "size": self.size,
+            "protocol": self.protocol,
+            "opcodes": self.opcodes,
+            "arrays": self.arrays,
+            "policy": {"name": self.policy_name, "digest": self.policy_digest},
+            "manifest": None if self.manifest is None else self.manifest.to_dict(),
+        }
+
+    def raise_if_refused(self) -> None:
+        """Raise the error that says why the artifact is refused.
+
+        Raises:
+            MalformedArtifactError, LimitExceededError, PolicyViolationError: by what weighs most.
+        """
+        if not self.findings:
+            return
+        codes = {finding.code[:3] for finding in self.findings}
+        kind: type[MalformedArtifactError | LimitExceededError | PolicyViolationError]
+        if codes & {"SL1", "SL2", "SL3", "SL6"}:
+            kind, what = MalformedArtifactError, "it cannot be understood"
+        elif "SL5" in codes:
+            kind, what = LimitExceededError, "it holds too much"
+        else:
+            kind, what = PolicyViolationError, f"policy {self.policy_name!r} does not allow it"
+        raise kind(f"{self.path}: refused, {what}\n{self.explanation()}", report=self)
+
+    def explanation(self) -> str:
+        """Say every finding in a line, and below them the rules that would allow what a policy can allow."""
+        lines = [_line(finding) for finding in self.findings]
+        rules = suggested_rules(self)
+        if rules:
+            lines.append("If you have reviewed the code and trust it to be loaded, this policy would allow it:")
+            lines.append(rules)
+        else:
+            lines.extend(sorted({finding.advice for finding in self.findings}))
+        return "\n".join(lines)
+
+
+def _line(finding: Finding) -> str:
+    where = "" if finding.offset is None else f" at byte {finding.offset}"
+    name = "" if finding.global_name is None else f"{finding.global_name}: "
+    return f"  {finding.code} {finding.title}{where}: {name}{finding.message}"
+
+
+def suggested_rules(report: Report) -> str:
+    """Return the TOML policy that would grant what was missing, to be reviewed; "" where no policy could.
+
+    Only for globals that need a rule or a role (SL401, SL402): an argument or a state that a rule forbids is
+    for a person to look at.
+    """
+    if any(finding.code not in ("SL401", "SL402", "SL403", "SL404") for finding in report.findings):
+        return ""
+    missing = {finding.global_name for finding in report.findings if finding.code in ("SL401", "SL402")}
+    uses = [use for use in report.globals if use.name in missing]
+    if not uses:
+        return ""
+    blocks = [f'    name = "my-policy"\n    version = 1\n    extends = ["{report.policy_name}"]']
+    for use in sorted(uses, key=lambda use: use.name):
+        roles = ", ".join(f'"{role}"' for role in use.roles)
+        block = f'    [[allow]]\n    module = "{use.module}"\n    names = ["{use.qualname}"]\n    roles = [{roles}]\n'
+        if "call" in use.roles:
+            block += "    args = [[]]  # list the arguments that it may be called with\n"
+        blocks.append(block + '    reason = "reviewed by …"')
+    return "\n\n".join(blocks)

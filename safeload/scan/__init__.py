@@ -1,0 +1,110 @@
+"""Read a pickle stream exactly as joblib would, without unpickling anything.
+
+`scan_stream` runs the abstract pickle machine over a stream and returns what it saw as a `Trace`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from safeload.rules import Finding, RefusedError
+from safeload.scan import _machine, values
+from safeload.scan._effects import first_use, used_roles
+from safeload.scan._forms import FORMS
+from safeload.scan._machine import Machine
+from safeload.scan._names import is_plain_module, is_plain_name
+from safeload.scan._window import Source
+from safeload.scan.limits import Limits
+from safeload.scan.values import ROLES, Global, Grant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "COMPILED",
+    "FORM_NAMES",
+    "ROLES",
+    "GlobalUse",
+    "Grant",
+    "Limits",
+    "Source",
+    "Trace",
+    "is_plain_module",
+    "is_plain_name",
+    "scan_stream",
+    "values",
+]
+
+# The globals whose form the scanner proves itself, whatever a policy allows beyond it.
+FORM_NAMES = frozenset(FORMS)
+
+COMPILED = not _machine.__file__.endswith(".py")
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalUse:
+    """One global that the stream names: `roles` maps each role it is used in to the offset of the first time."""
+
+    module: str
+    qualname: str
+    named_as: tuple[str, str]
+    roles: dict[str, int]
+
+    @property
+    def name(self) -> str:
+        """The global as `module.qualname`."""
+        return f"{self.module}.{self.qualname}"
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What the scanner saw of one stream, up to the first thing that it did not understand.
+
+    `events` is filled on request only: every global named, role used and array passed, in order.
+    """
+
+    protocol: int
+    opcodes: int
+    arrays: int
+    end: int
+    globals: tuple[GlobalUse, ...]
+    findings: tuple[Finding, ...]
+    events: tuple[tuple[Any, ...], ...] = ()
+
+
+def scan_stream(
+    source: Source, grant_of: Callable[[str], Grant | None], limits: Limits, *, record: bool = False
+) -> Trace:
+    """Scan a whole pickle stream against what `grant_of` grants each `module.qualname`.
+
+    Raises nothing that a hostile stream could cause: what is wrong with it stands in the trace's findings.
+    """
+    events: list[tuple[Any, ...]] | None = [] if record else None
+    machine = Machine(source, grant_of, limits, events)
+    findings: list[Finding] = []
+    try:
+        machine.scan()
+    except RefusedError as refused:
+        findings.append(refused.finding)
+    except IndexError:
+        # Every pop and every look at the top of the stack can meet an empty one: pickle._Unpickler
+        # raises IndexError at the same places.
+        findings.append(Finding("SL306", "an opcode takes more from the stack than is there", machine.at))
+    # Also of a stream that was not understood, say what it named: that is why it was made.
+    machine.check_roles()
+    return Trace(
+        protocol=machine.proto,
+        opcodes=machine.opcodes,
+        arrays=machine.arrays,
+        end=machine.base + machine.pos,
+        globals=tuple(_use(named_as, seen) for named_as, seen in machine.globals.items()),
+        findings=(*findings, *machine.findings),
+        events=tuple(events or ()),
+    )
+
+
+def _use(named_as: tuple[str, str], seen: Global) -> GlobalUse:
+    used = used_roles(seen)
+    roles = {role: first_use(seen, bit) for role, bit in ROLES.items() if used & bit}
+    return GlobalUse(seen.module, seen.qualname, named_as, roles)

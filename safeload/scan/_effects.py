@@ -1,0 +1,395 @@
+"""What the opcodes do to objects: name, call, make, set the state, add items; on abstract values.
+
+Each method says what `pickle._Unpickler` would do at the same place, and refuses what no honest pickler asks for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from safeload.rules import Finding, RefusedError
+from safeload.scan import _forms as forms
+from safeload.scan import _names as names
+from safeload.scan._window import Window
+from safeload.scan.values import (
+    CALL,
+    IMPORT,
+    ITEMS,
+    NEW,
+    ROLES,
+    STATE,
+    ADict,
+    AList,
+    Array,
+    ASet,
+    Blob,
+    DType,
+    Float,
+    Global,
+    Grant,
+    Instance,
+    Wrapper,
+    attributes,
+    describe,
+    shown,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_extensions import i64
+
+    from safeload.scan._window import Source
+    from safeload.scan.limits import Limits
+
+_MAX_FINDINGS: Final = 100
+_MAX_KEY_PARTS: Final = 64
+_AS_LIST: Final = 1
+_AS_DICT: Final = 2
+
+
+class Effects(Window):
+    """The objects of one stream: its globals, what was made of them, and what the policy does not allow."""
+
+    def __init__(
+        self,
+        source: Source,
+        grant_of: Callable[[str], Grant | None],
+        limits: Limits,
+        record: list[tuple[Any, ...]] | None,
+    ) -> None:
+        super().__init__(source)
+        self.grant_of = grant_of
+        self.record = record
+        self.max_globals: int = limits.max_globals
+        self.proto: i64 = 0
+        self.outer_proto: i64 = 0
+        self.unbuilt: i64 = 0  # dtypes, arrays and wrappers still without their state
+        self.globals: dict[tuple[str, str], Global] = {}
+        self.findings: list[Finding] = []
+        self.reported: set[tuple[str, str]] = set()
+
+    # ---------------------------------------------------------------------------------------- globals
+
+    def stack_global(self, module: object, name: object) -> Global:
+        if self.proto < 4:
+            raise RefusedError("SL308", "STACK_GLOBAL in a protocol that writes GLOBAL", self.at)
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise RefusedError("SL308", "a global whose module or name is not a string", self.at)
+        return self.named(module, name)
+
+    def line_global(self) -> Global:
+        if self.proto >= 4:
+            raise RefusedError("SL308", "GLOBAL in a protocol that writes STACK_GLOBAL", self.at)
+        module = self.decoded(self.name_line())
+        return self.named(module, self.decoded(self.name_line()))
+
+    def named(self, module: str, name: str) -> Global:
+        found = self.globals.get((module, name))
+        if found is None:
+            found = self.first_named(module, name)
+            self.globals[(module, name)] = found
+        # joblib 1.6 reads a nested pickle with the outer find_class, and so with the outer protocol; those before
+        # it, with its own.
+        if (self.proto < 3) != (self.outer_proto < 3) and names.python3_name(module, name) != (module, name):
+            raise RefusedError("SL308", "a Python 2 name where not every joblib maps it", self.at, found.name)
+        found.pushed += 1
+        if self.record is not None:
+            self.record.append(("global", found.module, found.qualname))
+        return found
+
+    def first_named(self, module: str, name: str) -> Global:
+        if len(self.globals) >= self.max_globals:
+            raise RefusedError("SL506", f"more than {self.max_globals} globals", self.at)
+        new_module, new_name = module, name
+        if self.outer_proto < 3:
+            new_module, new_name = names.python3_name(module, name)
+        for one_module, one_name in ((module, name), (new_module, new_name)):
+            if not names.is_plain_module(one_module) or not names.is_plain_name(one_name):
+                raise RefusedError("SL308", f"{shown(module)}, {shown(name)} is no plain name", self.at)
+        full = new_module + "." + new_name
+        form: i64 = forms.ARRAY_CLASS if full in forms.ARRAY_CLASSES else forms.FORMS.get(full, 0)
+        if form == forms.OLD_WRAPPER:
+            raise RefusedError("SL315", "it opens files beside it that the pickle names", self.at, full)
+        return Global(new_module, new_name, self.at, self.grant_of(full), form)
+
+    def arguments(self, func: object, args: object, verb: str) -> Global:
+        """Return the global that is called, now that it is known to be one, with exact arguments."""
+        if not isinstance(func, Global):
+            raise RefusedError("SL318", f"{verb} on {describe(func)}, which is no named global", self.at)
+        if not isinstance(args, tuple):
+            raise RefusedError("SL318", f"{verb} with arguments that are not a tuple", self.at, func.name)
+        func.called += 1
+        return func
+
+    def report(self, code: str, message: str, origin: Global) -> None:
+        """Keep a violation of the policy, the first of its kind for each global, and go on."""
+        key = (code, origin.name)
+        if key not in self.reported and len(self.findings) < _MAX_FINDINGS:
+            self.reported.add(key)
+            self.findings.append(Finding(code, message, self.at, origin.name))
+
+    # ---------------------------------------------------------------------------------- calls and new
+
+    def new(self, cls: object, args: Any) -> object:
+        """NEWOBJ: cls.__new__(cls, *args)."""
+        origin = self.arguments(cls, args, "NEWOBJ")
+        if origin.first_new < 0:
+            origin.first_new = self.at
+            origin.used |= NEW
+        if self.record is not None:
+            self.record.append(("new", origin.module, origin.qualname))
+        if origin.form:
+            if origin.form != forms.WRAPPER or args:
+                raise RefusedError("SL318", "picklers do not make it this way", self.at, origin.name)
+            self.unbuilt += 1
+            return Wrapper(origin)
+        grant = origin.grant
+        if grant is not None and (args or grant.new is not None):
+            wrong = "it is made with arguments" if grant.new is None else grant.new(args)
+            if wrong is not None:
+                self.report("SL403", wrong, origin)
+        return Instance(origin)
+
+    def new_ex(self, cls: object, args: Any, keywords: object) -> object:
+        """NEWOBJ_EX: cls.__new__(cls, *args, **keywords); only without keywords is it what a rule speaks of."""
+        origin = self.arguments(cls, args, "NEWOBJ_EX")
+        if not isinstance(keywords, ADict) or origin.form:
+            raise RefusedError("SL318", "NEWOBJ_EX as no pickler writes it", self.at, origin.name)
+        if origin.first_new < 0:
+            origin.first_new = self.at
+            origin.used |= NEW
+        if self.record is not None:
+            self.record.append(("new", origin.module, origin.qualname))
+        self.report("SL403", "it is made with keyword arguments", origin)
+        return Instance(origin)
+
+    def call(self, func: object, args: Any) -> object:
+        """REDUCE: func(*args)."""
+        origin = self.arguments(func, args, "REDUCE")
+        if origin.first_call < 0:
+            origin.first_call = self.at
+            origin.used |= CALL
+        if self.record is not None:
+            self.record.append(("call", origin.module, origin.qualname))
+        grant = origin.grant
+        if grant is not None and grant.roles & CALL and not (origin.form and grant.call is None):
+            wrong = "no form of its arguments is listed" if grant.call is None else grant.call(args)
+            if wrong is not None:
+                self.report("SL403", wrong, origin)
+        return self.call_form(origin, args) if origin.form else Instance(origin)
+
+    def call_form(self, origin: Global, args: tuple[Any, ...]) -> object:
+        form = origin.form
+        if form == forms.COPYREG:
+            return self.copyreg(origin, args)
+        if form == forms.DTYPE:
+            self.unbuilt += 1
+            return forms.dtype_call(origin, args, self.at)
+        if form == forms.RECONSTRUCT:
+            self.unbuilt += 1
+            return forms.reconstruct_call(origin, args, self.at)
+        if form == forms.MASKED:
+            self.unbuilt += 1
+            return forms.masked_call(origin, args, self.at)
+        if form == forms.FROMBUFFER:
+            return forms.frombuffer_call(origin, args, self.at)
+        if form == forms.SCALAR:
+            forms.scalar_call(origin, args, self.at)
+            return Instance(origin)
+        if form == forms.ENCODE:
+            return forms.encode_call(args, self.at)
+        if form == forms.BYTES:
+            return forms.bytes_call(args, self.at)
+        if form == forms.BYTEARRAY:
+            return forms.bytearray_call(args, self.at)
+        if form == forms.SET:
+            return self.set_call(origin, args)
+        raise RefusedError("SL318", "picklers do not call it", self.at, origin.name)
+
+    def set_call(self, origin: Global, args: tuple[Any, ...]) -> ASet:
+        """set([...]) and frozenset([...]): how protocols below 4 write sets."""
+        items = args[0] if len(args) == 1 else None
+        if not isinstance(items, AList):
+            raise RefusedError("SL318", "picklers write a set as set([...])", self.at, origin.name)
+        self.check_keys(items.items, 1)
+        return ASet(list(items.items), origin.qualname == "frozenset")
+
+    def copyreg(self, origin: Global, args: tuple[Any, ...]) -> object:
+        """copyreg._reconstructor(cls, object, None): how protocols 0 and 1 make what 2 makes with NEWOBJ."""
+        base = args[1] if len(args) == 3 else None
+        if not isinstance(base, Global) or base.name != "builtins.object" or args[2] is not None:
+            raise RefusedError("SL318", "picklers write _reconstructor(class, object, None)", self.at, origin.name)
+        # The class counts as called, not as a value: the memo does not keep these arguments for another use.
+        return self.new(args[0], ())
+
+    # ------------------------------------------------------------------------------------------ state
+
+    def build(self, target: object, state: object) -> None:
+        """BUILD on anything but an array wrapper."""
+        if isinstance(target, Instance):
+            origin = target.origin
+            if target.built:
+                raise RefusedError("SL319", "a state is set twice", self.at, origin.name)
+            target.built = True
+            if isinstance(state, ADict) and state.sealed:
+                raise RefusedError("SL319", "one dict is the state of two objects", self.at, origin.name)
+            self.count_state(origin)
+            grant = origin.grant
+            wrong: str | None = None
+            if grant is not None and grant.state is not None:
+                wrong = grant.state(state)
+            elif attributes(state) is None:
+                wrong = "the state is not a dict of plain attribute names, but " + describe(state)
+            if isinstance(state, ADict):
+                state.sealed = True
+            if wrong is not None:
+                self.report("SL404", wrong, origin)
+        elif isinstance(target, DType):
+            forms.dtype_build(target, state, self.at)
+            self.unbuilt -= 1
+            self.count_state(target.origin)
+        elif isinstance(target, Array) and target.origin is not None and target.origin.form != forms.FROMBUFFER:
+            forms.array_build(target, state, self.at, masked=target.origin.form == forms.MASKED)
+            self.unbuilt -= 1
+            self.count_state(target.origin)
+        else:
+            raise RefusedError("SL319", f"a state is set on {describe(target)}", self.at)
+
+    def count_state(self, origin: Global) -> None:
+        if origin.first_state < 0:
+            origin.first_state = self.at
+            origin.used |= STATE
+        if self.record is not None:
+            self.record.append(("state", origin.module, origin.qualname))
+
+    # ------------------------------------------------------------------------------------------ items
+
+    def append(self, target: object, items: list[Any]) -> None:
+        if isinstance(target, AList):
+            if target.sealed:
+                raise self.changed(target)
+            target.items.extend(items)
+        else:
+            self.items_of(target, _AS_LIST)
+
+    def set_items(self, target: object, items: list[Any]) -> None:
+        if len(items) % 2:
+            raise RefusedError("SL306", "a key without a value", self.at)
+        self.check_keys(items, 2)
+        if isinstance(target, ADict):
+            if target.sealed:
+                raise self.changed(target)
+            target.flat.extend(items)
+        else:
+            self.items_of(target, _AS_DICT)
+            self.check_item_names(target, items)
+
+    def add_items(self, target: object, items: list[Any]) -> None:
+        self.check_keys(items, 1)
+        if not isinstance(target, ASet) or target.frozen:
+            raise RefusedError("SL320", f"items are added to {describe(target)}", self.at)
+        if target.sealed:
+            raise self.changed(target)
+        target.items.extend(items)
+
+    def items_of(self, target: object, kind: i64) -> None:
+        """Item opcodes call `append`, `extend` or `__setitem__` of whatever is there; before its state, always."""
+        if not isinstance(target, Instance):
+            raise RefusedError("SL320", f"items are added to {describe(target)}", self.at)
+        origin = target.origin
+        if target.built:
+            raise RefusedError("SL320", "items are added after the state was set", self.at, origin.name)
+        if target.filled and target.filled != kind:
+            # Where keys are attributes (Bunch), a key `append` or `extend` is what APPEND would call.
+            raise RefusedError("SL320", "items are added both as to a list and as to a dict", self.at, origin.name)
+        target.filled = kind
+        if origin.first_items < 0:
+            origin.first_items = self.at
+            origin.used |= ITEMS
+        if self.record is not None:
+            self.record.append(("items", origin.module, origin.qualname))
+
+    def check_item_names(self, target: object, items: list[Any]) -> None:
+        """Refuse keys that numpy or Python would look up as special methods where keys are attributes (Bunch)."""
+        if isinstance(target, Instance) and target.origin.module != "collections":
+            for key in items[::2]:
+                if isinstance(key, str) and key[:2] == "__" and key[-2:] == "__":
+                    raise RefusedError("SL320", f"{shown(key)} is set as an item", self.at, target.origin.name)
+
+    def changed(self, target: object) -> RefusedError:
+        return RefusedError("SL320", f"{describe(target)} changes after a decision that rests on it", self.at)
+
+    def check_keys(self, items: list[Any], step: i64) -> None:
+        """Let only keys be hashed that hash in bounded time and without recursion."""
+        index: i64 = 0
+        count: i64 = len(items)
+        while index < count:
+            key = items[index]
+            if not isinstance(key, str):
+                self.check_key(key)
+            index += step
+
+    def check_key(self, key: object) -> None:
+        pending: list[object] = [key]
+        seen: i64 = 0
+        while pending:
+            value = pending.pop()
+            seen += 1
+            if isinstance(value, tuple):
+                if len(value) > _MAX_KEY_PARTS or seen > _MAX_KEY_PARTS:
+                    raise RefusedError("SL321", "a tuple as a key that is too large to hash", self.at)
+                pending.extend(value)
+            elif isinstance(value, bool) or value is None:
+                continue
+            elif isinstance(value, int):
+                # Longer ones could be made to collide: Python's hash of an int is its residue.
+                if value >= 1 << 64 or value < -(1 << 63):
+                    raise RefusedError("SL321", "an integer of more than 64 bits as a key", self.at)
+            elif isinstance(value, ASet):
+                if not value.frozen or len(value.items) > _MAX_KEY_PARTS:
+                    raise RefusedError("SL321", f"{describe(value)} as a key", self.at)
+            elif isinstance(value, Blob):
+                if value.mutable:
+                    raise RefusedError("SL321", f"{describe(value)} as a key", self.at)
+            elif not isinstance(value, (str, bytes, Float, Global, Instance)):
+                raise RefusedError("SL321", f"{describe(value)} as a key", self.at)
+            if seen > 2 * _MAX_KEY_PARTS:
+                raise RefusedError("SL321", "a key that is too large to hash", self.at)
+
+    def check_roles(self) -> None:
+        """Compare what was done with every global with what the policy grants."""
+        for origin in self.globals.values():
+            if origin.form == forms.ARRAY_CLASS and origin.pushed > origin.called:
+                # Called by anybody else, an array class opens files (memmap) or takes bytes for pointers (ndarray).
+                self.at = origin.offset
+                self.report("SL402", "an array class as a value, not in an array as joblib or numpy write it", origin)
+            used = used_roles(origin)
+            granted = origin.grant.roles if origin.grant is not None else 0
+            missing = used & ~granted
+            if not missing:
+                continue
+            self.at = min(first_use(origin, bit) for bit in ROLES.values() if missing & bit)
+            wanted = ", ".join(role for role, bit in ROLES.items() if missing & bit)
+            if origin.grant is None:
+                self.report("SL401", f"the policy does not list it (used for: {wanted})", origin)
+            else:
+                self.report("SL402", f"the policy does not grant it the role: {wanted}", origin)
+
+
+def used_roles(origin: Global) -> int:
+    """Return the bits of all roles that a global was used in."""
+    return origin.used | (IMPORT if origin.pushed > origin.called else 0)
+
+
+def first_use(origin: Global, role: int) -> int:
+    """Return the offset of a global's first use in a role; of its first naming, for import."""
+    if role == CALL:
+        return origin.first_call
+    if role == NEW:
+        return origin.first_new
+    if role == STATE:
+        return origin.first_state
+    if role == ITEMS:
+        return origin.first_items
+    return origin.offset

@@ -1,0 +1,498 @@
+"""The abstract pickle machine: what joblib.load would do with a stream, without doing it.
+
+It follows CPython's pure-Python `pickle._Unpickler` (Lib/pickle.py), because that is what joblib runs, and
+`joblib.numpy_pickle.NumpyUnpickler` on top of it.  Where the two would do what no honest pickler asks for, the
+machine refuses instead of following.  It is iterative, keeps abstract values only, and never imports, calls or
+compares anything that the stream names.  Steps that are someone else's: which global may be used how (a Grant, from
+the policy), numpy's own forms (`_forms`), where the bytes come from (a Source).
+
+This module is compiled with mypyc where a compiler is at hand; it has to run the same as plain Python.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from safeload.rules import RefusedError
+from safeload.scan import _forms as forms
+from safeload.scan import _opcodes as op
+from safeload.scan._effects import Effects
+from safeload.scan.values import (
+    FLOAT_VALUE,
+    FORBIDDEN_ARGUMENTS,
+    FORBIDDEN_WRAPPER,
+    ADict,
+    AList,
+    Array,
+    ASet,
+    Blob,
+    Forbidden,
+    Global,
+    Grant,
+    Wrapper,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_extensions import i64
+
+    from safeload.scan._window import Source
+    from safeload.scan.limits import Limits
+
+_NO_FRAME: Final = 1 << 62
+# What a pickle without PROTO (protocols 0 and 1) can begin with.
+_FIRST_OPCODES: Final = frozenset(
+    (
+        op.MARK, op.NONE, op.INT, op.LONG, op.FLOAT, op.UNICODE, op.GLOBAL, op.EMPTY_DICT, op.EMPTY_LIST,
+        op.EMPTY_TUPLE, op.BININT, op.BININT1, op.BININT2, op.BINFLOAT, op.BINUNICODE,
+    )
+)  # fmt: skip
+
+
+class Machine(Effects):
+    """One scan of one stream."""
+
+    def __init__(
+        self,
+        source: Source,
+        grant_of: Callable[[str], Grant | None],
+        limits: Limits,
+        record: list[tuple[Any, ...]] | None,
+    ) -> None:
+        super().__init__(source, grant_of, limits, record)
+        self.max_opcodes: i64 = limits.max_opcodes
+        self.max_memo: i64 = limits.max_memo
+        self.memo: list[Any] = []
+        self.opcodes: i64 = 0
+        self.arrays: i64 = 0
+
+    # -------------------------------------------------------------------------------------------- run
+
+    def run(self, nested: bool) -> object:
+        """Run one pickle to its STOP and return the abstract value of what it makes."""
+        stack: list[Any] = []
+        metastack: list[list[Any]] = []
+        memo = self.memo
+        frame_end: i64 = _NO_FRAME
+        opcodes: i64 = self.opcodes
+        limit: i64 = self.max_opcodes
+        buf = self.buf
+        pos: i64 = self.pos
+        end: i64 = len(buf)
+        base: i64 = self.base
+        value: Any = None
+        items: list[Any] = []
+        code: i64 = 0
+        size: i64 = 0
+        first = True
+        while True:
+            if end - pos < 16 and not self.exhausted:
+                self.pos = pos
+                self.fill(16)
+                buf, pos, end, base = self.buf, self.pos, len(self.buf), self.base
+            self.at = base + pos
+            if base + pos >= frame_end:
+                if base + pos > frame_end:
+                    raise RefusedError("SL305", "a frame ends inside an opcode", self.at)
+                frame_end = _NO_FRAME
+            if pos >= end:
+                raise self.ended()
+            code = buf[pos]
+            pos += 1
+            opcodes += 1
+            if opcodes > limit:
+                raise RefusedError("SL501", f"more than {limit} opcodes", self.at)
+            if first:
+                first = False
+                if code == op.PROTO:
+                    if pos >= end:
+                        raise self.ended()
+                    self.set_proto(buf[pos], nested)
+                    pos += 1
+                    continue
+                if nested:
+                    raise RefusedError("SL314", "a nested pickle without PROTO", self.at)
+
+            # Everything with a fixed length of up to 8 bytes is in the window, unless the stream ends here.
+            if code == op.BINGET:
+                if pos >= end:
+                    raise self.ended()
+                size = buf[pos]
+                pos += 1
+                if size >= len(memo):
+                    raise self.no_memo(size)
+                value = memo[size]
+                if isinstance(value, Global):
+                    value.pushed += 1
+                elif isinstance(value, Forbidden):
+                    raise self.forbidden(value)
+                stack.append(value)
+            elif code == op.MEMOIZE:
+                if len(memo) >= self.max_memo:
+                    raise self.memo_full()
+                value = stack[-1]
+                memo.append(value if isinstance(value, str) else self.kept(value))
+            elif code == op.SHORT_BINUNICODE:
+                if pos >= end:
+                    raise self.ended()
+                size = buf[pos]
+                pos += 1
+                if size > end - pos:
+                    self.pos = pos
+                    value = self.text(size)
+                    buf, pos, end, base = self.buf, self.pos, len(self.buf), self.base
+                    stack.append(value)
+                else:
+                    stack.append(self.decoded(buf[pos : pos + size]))
+                    pos += size
+            elif code == op.BININT1:
+                if pos >= end:
+                    raise self.ended()
+                stack.append(buf[pos])
+                pos += 1
+            elif code == op.LONG_BINGET:
+                if end - pos < 4:
+                    raise self.ended()
+                size = buf[pos] | buf[pos + 1] << 8 | buf[pos + 2] << 16 | buf[pos + 3] << 24
+                pos += 4
+                if size >= len(memo):
+                    raise self.no_memo(size)
+                value = memo[size]
+                if isinstance(value, Global):
+                    value.pushed += 1
+                elif isinstance(value, Forbidden):
+                    raise self.forbidden(value)
+                stack.append(value)
+            elif code == op.BINFLOAT:
+                if end - pos < 8:
+                    raise self.ended()
+                pos += 8
+                stack.append(FLOAT_VALUE)
+            elif code == op.BININT:
+                if end - pos < 4:
+                    raise self.ended()
+                size = buf[pos] | buf[pos + 1] << 8 | buf[pos + 2] << 16 | buf[pos + 3] << 24
+                if size >= 1 << 31:
+                    size -= 1 << 32
+                stack.append(size)
+                pos += 4
+            elif code == op.BININT2:
+                if end - pos < 2:
+                    raise self.ended()
+                stack.append(buf[pos] | buf[pos + 1] << 8)
+                pos += 2
+            elif code == op.BINPUT:
+                if pos >= end:
+                    raise self.ended()
+                self.put(buf[pos], stack[-1])
+                pos += 1
+            elif code == op.LONG_BINPUT:
+                if end - pos < 4:
+                    raise self.ended()
+                size = buf[pos] | buf[pos + 1] << 8 | buf[pos + 2] << 16 | buf[pos + 3] << 24
+                pos += 4
+                self.put(size, stack[-1])
+            elif code == op.BINUNICODE:
+                if end - pos < 4:
+                    raise self.ended()
+                size = buf[pos] | buf[pos + 1] << 8 | buf[pos + 2] << 16 | buf[pos + 3] << 24
+                pos += 4
+                if size > end - pos:
+                    self.pos = pos
+                    value = self.text(size)
+                    buf, pos, end, base = self.buf, self.pos, len(self.buf), self.base
+                    stack.append(value)
+                else:
+                    stack.append(self.decoded(buf[pos : pos + size]))
+                    pos += size
+            elif code == op.MARK:
+                metastack.append(stack)
+                stack = []
+            elif code == op.NONE:
+                stack.append(None)
+            elif code == op.NEWTRUE:
+                stack.append(True)
+            elif code == op.NEWFALSE:
+                stack.append(False)
+            elif code == op.EMPTY_TUPLE:
+                stack.append(())
+            elif code == op.TUPLE1:
+                stack[-1] = (stack[-1],)
+            elif code == op.TUPLE2:
+                value = stack.pop()
+                stack[-1] = (stack[-1], value)
+            elif code == op.TUPLE3:
+                value = stack.pop()
+                second = stack.pop()
+                stack[-1] = (stack[-1], second, value)
+            elif code == op.TUPLE:
+                items = stack
+                stack = metastack.pop()
+                stack.append(tuple(items))
+            elif code == op.EMPTY_DICT:
+                stack.append(ADict([]))
+            elif code == op.EMPTY_LIST:
+                stack.append(AList([]))
+            elif code == op.SETITEMS:
+                items = stack
+                stack = metastack.pop()
+                self.set_items(stack[-1], items)
+            elif code == op.SETITEM:
+                value = stack.pop()
+                items = [stack.pop(), value]
+                self.set_items(stack[-1], items)
+            elif code == op.APPENDS:
+                items = stack
+                stack = metastack.pop()
+                self.append(stack[-1], items)
+            elif code == op.APPEND:
+                items = [stack.pop()]
+                self.append(stack[-1], items)
+            elif code == op.NEWOBJ:
+                value = stack.pop()
+                stack[-1] = self.new(stack[-1], value)
+            elif code == op.REDUCE:
+                value = stack.pop()
+                stack[-1] = self.call(stack[-1], value)
+            elif code == op.BUILD:
+                value = stack.pop()
+                target = stack[-1]
+                if isinstance(target, Wrapper):
+                    if nested:
+                        raise RefusedError("SL314", "an array wrapper inside a nested pickle", self.at)
+                    if frame_end != _NO_FRAME and frame_end != base + pos:
+                        # The array's bytes would be read from after the frame, not from here.
+                        raise RefusedError("SL305", "a frame goes on past an array wrapper", self.at)
+                    frame_end = _NO_FRAME
+                    self.pos, self.opcodes = pos, opcodes
+                    stack[-1] = self.array(target, value)
+                    buf, pos, end, base = self.buf, self.pos, len(self.buf), self.base
+                    opcodes = self.opcodes
+                else:
+                    self.build(target, value)
+            elif code == op.STOP:
+                value = stack.pop()
+                if stack or metastack:
+                    raise RefusedError("SL306", "values are left on the stack at the end", self.at)
+                if frame_end != _NO_FRAME and frame_end != base + pos:
+                    raise RefusedError("SL305", "a frame goes on past the end", self.at)
+                self.pos, self.opcodes = pos, opcodes
+                return value
+            elif code == op.FRAME:
+                if end - pos < 8:
+                    raise self.ended()
+                if self.proto < 4:
+                    raise RefusedError("SL305", "a frame in a protocol that has none", self.at)
+                if frame_end != _NO_FRAME:
+                    raise RefusedError("SL305", "a frame begins inside a frame", self.at)
+                self.pos = pos
+                size = self.number(8)
+                pos = self.pos
+                if self.size >= 0 and size > self.size - (base + pos):
+                    raise RefusedError("SL507", "a frame that is longer than what is left", self.at)
+                frame_end = base + pos + size
+            else:
+                # Everything rarer: the machine's own position is what these work on.
+                self.pos = pos
+                stack = self.rare(code, stack, metastack)
+                buf, pos, end, base = self.buf, self.pos, len(self.buf), self.base
+
+    def rare(self, code: i64, stack: list[Any], metastack: list[list[Any]]) -> list[Any]:
+        """Do one of the rarer opcodes and return the stack to go on with."""
+        value: Any = None
+        items: list[Any] = []
+        size: i64 = 0
+        if code == op.STACK_GLOBAL:
+            value = stack.pop()
+            stack[-1] = self.stack_global(stack[-1], value)
+        elif code == op.GLOBAL:
+            stack.append(self.line_global())
+        elif code == op.SHORT_BINBYTES:
+            stack.append(self.short_bytes(self.number(1)))
+        elif code == op.BINBYTES:
+            stack.append(self.short_bytes(self.number(4)))
+        elif code == op.BINBYTES8:
+            stack.append(self.short_bytes(self.number(8)))
+        elif code == op.BYTEARRAY8:
+            size = self.number(8)
+            self.pass_over(size)
+            stack.append(Blob(size, True))
+        elif code == op.BINUNICODE8:
+            stack.append(self.text(self.number(8)))
+        elif code == op.LONG1:
+            stack.append(self.long(self.number(1)))
+        elif code == op.LONG4:
+            stack.append(self.long(self.number(4)))
+        elif code == op.EMPTY_SET:
+            stack.append(ASet([], False))
+        elif code == op.ADDITEMS:
+            items = stack
+            stack = metastack.pop()
+            self.add_items(stack[-1], items)
+        elif code == op.FROZENSET:
+            items = stack
+            stack = metastack.pop()
+            self.check_keys(items, 1)
+            stack.append(ASet(items, True))
+        elif code == op.LIST:
+            items = stack
+            stack = metastack.pop()
+            stack.append(AList(items))
+        elif code == op.DICT:
+            items = stack
+            stack = metastack.pop()
+            value = ADict([])
+            self.set_items(value, items)
+            stack.append(value)
+        elif code == op.NEWOBJ_EX:
+            keywords = stack.pop()
+            value = stack.pop()
+            stack[-1] = self.new_ex(stack[-1], value, keywords)
+        elif code == op.PUT:
+            self.put(self.decimal(), stack[-1])
+        elif code == op.GET:
+            size = self.decimal()
+            if size >= len(self.memo):
+                raise self.no_memo(size)
+            value = self.memo[size]
+            if isinstance(value, Global):
+                value.pushed += 1
+            elif isinstance(value, Forbidden):
+                raise self.forbidden(value)
+            stack.append(value)
+        elif code == op.INT:
+            stack.append(self.text_int())
+        elif code == op.LONG:
+            stack.append(self.text_long())
+        elif code == op.FLOAT:
+            self.text_float()
+            stack.append(FLOAT_VALUE)
+        elif code == op.UNICODE:
+            stack.append(self.text_line())
+        elif code == op.PROTO:
+            raise RefusedError("SL309", "PROTO stands anywhere but at the start", self.at)
+        elif code in op.NEVER_WRITTEN:
+            raise RefusedError("SL303", f"{op.NEVER_WRITTEN[code]}: no pickler writes it for a model", self.at)
+        else:
+            raise RefusedError("SL302", f"0x{int(code):02x} is no opcode", self.at)
+        return stack
+
+    def set_proto(self, version: i64, nested: bool) -> None:
+        if nested and version not in (2, 5):
+            # joblib before 1.5 wrote 2, whatever the protocol around it, and writes 5 since.
+            raise RefusedError("SL314", f"a nested pickle of protocol {version}, not 5 or 2", self.at)
+        if version < 2 or version > 5:
+            raise RefusedError("SL309", f"protocol {version}, where 2 to 5 state themselves", self.at)
+        self.proto = version
+
+    # ------------------------------------------------------------------------------------------- memo
+
+    def put(self, index: i64, value: object) -> None:
+        """BINPUT and its kin; picklers number the memo without gaps, and a gap could be 2^32 wide."""
+        memo = self.memo
+        if index == len(memo):
+            if index >= self.max_memo:
+                raise self.memo_full()
+            memo.append(self.kept(value))
+        elif index < len(memo):
+            raise RefusedError("SL307", f"memo {index} is written twice", self.at)
+        else:
+            raise RefusedError("SL307", f"memo {index} is written before those below it", self.at)
+
+    def kept(self, value: object) -> object:
+        """Return what the memo keeps of a value: of what may be used only once, nothing that could be fetched."""
+        if isinstance(value, Wrapper):
+            return FORBIDDEN_WRAPPER
+        if isinstance(value, tuple) and len(value) >= 3 and isinstance(value[0], Global):
+            # The classes in these arguments count as used by the call, so nobody else may get hold of them.
+            second: object = value[1]
+            base = isinstance(second, Global) and second.name == "builtins.object"
+            if value[0].form == forms.ARRAY_CLASS or (base and value[2] is None):
+                return FORBIDDEN_ARGUMENTS
+        return value
+
+    def memo_full(self) -> RefusedError:
+        return RefusedError("SL502", f"more than {self.max_memo} memoised values", self.at)
+
+    def no_memo(self, index: i64) -> RefusedError:
+        return RefusedError("SL307", f"memo {index} is read but was never written", self.at)
+
+    def forbidden(self, value: Forbidden) -> RefusedError:
+        return RefusedError(value.code, value.message, self.at)
+
+    # ----------------------------------------------------------------------------------------- arrays
+
+    def array(self, wrapper: Wrapper, state: object) -> object:
+        """BUILD on an array wrapper: the array's bytes, or a pickle of its objects, follow in the file."""
+        if isinstance(state, ADict) and state.sealed:
+            raise RefusedError("SL311", "one dict is the state of two array wrappers", self.at)
+        origin = wrapper.origin
+        self.count_state(origin)
+        here: i64 = self.base + self.pos
+        remaining: i64 = self.size - here if self.size >= 0 else -1
+        found = forms.wrapper_state(state, self.at, remaining)
+        self.unbuilt -= 1
+        self.arrays += 1
+        if found.length < 0:
+            return self.nested(found)
+        if found.padded:
+            self.padding()
+        start: i64 = self.base + self.pos
+        self.pass_over(found.length)
+        if self.record is not None:
+            self.record.append(("array", int(start), found.length))
+        array = Array(None)
+        array.dtype, array.shape, array.built = found.dtype, found.shape, True
+        return array
+
+    def padding(self) -> None:
+        """Joblib pads with 1 to 16 bytes of 0xff, so that the array starts at a multiple of 16."""
+        length = self.number(1)
+        if length != 16 - (self.base + self.pos) % 16:
+            raise RefusedError("SL313", "the padding before an array does not align it", self.at)
+        if self.take(length) != b"\xff" * int(length):
+            raise RefusedError("SL313", "the padding before an array is not filled with 0xff", self.at)
+
+    def nested(self, wrapped: forms.WrapperState) -> object:
+        """Joblib reads the pickle of an object array with an unpickler of its own."""
+        memo, proto, at, unbuilt = self.memo, self.proto, self.at, self.unbuilt
+        self.memo = []
+        self.unbuilt = 0
+        self.proto = 5
+        start: i64 = self.base + self.pos
+        value = self.run(True)
+        if self.unbuilt:
+            raise RefusedError("SL319", "an array or dtype in a nested pickle never gets its state", self.at)
+        if (
+            not isinstance(value, Array)
+            or value.origin is None
+            or value.origin.form != forms.RECONSTRUCT
+            or value.dtype != wrapped.dtype
+            or value.shape != wrapped.shape
+        ):
+            raise RefusedError("SL314", "a nested pickle that is not the array that was announced", at)
+        if self.record is not None:
+            self.record.append(("nested", int(start), int(self.base + self.pos - start)))
+        self.memo, self.proto, self.unbuilt, self.at = memo, proto, unbuilt, at
+        return value
+
+    # ---------------------------------------------------------------------------------------- the whole
+
+    def scan(self) -> None:
+        """Scan the stream from its first byte to its last."""
+        self.fill(16)
+        if not self.buf:
+            raise RefusedError("SL323", "the file is empty", 0)
+        first = self.buf[0]
+        if first != op.PROTO and first not in _FIRST_OPCODES:
+            raise RefusedError("SL323", "it starts with nothing that a pickle starts with", 0)
+        if first == op.PROTO and len(self.buf) > 1:
+            self.outer_proto = self.buf[1]
+        self.run(False)
+        if self.unbuilt:
+            raise RefusedError("SL319", "an array or dtype never gets its state", self.at)
+        self.at = self.base + self.pos
+        self.fill(1)
+        if len(self.buf) > self.pos:
+            raise RefusedError("SL304", "bytes follow the end of the pickle", self.at)

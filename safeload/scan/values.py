@@ -1,0 +1,228 @@
+"""Abstract values: what the pickle machine keeps instead of the objects that a pickle would make.
+
+`None`, `bool`, `int`, `str` and short `bytes` stand for themselves, and a `tuple` of abstract values for a
+tuple.  Everything else is one of the classes below.  Nothing here is ever hashed or compared by content:
+that of a hostile file could take for ever.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_extensions import i64
+
+IMPORT: Final = 1
+CALL: Final = 2
+NEW: Final = 4
+STATE: Final = 8
+ITEMS: Final = 16
+
+ROLES: Final[dict[str, int]] = {"import": IMPORT, "call": CALL, "new": NEW, "state": STATE, "items": ITEMS}
+
+
+@final
+class Grant:
+    """What a policy allows one global: its roles, and checks of a call's arguments and of a state.
+
+    A check takes the abstract value and returns None, or in words why it is not allowed.
+    """
+
+    def __init__(
+        self,
+        roles: int,
+        call: Callable[[tuple[Any, ...]], str | None] | None = None,
+        new: Callable[[tuple[Any, ...]], str | None] | None = None,
+        state: Callable[[Any], str | None] | None = None,
+    ) -> None:
+        self.roles = roles
+        self.call = call
+        self.new = new
+        self.state = state
+
+
+@final
+class Global:
+    """One `module.qualname` that the pickle names, with what the policy grants and what was done with it.
+
+    `form` says which of numpy's and joblib's own callables it is (see `_forms`), 0 for none.
+    `pushed` and `called` count how often it was put on the stack and how often it was taken from there as the
+    function or class of a call: where they differ, it was used as a value.
+    """
+
+    def __init__(self, module: str, qualname: str, offset: i64, grant: Grant | None, form: i64) -> None:
+        self.name: str = module + "." + qualname
+        self.module: str = module
+        self.qualname: str = qualname
+        self.offset: i64 = offset
+        self.grant: Grant | None = grant
+        self.form: i64 = form
+        self.used: i64 = 0
+        self.pushed: i64 = 0
+        self.called: i64 = 0
+        self.first_call: i64 = -1
+        self.first_new: i64 = -1
+        self.first_state: i64 = -1
+        self.first_items: i64 = -1
+
+
+@final
+class Instance:
+    """What a CALL or NEW of a global made; `built` once it has its state, `filled` by the first kind of items."""
+
+    def __init__(self, origin: Global) -> None:
+        self.origin = origin
+        self.built: bool = False
+        self.filled: i64 = 0
+
+
+@final
+class DType:
+    """What a call of `numpy.dtype` made; `real` is numpy's own dtype, once BUILD has proven it.
+
+    `depth` and `leaves` say how deep it is nested, and how many plain dtypes it unfolds to.
+    """
+
+    def __init__(self, origin: Global, code: str) -> None:
+        self.origin = origin
+        self.code = code
+        self.real: Any = None
+        self.depth: i64 = 1
+        self.leaves: i64 = 1
+
+
+@final
+class Array:
+    """An array of any way of writing; `dtype` is None and `shape` empty until its state was proven."""
+
+    def __init__(self, origin: Global | None) -> None:
+        self.origin = origin
+        self.dtype: Any = None
+        self.shape: tuple[int, ...] = ()
+        self.built: bool = False
+
+
+@final
+class Wrapper:
+    """joblib's NumpyArrayWrapper before its BUILD, which puts the array in its place."""
+
+    def __init__(self, origin: Global) -> None:
+        self.origin = origin
+
+
+@final
+class AList:
+    """A list; `sealed` once a decision rests on what it holds, after which it may not change."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+        self.sealed: bool = False
+
+
+@final
+class ADict:
+    """A dict, as the flat list of its keys and values in the order in which they were set."""
+
+    def __init__(self, flat: list[Any]) -> None:
+        self.flat = flat
+        self.sealed: bool = False
+
+
+@final
+class ASet:
+    """A set or frozenset."""
+
+    def __init__(self, items: list[Any], frozen: bool) -> None:
+        self.items = items
+        self.frozen = frozen
+        self.sealed: bool = False
+
+
+@final
+class Blob:
+    """Bytes that are too long to keep, or a bytearray: only the length is known."""
+
+    def __init__(self, length: i64, mutable: bool) -> None:
+        self.length: i64 = length
+        self.mutable: bool = mutable
+
+
+@final
+class Float:
+    """A float; which one is never asked."""
+
+
+@final
+class Forbidden:
+    """What stands in the memo for a value that no honest pickle fetches again; why not, as a finding says it."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        self.message = message
+
+
+FLOAT_VALUE: Final = Float()
+FORBIDDEN_WRAPPER: Final = Forbidden("SL311", "an array wrapper is used a second time")
+FORBIDDEN_ARGUMENTS: Final = Forbidden("SL318", "the arguments of a call are used a second time")
+
+
+def attributes(value: object) -> dict[str, Any] | None:
+    """Return an exact dict of attribute names as a dict, sealed; None if it is anything else.
+
+    Attribute names are str, never twice, and never `__dunder__`: BUILD would set a class's own hooks.
+    """
+    if not isinstance(value, ADict):
+        return None
+    value.sealed = True
+    found: dict[str, Any] = {}
+    flat = value.flat
+    index = 0
+    while index < len(flat):
+        key = flat[index]
+        if not isinstance(key, str) or key in found or (key[:2] == "__" and key[-2:] == "__"):
+            return None
+        # scikit-learn's __setstate__ puts it into a warning: of anything but text it would run the repr.
+        if key == "_sklearn_version" and not isinstance(flat[index + 1], str):
+            return None
+        found[key] = flat[index + 1]
+        index += 2
+    return found
+
+
+def shown(text: str) -> str:
+    """Quote text of the artifact for a message: escaped, and of bounded length."""
+    quoted = ascii(text[:120])
+    return quoted if len(text) <= 120 else quoted + "…"
+
+
+def describe(value: object) -> str:
+    """Name the kind of a value for a message."""
+    if value is None or isinstance(value, bool):
+        return repr(value)
+    if isinstance(value, int):
+        return "an int"
+    if isinstance(value, str):
+        return "the str " + shown(value)
+    if isinstance(value, Global):
+        return value.name
+    if isinstance(value, Instance):
+        return "an instance of " + value.origin.name
+    if isinstance(value, Blob):
+        return "a bytearray" if value.mutable else "bytes"
+    if isinstance(value, ASet):
+        return "a frozenset" if value.frozen else "a set"
+    if isinstance(value, bytes):
+        return "bytes"
+    if isinstance(value, tuple):
+        return "a tuple of " + str(len(value))
+    if isinstance(value, AList):
+        return "a list"
+    if isinstance(value, ADict):
+        return "a dict"
+    if isinstance(value, (Array, Wrapper)):
+        return "an array"
+    if isinstance(value, DType):
+        return "a dtype"
+    return "a float"

@@ -1,0 +1,476 @@
+"""Artifact and manifest on disk: one pair, replaced so that no crash leaves half of one.
+
+This module knows paths and bytes, and nothing of what a manifest says.  A pair is committed in steps, each
+made durable before the next:
+
+1. the artifact and the manifest are written to temporaries in the same folder, and flushed to the disk;
+2. the manifest is renamed to `NAME.manifest.json.next`;
+3. the artifact is put in place;
+4. `.next` is renamed to `NAME.manifest.json`.
+
+Killed before step 3, the old pair stands and `.next` belongs to nothing; killed after it, `.next` is the
+manifest of the artifact that is there.  So a reader that finds a manifest of another artifact, or none, tries
+`.next`, and where `snapshot` has changed meanwhile, reads again.  Readers take no lock.  Writers to one path
+exclude each other, across threads and processes, and each first finishes or removes what a killed one left.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+import stat
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from safeload.errors import StorageError
+from safeload.files import storage_error, storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    # Whether a manifest (its bytes) is of the artifact that is open as this descriptor.
+    Belongs = Callable[[bytes, int], bool]
+
+__all__ = [
+    "LOCK_TIMEOUT",
+    "MANIFEST_SUFFIX",
+    "NEXT_SUFFIX",
+    "SCRATCH_PREFIX",
+    "ManifestWriter",
+    "PairWriter",
+    "Snapshot",
+    "manifest_path",
+    "next_path",
+    "signing",
+    "snapshot",
+    "writing",
+]
+
+MANIFEST_SUFFIX = ".manifest.json"
+NEXT_SUFFIX = MANIFEST_SUFFIX + ".next"
+SCRATCH_PREFIX = ".safeload-"  # of every lock and temporary file: whoever lists a folder skips these
+LOCK_TIMEOUT = 60.0  # seconds
+
+_MAX_NEXT_BYTES = 32 << 20  # what a reader would take for a manifest, too
+_MAX_EXTENSION = 16
+_READABLE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+_EXCLUSIVE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_CANNOT_LINK = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+_CANNOT_SYNC_FOLDERS = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+
+_Identity = tuple[int, int]
+_Stamp = tuple[int, int, int, int, int]
+
+
+def manifest_path(path: str | os.PathLike[str]) -> Path:
+    """Return where the manifest of this artifact is."""
+    return _with_suffix(path, MANIFEST_SUFFIX)
+
+
+def next_path(path: str | os.PathLike[str]) -> Path:
+    """Return where the manifest is while the artifact is being replaced."""
+    return _with_suffix(path, NEXT_SUFFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Which files make up a pair: device, inode, size, mtime and ctime (ns) of each, None where absent."""
+
+    artifact: _Stamp | None
+    manifest: _Stamp | None
+    next: _Stamp | None
+
+
+def snapshot(path: str | os.PathLike[str]) -> Snapshot:
+    """Return which files make up the pair at `path` just now.
+
+    Raises: StorageError if the folder cannot be searched.
+    """
+    with storage_errors("look at", path):
+        return Snapshot(_stamp(Path(path)), _stamp(manifest_path(path)), _stamp(next_path(path)))
+
+
+@contextmanager
+def writing(
+    path: str | os.PathLike[str], *, overwrite: bool, belongs: Belongs, lock_timeout: float = LOCK_TIMEOUT
+) -> Iterator[PairWriter]:
+    """Write a pair: the body fills `PairWriter.temporary`, then calls `PairWriter.commit`.
+
+    A body that ends without commit, by an exception or not, leaves the old pair as it was.
+
+    Raises: FileExistsError if there is an artifact or manifest and `overwrite` is false, FileNotFoundError if
+        there is no such folder, StorageError for all else that the file system or another writer prevents.
+    """
+    target = _Target.at(path)
+    with _locked(target, lock_timeout):
+        with storage_errors("write", target.artifact):
+            _recover(target, belongs)
+            target.require_replaceable(target.artifact, target.manifest)
+            if not overwrite:
+                target.require_absent(target.artifact, target.manifest)
+        writer = PairWriter(target, overwrite=overwrite)
+        with _cleaned_up(writer, target):
+            yield writer
+
+
+@contextmanager
+def signing(
+    path: str | os.PathLike[str], *, overwrite: bool, belongs: Belongs, lock_timeout: float = LOCK_TIMEOUT
+) -> Iterator[ManifestWriter]:
+    """Write a manifest beside an artifact that stays as it is: the body calls `ManifestWriter.commit`.
+
+    Raises: FileExistsError if there is a manifest and `overwrite` is false, FileNotFoundError if there is no
+        such artifact, StorageError for all else that the file system or another writer prevents.
+    """
+    target = _Target.at(path)
+    if not target.artifact.exists():
+        raise FileNotFoundError(errno.ENOENT, "there is no such artifact to sign", str(target.artifact))
+    with _locked(target, lock_timeout):
+        with storage_errors("sign", target.artifact):
+            _recover(target, belongs)
+            target.require_replaceable(target.manifest)
+            if not overwrite:
+                target.require_absent(target.manifest)
+        writer = ManifestWriter(target, overwrite=overwrite)
+        with _cleaned_up(writer, target):
+            yield writer
+
+
+class ManifestWriter:
+    """Puts a manifest beside an artifact that stays, once; made by `signing`."""
+
+    def __init__(self, target: _Target, *, overwrite: bool) -> None:
+        self._target = target
+        self._overwrite = overwrite
+        self._manifest_temporary = target.scratch(".manifest")
+        self._artifact_stamp: _Stamp | None = None
+        self._committed = False
+
+    def begin(self) -> None:
+        """Note which artifact is being signed."""
+        self._artifact_stamp = _stamp(self._target.artifact)
+
+    def commit(self, manifest: bytes) -> None:
+        """Put the manifest in place, durably, in one step.
+
+        Raises: FileExistsError, StorageError; the old manifest is then still there.
+        """
+        target = self._target
+        self._commit_once()
+        with storage_errors("sign", target.artifact):
+            self._write_manifest(manifest)
+            if _stamp(target.artifact) != self._artifact_stamp:
+                raise StorageError(f"{target.artifact} was changed while it was being signed. Sign it again.")
+            if self._overwrite:
+                self._manifest_temporary.replace(target.manifest)
+            else:
+                _place_new(self._manifest_temporary, target.manifest)
+            _sync_folder(target.folder)
+
+    def leave(self) -> None:
+        """Remove what was not committed."""
+        self._manifest_temporary.unlink(missing_ok=True)
+
+    def _commit_once(self) -> None:
+        if self._committed:
+            raise ValueError("this writer has committed already")
+        self._committed = True
+
+    def _write_manifest(self, manifest: bytes) -> os.stat_result:
+        """Write the manifest's temporary with the mode that this process gives to new files."""
+        with os.fdopen(os.open(self._manifest_temporary, _EXCLUSIVE, 0o666), "wb") as file:
+            if (old := _lstat(self._target.manifest)) is not None:
+                os.fchmod(file.fileno(), old.st_mode & 0o777)
+            file.write(manifest)
+            file.flush()
+            os.fsync(file.fileno())
+            return os.fstat(file.fileno())
+
+
+class PairWriter(ManifestWriter):
+    """Puts a pair in place, once; made by `writing`.
+
+    `temporary` is an empty file, private to this user, in the artifact's folder.  It ends as the artifact's
+    name does, because joblib chooses the compressor by that.
+    """
+
+    def __init__(self, target: _Target, *, overwrite: bool) -> None:
+        super().__init__(target, overwrite=overwrite)
+        self.temporary = target.scratch(target.extension)
+        self._temporary_identity: _Identity | None = None
+        self._manifest_identity: _Identity | None = None
+
+    def begin(self) -> None:
+        """Create the temporary that the artifact is written to."""
+        fd = os.open(self.temporary, _EXCLUSIVE, 0o600)
+        try:
+            self._temporary_identity = _identity(os.fstat(fd))
+        finally:
+            os.close(fd)
+
+    def commit(self, manifest: bytes) -> None:
+        """Put the artifact and this manifest in place, durably, in the steps that the module describes.
+
+        Raises: FileExistsError, StorageError; the old pair is then still there, or the new one whole.
+        """
+        target = self._target
+        self._commit_once()
+        with storage_errors("write", target.artifact):
+            written = self._write_manifest(manifest)
+            self._manifest_identity = _identity(written)
+            # Where there was none, the mode of the manifest, which the kernel made with the umask: asking for
+            # the umask would have to set it.
+            old = _lstat(target.artifact)
+            self._settle_artifact((old or written).st_mode & 0o777)
+            self._place()
+
+    def leave(self) -> None:
+        """Remove what was not committed; finish a commit that got past the point of no return."""
+        try:
+            if self._owns(self._target.next, self._manifest_identity):
+                # Asked of the disk, not of a flag: an interrupt may come between a rename and the next line.
+                if self._owns(self._target.artifact, self._temporary_identity):
+                    _finish(self._target)
+                else:
+                    self._target.next.unlink()
+        finally:
+            self.temporary.unlink(missing_ok=True)
+            super().leave()
+
+    def _settle_artifact(self, mode: int) -> None:
+        """Flush the artifact to the disk, and give it the mode that it is to have."""
+        try:
+            fd = os.open(self.temporary, _READABLE | os.O_NOFOLLOW)
+        except FileNotFoundError as error:
+            raise StorageError(f"{self.temporary} was removed before it was committed.") from error
+        try:
+            if _identity(os.fstat(fd)) != self._temporary_identity:
+                raise StorageError(f"{self.temporary} was replaced before it was committed.")
+            os.fchmod(fd, mode)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def _place(self) -> None:
+        """Do steps 2 to 4 of the commit."""
+        target = self._target
+        if self._overwrite:
+            self._manifest_temporary.replace(target.next)
+            _sync_folder(target.folder)
+            self.temporary.replace(target.artifact)
+        else:
+            _place_new(self._manifest_temporary, target.next)
+            _sync_folder(target.folder)
+            target.require_absent(target.manifest)
+            _place_new(self.temporary, target.artifact)
+        _sync_folder(target.folder)
+        target.next.replace(target.manifest)
+        _sync_folder(target.folder)
+
+    @staticmethod
+    def _owns(path: Path, identity: _Identity | None) -> bool:
+        status = _lstat(path)
+        return status is not None and _identity(status) == identity
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The files of one pair."""
+
+    folder: Path
+    artifact: Path
+    manifest: Path
+    next: Path
+    key: str  # stands for the name in those of scratch files, which it bounds in length
+    extension: str
+
+    @classmethod
+    def at(cls, path: str | os.PathLike[str]) -> _Target:
+        artifact = Path(path)
+        if not artifact.name or artifact.name == "..":
+            raise IsADirectoryError(errno.EISDIR, "this names a folder, not an artifact", str(path))
+        if not artifact.parent.is_dir():  # filelock would make it
+            raise FileNotFoundError(errno.ENOENT, "there is no such folder to write in", str(artifact.parent))
+        key = hashlib.sha256(os.fsencode(artifact.name)).hexdigest()[:16]
+        _, dot, extension = artifact.name.rpartition(".")
+        fits = dot and len(os.fsencode(extension)) <= _MAX_EXTENSION
+        return cls(
+            folder=artifact.parent,
+            artifact=artifact,
+            manifest=manifest_path(artifact),
+            next=next_path(artifact),
+            key=key,
+            extension=dot + extension if fits else "",
+        )
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / f"{SCRATCH_PREFIX}{self.key}.lock"
+
+    def scratch(self, extension: str) -> Path:
+        return self.folder / f"{SCRATCH_PREFIX}{self.key}-{secrets.token_hex(8)}{extension}"
+
+    def require_absent(self, *paths: Path) -> None:
+        for path in paths:
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, _ALREADY_THERE, str(path))
+
+    def require_replaceable(self, *paths: Path) -> None:
+        for path in paths:
+            if (status := _lstat(path)) is None:
+                continue
+            if stat.S_ISLNK(status.st_mode):
+                raise StorageError(f"{path} is a symbolic link. Name the real file: {os.path.realpath(path)}")
+            if not stat.S_ISREG(status.st_mode):
+                raise StorageError(f"{path} is not a regular file, and stays as it is. Choose another name.")
+
+
+_ALREADY_THERE = "it is already there. Pass overwrite=True to replace it, or choose another name"
+
+
+@contextmanager
+def _locked(target: _Target, timeout: float) -> Iterator[None]:
+    """Keep other writers to this target out."""
+    lock = FileLock(target.lock)
+    try:
+        lock.acquire(timeout=timeout)
+    except Timeout as error:
+        raise StorageError(
+            f"another process or thread has been writing {target.artifact} for over {timeout:g} seconds. "
+            f"Try again when it has finished (it holds {target.lock})."
+        ) from error
+    except OSError as error:
+        raise storage_error("lock", target.artifact, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+        _remove_lock_file(target.lock)
+
+
+def _remove_lock_file(path: Path) -> None:
+    """Remove the lock file, which some releases of filelock leave, unless another writer holds it.
+
+    Only a holder of the lock may unlink it: a waiter that gets the lock of an unlinked file tries again.
+    """
+    with suppress(OSError):
+        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _identity(os.fstat(fd)) == _identity(path.lstat()):
+                path.unlink()
+        finally:
+            os.close(fd)
+
+
+@contextmanager
+def _cleaned_up(writer: ManifestWriter, target: _Target) -> Iterator[None]:
+    """Run the body of `writing` or `signing`, and leave nothing behind, whatever happens."""
+    try:
+        with storage_errors("write", target.artifact):
+            writer.begin()
+        yield
+    except OSError as error:
+        # The body writes the temporary.  Its other errors may be about anything and stay as they are.
+        if error.errno in _DISK_IS_FULL:
+            raise storage_error("write", target.artifact, error) from error
+        raise
+    finally:
+        with suppress(OSError):  # the next writer does it
+            writer.leave()
+
+
+def _recover(target: _Target, belongs: Belongs) -> None:
+    """Finish or undo what a killed writer left."""
+    if os.path.lexists(target.next):
+        if _next_belongs(target, belongs):
+            _finish(target)
+        else:
+            target.next.unlink()
+            _sync_folder(target.folder)
+    scratch = f"{SCRATCH_PREFIX}{target.key}-"
+    for leftover in [path for path in target.folder.iterdir() if path.name.startswith(scratch)]:
+        leftover.unlink(missing_ok=True)
+
+
+def _next_belongs(target: _Target, belongs: Belongs) -> bool:
+    """Whether `.next` is the manifest of the artifact that is there."""
+    if not stat.S_ISREG(target.next.lstat().st_mode):
+        return False
+    with os.fdopen(os.open(target.next, _READABLE | os.O_NOFOLLOW), "rb") as file:
+        manifest = file.read(_MAX_NEXT_BYTES + 1)
+    if len(manifest) > _MAX_NEXT_BYTES or not target.artifact.is_file():
+        return False
+    fd = os.open(target.artifact, _READABLE)
+    try:
+        return belongs(manifest, fd)
+    finally:
+        os.close(fd)
+
+
+def _finish(target: _Target) -> None:
+    """Do the last step of a commit."""
+    target.next.replace(target.manifest)
+    # Where both are links to one file, rename does nothing at all.
+    target.next.unlink(missing_ok=True)
+    _sync_folder(target.folder)
+
+
+def _place_new(source: Path, destination: Path) -> None:
+    """Rename a file, but never onto another, not even onto one that appears meanwhile."""
+    try:
+        destination.hardlink_to(source)
+    except FileExistsError as error:
+        raise FileExistsError(errno.EEXIST, _ALREADY_THERE, str(destination)) from error
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+        # No hard links here. Another program, without our lock, could still come between these lines.
+        if os.path.lexists(destination):
+            raise FileExistsError(errno.EEXIST, _ALREADY_THERE, str(destination)) from error
+        source.rename(destination)
+    else:
+        source.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC_FOLDERS:
+            raise
+    finally:
+        os.close(fd)
+
+
+def _with_suffix(path: str | os.PathLike[str], suffix: str) -> Path:
+    artifact = Path(path)
+    return artifact.with_name(artifact.name + suffix)
+
+
+def _identity(status: os.stat_result) -> _Identity:
+    return status.st_dev, status.st_ino
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _lstat(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except FileNotFoundError:
+        return None

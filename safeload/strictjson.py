@@ -1,0 +1,320 @@
+"""JSON where every text has one meaning: a strict reader, and the cleaning of the user's metadata.
+
+The standard parser lets the last of two equal keys win, reads NaN and infinities, and recurses. What reads a
+signed file wants none of that, and no integer or text that other parsers read differently (RFC 8259, sections
+4, 6 and 8).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from datetime import UTC, date, datetime
+from typing import Any, NoReturn
+
+from safeload.errors import ManifestError
+from safeload.keys import decode_base64
+
+__all__ = ["MAX_DEPTH", "MAX_TEXT", "MAX_VALUES", "Node", "clean_metadata", "format_time", "is_text", "parse_json"]
+
+MAX_DEPTH = 32
+MAX_VALUES = 100_000
+MAX_TEXT = 4 << 20  # characters in all of the metadata's texts and keys
+
+_MIN_INT, _MAX_INT = -(1 << 63), (1 << 64) - 1
+_MAX_INT_DIGITS = 20
+_MAX_SIZE = (1 << 63) - 1
+_MAX_LINE = 1000
+_MAX_NAME_BYTES = 255
+_HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{6})?Z")
+
+
+def format_time(time: datetime) -> str:
+    """Return a time in UTC as RFC 3339 writes it, with a fraction only where there is one.
+
+    Raises:
+        ValueError: it has no time zone, or UTC cannot express it.
+    """
+    if time.tzinfo is None:
+        raise ValueError("a time needs a time zone: datetime(..., tzinfo=timezone.utc)")
+    try:
+        return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    except OverflowError:
+        raise ValueError("a time is out of range") from None
+
+
+def is_text(value: object) -> bool:
+    """Return whether this is a str that UTF-8 can hold; JSON escapes can make lone surrogates, which it cannot."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def parse_json(data: bytes) -> Any:
+    """Parse a JSON text.
+
+    Raises:
+        ValueError: not UTF-8, a byte order mark, not JSON, a key twice in one object, NaN, an infinity, an
+            integer beyond 64 bits, or nested too deep.
+    """
+    text = data.decode("utf-8")  # strict, and a byte order mark stays in it, which json refuses
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_float,
+            parse_constant=_constant,
+        )
+    except RecursionError:
+        pass
+    # After the block, so that the error carries no traceback of a thousand frames.
+    raise ValueError("it is nested too deep")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("an object has the same key twice")
+    return result
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MAX_INT_DIGITS or not _MIN_INT <= int(text) <= _MAX_INT:
+        raise ValueError("a number does not fit in 64 bits")
+    return int(text)
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number is too large")
+    return value
+
+
+def _constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON")
+
+
+def clean_metadata(obj: Any) -> dict[str, Any]:
+    """Return metadata as JSON can hold it, copied; None is no metadata.
+
+    Datetimes and dates become ISO 8601 texts, numpy scalars numbers, tuples lists.
+
+    Raises:
+        TypeError: a value that JSON has no form for, or a key that is not a text.
+        ValueError: NaN or an infinity, an integer beyond 64 bits, text that is not UTF-8, or too much of it all.
+    """
+    if obj is None:
+        return {}
+    if not isinstance(obj, dict):
+        raise TypeError(f"metadata must be a dict, not {_type_name(obj)}")
+    cleaned: dict[str, Any] = _Cleaner().clean(obj, "metadata", 0)
+    return cleaned
+
+
+class _Cleaner:
+    """Walks metadata once, counting: shared parts can make a small object a huge text."""
+
+    def __init__(self) -> None:
+        self._values = 0
+        self._text = 0
+
+    def clean(self, obj: Any, where: str, depth: int) -> Any:
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise ValueError(f"metadata has more than {MAX_VALUES} values: keep such data in a file of its own")
+        if obj is None or isinstance(obj, bool):
+            return obj
+        if isinstance(obj, str):
+            return self._clean_text(obj, where)
+        if isinstance(obj, int):
+            return _clean_int(int(obj), where)
+        if isinstance(obj, float):
+            return _clean_float(float(obj), where)
+        if isinstance(obj, date):  # a datetime is a date too
+            return _clean_time(obj, where)
+        if isinstance(obj, dict | list | tuple):
+            if depth >= MAX_DEPTH:
+                raise ValueError(f"{_short(where)} is nested more than {MAX_DEPTH} deep, or holds itself")
+            if isinstance(obj, dict):
+                return {
+                    self._clean_key(key, where): self.clean(value, f"{where}[{_short(repr(key))}]", depth + 1)
+                    for key, value in obj.items()
+                }
+            return [self.clean(value, f"{where}[{index}]", depth + 1) for index, value in enumerate(obj)]
+        return _clean_numpy(obj, where)
+
+    def _clean_key(self, key: Any, where: str) -> str:
+        if not isinstance(key, str):
+            raise TypeError(f"{_short(where)}: keys must be texts, not {_type_name(key)}")
+        return self._clean_text(key, f"a key of {where}")
+
+    def _clean_text(self, text: str, where: str) -> str:
+        plain = str.__str__(text)  # without what a subclass, such as an enumeration's, makes of it
+        self._text += len(plain)
+        if self._text > MAX_TEXT:
+            raise ValueError(f"metadata has more than {MAX_TEXT} characters: keep such data in a file of its own")
+        if not is_text(plain):
+            raise ValueError(f"{_short(where)}: text that UTF-8 cannot hold (a lone surrogate)")
+        return plain
+
+
+def _clean_int(value: int, where: str) -> int:
+    if not _MIN_INT <= value <= _MAX_INT:
+        raise ValueError(f"{_short(where)}: integers must fit in 64 bits; store this one as a text")
+    return value
+
+
+def _clean_float(value: float, where: str) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"{_short(where)}: JSON has no form for {value}; use None or a text")
+    return value
+
+
+def _clean_time(value: date, where: str) -> str:
+    if value != value:  # pandas' NaT, which is a datetime
+        raise ValueError(f"{_short(where)}: JSON has no form for NaT; use None or a text")
+    return value.isoformat()
+
+
+def _clean_numpy(obj: Any, where: str) -> Any:
+    numpy = sys.modules.get("numpy")  # where it was never imported, nothing is of its types
+    if numpy is not None and isinstance(obj, numpy.generic):
+        if isinstance(obj, numpy.bool_):
+            return bool(obj)
+        if isinstance(obj, numpy.integer) and not isinstance(obj, numpy.timedelta64):
+            return _clean_int(int(obj), where)
+        if isinstance(obj, numpy.floating):
+            return _clean_float(float(obj), where)
+        if isinstance(obj, numpy.datetime64):
+            if numpy.isnat(obj):
+                raise ValueError(f"{_short(where)}: JSON has no form for NaT; use None or a text")
+            return str(obj)
+    hint = "; use .tolist()" if hasattr(obj, "tolist") else ""
+    raise TypeError(
+        f"{_short(where)}: {_type_name(obj)} has no form in JSON{hint}. Metadata holds None, bool, int, float, str, "
+        "datetime, numpy scalars, and lists, tuples and dicts of them"
+    )
+
+
+def _type_name(obj: object) -> str:
+    kind = type(obj)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+class Node:
+    """A value of a parsed JSON text and where it stands; each method checks its kind and returns it, or raises.
+
+    Messages name places and what is expected, and never repeat what stands there.
+    """
+
+    __slots__ = ("value", "where")
+
+    def __init__(self, value: Any, where: str) -> None:
+        self.value = value
+        self.where = where
+
+    def error(self, problem: str) -> ManifestError:
+        """Return the error to raise: this place, and what is wrong with it."""
+        return ManifestError(f"{self.where} {problem}")
+
+    def fields(self, *required: str, optional: tuple[str, ...] = ()) -> Node:
+        """Check that this is an object of exactly these fields; return the node itself."""
+        if not isinstance(self.value, dict):
+            raise self.error("must be an object")
+        for name in required:
+            if name not in self.value:
+                raise self.error(f"has no field {name!r}")
+        if len(self.value) > len(required) + sum(name in self.value for name in optional):
+            raise self.error(f"has a field that is none of {', '.join((*required, *optional))}")
+        return self
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.value
+
+    def __getitem__(self, name: str) -> Node:
+        return Node(self.value[name], f"{self.where}.{name}")
+
+    def items(self) -> list[Node]:
+        """Return the values of a list."""
+        if not isinstance(self.value, list):
+            raise self.error("must be a list")
+        return [Node(value, f"{self.where}[{index}]") for index, value in enumerate(self.value)]
+
+    def pairs(self) -> list[tuple[str, Node]]:
+        """Return the keys of an object, which must be lines, with their values."""
+        if not isinstance(self.value, dict):
+            raise self.error("must be an object")
+        return [
+            (Node(key, f"a key of {self.where}").line(), Node(value, f"a value of {self.where}"))
+            for key, value in self.value.items()
+        ]
+
+    def text(self) -> str:
+        """Return a text."""
+        if not is_text(self.value):
+            raise self.error("must be a text that UTF-8 can hold")
+        text: str = self.value
+        return text
+
+    def line(self) -> str:
+        """Return a text of one printable line."""
+        text = self.text()
+        if not text or len(text) > _MAX_LINE or not text.isprintable():
+            raise self.error(f"must be one printable line of 1 to {_MAX_LINE} characters")
+        return text
+
+    def file_name(self) -> str:
+        """Return a plain file name."""
+        name = self.text()
+        if name in ("", ".", "..") or "/" in name or "\0" in name or len(name.encode()) > _MAX_NAME_BYTES:
+            raise self.error(f"must be a plain file name of at most {_MAX_NAME_BYTES} bytes")
+        return name
+
+    def integer(self) -> int:
+        """Return a size or count."""
+        if type(self.value) is not int or not 0 <= self.value <= _MAX_SIZE:  # a bool is an int, but no number
+            raise self.error("must be a whole number from 0 to 2^63 - 1")
+        return self.value
+
+    def one_of(self, choices: tuple[str, ...]) -> str:
+        """Return one of these texts."""
+        if not isinstance(self.value, str) or self.value not in choices:
+            raise self.error(f"must be one of {', '.join(choices)}")
+        return self.value
+
+    def hex_digest(self) -> str:
+        """Return a 32-byte digest in hexadecimal."""
+        if not isinstance(self.value, str) or _HEX_DIGEST.fullmatch(self.value) is None:
+            raise self.error("must be a digest: 64 lower-case hexadecimal digits")
+        return self.value
+
+    def base64(self) -> bytes:
+        """Return what base64 stands for."""
+        try:
+            return decode_base64(self.text())
+        except ValueError:
+            raise self.error("must be standard base64, in its canonical spelling") from None
+
+    def time(self) -> datetime:
+        """Return a time; RFC 3339 in UTC, as `format_time` writes it."""
+        if isinstance(self.value, str) and _TIME.fullmatch(self.value) is not None:
+            try:
+                time = datetime.fromisoformat(self.value)
+            except ValueError:
+                time = None
+            if time is not None and format_time(time) == self.value:
+                return time
+        raise self.error("must be a time in UTC, as in 2026-11-02T09:30:00Z")

@@ -1,0 +1,73 @@
+"""Compile the pickle machine with mypyc where a C compiler is at hand.
+
+Everything else about the package is in pyproject.toml.  SAFELOAD_MYPYC decides:
+
+    unset   compile if a C compiler works here, else stay pure Python
+    0       stay pure Python (the py3-none-any wheel)
+    1       compile or fail (the release wheels)
+"""
+
+import os
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from setuptools import Distribution, Extension, setup
+from setuptools.command.build_ext import build_ext
+
+COMPILED = [f"safeload/scan/{name}.py" for name in ("_effects", "_machine", "_opcodes", "_window", "values")]
+SWITCH = os.environ.get("SAFELOAD_MYPYC", "auto")
+
+
+def compiler_works() -> bool:
+    with TemporaryDirectory() as scratch:
+        probe = Path(scratch, "probe.c")
+        probe.write_text("#include <Python.h>\nPyMODINIT_FUNC PyInit_probe(void) { return NULL; }\n")
+        command = build_ext(Distribution({"ext_modules": [Extension("probe", [str(probe)])]}))
+        command.build_lib = command.build_temp = scratch
+        try:
+            command.ensure_finalized()
+            command.run()
+        except Exception as error:
+            stay_pure(error)
+            return False
+    return True
+
+
+def extensions() -> list[Extension]:
+    try:
+        from mypyc.build import mypycify
+
+        return mypycify(COMPILED, opt_level="3", debug_level="0")
+    except (Exception, SystemExit) as error:
+        stay_pure(error)
+        return []
+
+
+class build_all_or_nothing(build_ext):
+    """A half-built extension would shadow the .py it came from, so drop every one."""
+
+    def build_extensions(self) -> None:
+        try:
+            super().build_extensions()
+        except Exception as error:
+            stay_pure(error)
+            for extension in self.extensions:
+                Path(self.get_ext_fullpath(extension.name)).unlink(missing_ok=True)
+            self.extensions = []
+
+
+def stay_pure(error: BaseException) -> None:
+    if SWITCH == "1":
+        raise error
+    print(f"safeload: staying pure Python: {error!r}", file=sys.stderr)
+
+
+wanted = SWITCH == "1" or (SWITCH == "auto" and compiler_works())
+building = "bdist_wheel" in sys.argv  # never for an editable install: tests run the source
+
+setup(
+    cmdclass={"build_ext": build_all_or_nothing},
+    setup_requires=["mypy>=2.4"] if wanted else [],
+    ext_modules=extensions() if wanted and building else [],
+)

@@ -1,0 +1,85 @@
+"""Imports point down only, and siblings never import each other."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "safeload"
+LAYERS = [
+    {"errors", "rules"},
+    {"files"},
+    {"keys", "digests", "storage"},
+    {"keyfile", "strictjson"},
+    {"keyring"},
+    {"manifest", "reader", "unpack", "scan"},
+    {"policy", "guard", "reports", "drift"},
+    {"opening"},
+    {"api"},
+    {"__init__"},
+    {"cli"},
+    {"__main__"},
+]
+LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(SOURCE).with_suffix("").parts[0]
+
+
+def imported_parts(path: Path) -> set[str]:
+    """The parts of safeload that a module imports, wherever in it, for type checking too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            module = node.module or ""
+            names = [f"{module}.{alias.name}" if module == "safeload" else module for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if name == "safeload":
+                found.add("__init__")
+            elif name.startswith("safeload."):
+                part = name.split(".")[1]
+                found.add(part if part in LEVEL else "__init__")
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_point_down(path: Path) -> None:
+    part = part_of(path)
+    assert part in LEVEL, f"{part} has no layer yet"
+    for other in imported_parts(path) - {part}:
+        assert LEVEL[other] < LEVEL[part], f"{part} imports {other}, which is not below it"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_only_the_command_line_prints(path: Path) -> None:
+    if part_of(path) == "cli":
+        return
+    calls = [node.func.id for node in ast.walk(ast.parse(path.read_text()))
+             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]  # fmt: skip
+    assert "print" not in calls
+
+
+@pytest.mark.parametrize("path", sorted((SOURCE / "scan").glob("*.py")), ids=lambda path: path.name)
+def test_the_scanner_knows_no_loader(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    tops = {alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    tops |= {(node.module or "").split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not tops & {"joblib", "fickling", "pickle", "sklearn", "scipy", "importlib"}
+
+
+def test_nothing_heavy_is_imported_with_the_package() -> None:
+    heavy = ("fickling", "sklearn", "scipy", "joblib", "numpy", "rich", "click", "blake3")
+    code = f"import sys, safeload; print([name for name in {heavy!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,38 @@
+"""Write docs/findings.md from the table in safeload/rules.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safeload.rules import RULES
+
+GROUPS = {
+    "SL1": "Trust",
+    "SL2": "Integrity",
+    "SL3": "Malformed",
+    "SL4": "Policy",
+    "SL5": "Limits",
+    "SL6": "Environment",
+}
+
+TARGET = Path(__file__).parent.parent / "docs" / "findings.md"
+
+
+def text() -> str:
+    """Return the page."""
+    lines = [
+        "# Finding codes",
+        "",
+        "Every reason to refuse an artifact has a code, which stays the same from release to release. Offsets count",
+        "bytes from the start of the pickle stream, after unpacking where the artifact is compressed.",
+    ]
+    for prefix, group in GROUPS.items():
+        lines += ["", f"## {group}", "", "| code | what it means | what to do |", "| --- | --- | --- |"]
+        lines += [
+            f"| {rule.code} | {rule.title} | {rule.advice} |" for rule in RULES.values() if rule.code[:3] == prefix
+        ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(text(), encoding="utf-8")
