@@ -6,6 +6,7 @@ It unpickles, so it is for artifacts that the tests made or that the scanner all
 
 from __future__ import annotations
 
+import inspect
 import io
 import pickle
 from typing import Any
@@ -13,6 +14,9 @@ from typing import Any
 from joblib import numpy_pickle
 
 Event = tuple[Any, ...]
+# joblib 1.5 and later have to be told to leave the byte order alone.
+_PARAMETERS = inspect.signature(numpy_pickle.NumpyUnpickler).parameters
+NATIVE_ORDER = {name: False for name in ("ensure_native_byte_order",) if name in _PARAMETERS}
 
 
 class _Made:
@@ -33,7 +37,7 @@ class OracleUnpickler(numpy_pickle.NumpyUnpickler):
     dispatch = numpy_pickle.NumpyUnpickler.dispatch.copy()
 
     def __init__(self, stream: Any) -> None:
-        super().__init__("", stream, ensure_native_byte_order=False)
+        super().__init__("", stream, **NATIVE_ORDER)
         self.events: list[Event] = []
         self.names: dict[int, tuple[str, str]] = {}
         self.made = _Made()

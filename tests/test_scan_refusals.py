@@ -199,8 +199,10 @@ NESTED = {
     "is an array of another dtype": ("SL314", nested(stream(array(), version=5))),
     "is a masked array": ("SL314", nested(stream(_masked, version=5))),
     "is an array without its state": ("SL319", nested(stream(call(RECONSTRUCT, NDARRAY, (0,), raw(b"b")), version=5))),
-    "reads the memo of the outer one": ("SL307", nested(stream(get(0), version=5), pickle.NONE + put(0) + _object_wrapper)),
-    "leaves a wrapper unbuilt": ("SL319", nested(stream(WRAPPER + tup() + pickle.NEWOBJ + _inner + pickle.TUPLE2, version=5))),
+    "reads the memo of the outer one": ("SL307", nested(stream(get(0), version=5),
+        pickle.NONE + put(0) + _object_wrapper)),
+    "leaves a wrapper unbuilt": ("SL319", nested(stream(WRAPPER + tup() + pickle.NEWOBJ + _inner + pickle.TUPLE2,
+        version=5))),
     # joblib 1.6 reads it with the outer find_class and so maps the name, older ones do not.
     "a Python 2 name below an outer protocol 2": (
         "SL308",
@@ -232,7 +234,7 @@ PADDING = {
     "longer than joblib's": ("SL313", _w + bytes([_pad + 16]) + b"\xff" * (_pad + 16) + FLOATS + STOP),
     "none, said so": ("SL313", _w + b"\0" + FLOATS + STOP),
     "opcodes instead of 0xff": ("SL313", _w + bytes([_pad]) + b"N" * _pad + FLOATS + STOP),
-    "cut short": ("SL507", proto(4) + wrapper(shape=(0,)) + b"\x10" + b"\xff"),
+    "cut short": ("SL507", padded(proto(4) + wrapper(shape=(0,)), b"")[:-1]),
     # With False and 0 joblib reads the length byte all the same.
     "alignment False": ("SL311", proto(4) + wrapper(numpy_array_alignment_bytes=False) + FLOATS + STOP),
     "alignment 0": ("SL311", proto(4) + wrapper(numpy_array_alignment_bytes=0) + FLOATS + STOP),
@@ -421,12 +423,14 @@ ARRAYS = {
     "objects from bytes": ("SL324", array((1,), dtype("O8"))),
     "objects from a list too short": ("SL324", array((2,), dtype("O8"), [None])),
     "objects from a list that changes": (
-        "SL320", array((1,), dtype("O8"), value([None]) + put(0)) + get(0) + pickle.NONE + pickle.APPEND + pickle.TUPLE2,
+        "SL320", array((1,), dtype("O8"),
+            value([None]) + put(0)) + get(0) + pickle.NONE + pickle.APPEND + pickle.TUPLE2,
     ),
     "numbers from a list": ("SL324", array((1,), dtype(), [1.5])),
     "an order that is no bool": ("SL324", array(fortran=1)),
     "a dtype that is none": ("SL324", array((1,), text("<f8"))),
-    "a state of four": ("SL324", build(call(RECONSTRUCT, NDARRAY, (0,), raw(b"b")), ((1,), dtype(), False, raw(bytes(8))))),
+    "a state of four": ("SL324", build(call(RECONSTRUCT, NDARRAY, (0,), raw(b"b")), ((1,), dtype(), False,
+        raw(bytes(8))))),
     "a state twice": ("SL319", build(array(), (1, (1,), dtype(), False, raw(bytes(8))))),
     "never a state": ("SL319", call(RECONSTRUCT, NDARRAY, (0,), raw(b"b"))),
     "made with a size": ("SL324", call(RECONSTRUCT, NDARRAY, (1 << 40,), raw(b"b"))),
@@ -527,7 +531,7 @@ NAMES = {
     "an empty module": ("SL308", stream(glob("", "x"))),
     "a relative module": ("SL308", stream(glob(".numpy", "x"))),
     "a path as a module": ("SL308", stream(glob("a/b", "x"))),
-    "letters that look alike": ("SL308", stream(glob("numpy", "ndаrray"))),
+    "letters that look alike": ("SL308", stream(glob("numpy", "nd\u0430rray"))),
     "a name with an end of line": ("SL308", stream(glob("numpy", "ndarray\n"))),
     "a name with a NUL": ("SL308", stream(glob("numpy", "nd\0array"))),
     "a lone surrogate": ("SL308", stream(glob("numpy", "\udc80"))),
@@ -535,7 +539,8 @@ NAMES = {
     "STACK_GLOBAL of what a call gave": ("SL308", stream(RUN, text("system"), pickle.STACK_GLOBAL)),
     "STACK_GLOBAL of a numpy str": (
         "SL308",
-        stream(call(SCALAR, build(call(DTYPE, "U2", False, True), (3, "<", None, None, None, 8, 4, 8)), raw(b"o\0\0\0s\0\0\0")),
+        stream(call(SCALAR, build(call(DTYPE, "U2", False, True), (3, "<", None, None, None, 8, 4, 8)),
+            raw(b"o\0\0\0s\0\0\0")),
                text("x"), pickle.STACK_GLOBAL),
     ),
     "STACK_GLOBAL before protocol 4": ("SL308", stream(glob("os", "system"), version=3)),
@@ -615,7 +620,8 @@ CALLS = {
     "_reconstructor with another base": (
         "SL318", stream(_reconstructor, tup(_line_linear, _line_linear, None), pickle.REDUCE, version=2),
     ),
-    "_reconstructor with a state": ("SL318", stream(_reconstructor, tup(_line_linear, _object, 1), pickle.REDUCE, version=2)),
+    "_reconstructor with a state": ("SL318", stream(_reconstructor, tup(_line_linear, _object, 1), pickle.REDUCE,
+        version=2)),
     "_reconstructor of an instance": ("SL318", stream(_reconstructor, tup(1, _object, None), pickle.REDUCE, version=2)),
     "_reconstructor of what is not allowed": (
         "SL401", stream(_reconstructor, tup(line_glob("posix", "DirEntry"), _object, None), pickle.REDUCE, version=2),
@@ -628,7 +634,8 @@ CALLS = {
     # In protocol 0 the class of these arguments counts as called; fetched again it would be a value.
     "the arguments of _reconstructor, used again": (
         "SL318",
-        stream(_reconstructor, tup(_line_linear, _object, None), put(0), pickle.REDUCE, get(0), pickle.TUPLE2, version=2),
+        stream(_reconstructor, tup(_line_linear, _object, None), put(0), pickle.REDUCE, get(0), pickle.TUPLE2,
+            version=2),
     ),
     "the arguments of _reconstruct, used again": (
         "SL318",
@@ -645,7 +652,8 @@ def test_calls(code: str, data: bytes, nothing_runs: None) -> None:
 
 STATES = {
     "on a global": ("SL319", stream(build(LINEAR, {"fit": 1}))),
-    "on a global from the memo": ("SL319", stream(LINEAR, put(0), get(0), mapping({"fit": 1}), pickle.BUILD, pickle.TUPLE2)),
+    "on a global from the memo": ("SL319", stream(LINEAR, put(0), get(0), mapping({"fit": 1}), pickle.BUILD,
+        pickle.TUPLE2)),
     "on a list": ("SL319", stream(build(value([]), {"a": 1}))),
     "on a dict": ("SL319", stream(build(mapping({}), {"a": 1}))),
     "on None": ("SL319", stream(build(pickle.NONE, {"a": 1}))),
@@ -654,7 +662,8 @@ STATES = {
     "on bytes": ("SL319", stream(build(raw(b"x"), {"a": 1}))),
     "on a float": ("SL319", stream(build(real(1.5), {"a": 1}))),
     "twice": ("SL319", stream(build(build(new(LINEAR), {"a": 1}), {"a": 1}))),
-    "of two objects in one dict": ("SL319", stream(build(new(LINEAR), _state), build(new(LINEAR), get(0)), pickle.TUPLE2)),
+    "of two objects in one dict": ("SL319", stream(build(new(LINEAR), _state), build(new(LINEAR), get(0)),
+        pickle.TUPLE2)),
     "a dict that changes afterwards": (
         "SL320", stream(build(new(LINEAR), _state), get(0), text("a"), pickle.NONE, pickle.SETITEM, pickle.TUPLE2),
     ),
@@ -735,12 +744,14 @@ def test_text_opcodes_that_are_too_long_or_broken(nothing_runs: None) -> None:
 
 _shared = pickle.EMPTY_TUPLE + pickle.MEMOIZE + b"".join(get(i) + pickle.TUPLE2 + pickle.MEMOIZE for i in range(60))
 EXHAUSTION = {
-    "a deep tuple as a key": ("SL321", stream(pickle.EMPTY_DICT, pickle.NONE, pickle.TUPLE1 * LONG, number(1), pickle.SETITEM)),
+    "a deep tuple as a key": ("SL321", stream(pickle.EMPTY_DICT, pickle.NONE, pickle.TUPLE1 * LONG, number(1),
+        pickle.SETITEM)),
     "a shared tuple as a key": ("SL321", stream(pickle.EMPTY_DICT, _shared, number(1), pickle.SETITEM)),
     "a shared tuple in a set": ("SL321", stream(pickle.EMPTY_SET, pickle.MARK, _shared, pickle.ADDITEMS)),
     "a deep tuple in a frozenset": ("SL321", stream(pickle.MARK, pickle.NONE, pickle.TUPLE1 * LONG, pickle.FROZENSET)),
     "a deep tuple in a DICT": ("SL321", stream(pickle.MARK, pickle.NONE, pickle.TUPLE1 * LONG, number(1), pickle.DICT)),
-    "a deep tuple in an OrderedDict": ("SL321", stream(ODICT, pickle.NONE, pickle.TUPLE1 * LONG, number(1), pickle.SETITEM)),
+    "a deep tuple in an OrderedDict": ("SL321", stream(ODICT, pickle.NONE, pickle.TUPLE1 * LONG, number(1),
+        pickle.SETITEM)),
     # Integers that are equal mod 2**61 - 1 have one hash: adding them takes quadratic time.
     "long integers as keys": ("SL321", stream(mapping([((1 << 61) - 1 << 61, 1)]))),
     "long integers in a called set": ("SL321", stream(call(glob("builtins", "set"), [(1 << 61) - 1 << 61]))),

@@ -103,9 +103,9 @@ def _parse(text: str, origin: str, folder: Path | None) -> PolicyFile:
         )
     name, version = document.get("name"), document.get("version")
     if not isinstance(name, str) or not name or len(name) > 100 or not name.isprintable():
-        raise wrong('a policy needs a name, such as name = "acme"')
+        raise wrong('a policy needs a name, such as name = "acme"', _line_of(text, {"name"}))
     if type(version) is not int or version != 1:
-        raise wrong("a policy needs version = 1, the only one there is")
+        raise wrong("a policy needs version = 1, the only one there is", _line_of(text, {"version"}))
     entries = document.get("allow", [])
     if not isinstance(entries, list):
         raise wrong("allow is written as [[allow]] tables")
@@ -118,9 +118,12 @@ def _parse(text: str, origin: str, folder: Path | None) -> PolicyFile:
             raise wrong(str(error), line) from None
     try:
         extends = _extends(document.get("extends", []), folder)
+    except ValueError as error:
+        raise wrong(str(error), _line_of(text, {"extends"})) from None
+    try:
         limits = _limits(document.get("limits", {}))
     except ValueError as error:
-        raise wrong(str(error)) from None
+        raise wrong(str(error), _line_of(text, {"limits"})) from None
     if not rules and not extends:
         # Empty never means allowed, but somebody who loads an empty policy has made a mistake.
         raise wrong("a policy without rules that extends nothing would refuse everything")

@@ -143,7 +143,7 @@ def _real_dtype(dtype: DType, state: object) -> Any:
         raise ValueError("it is not a tuple of eight or nine")
     code = dtype.code
     version, order, subarray, names, fields, itemsize, alignment, flags = state[:8]
-    if order not in ("<", ">", "|") or type(flags) is not int or not 0 <= flags < 1 << 16:
+    if order not in ("<", ">", "|") or type(flags) is not int or not -128 <= flags < 1 << 16:
         raise ValueError("byte order or flags")
     if subarray is not None:
         real = np.dtype(_subarray(dtype, subarray))
@@ -159,13 +159,18 @@ def _real_dtype(dtype: DType, state: object) -> Any:
     if arguments != (code, False, True):
         raise ValueError(f"numpy writes this dtype as {arguments[0]!r}")
     # Fields and subarrays were taken from the state itself; all the numbers have to be numpy's own.
-    given = (version, order, names, itemsize, alignment, flags)
-    canonical = (written[0], written[1], written[3], written[5], written[6], written[7])
+    given = (version, order, names, itemsize, alignment, _unsigned(flags))
+    canonical = (written[0], written[1], written[3], written[5], written[6], _unsigned(written[7]))
     if (fields is None) != (names is None):
         raise ValueError("fields without names")
     if len(state) != len(written) or given != canonical or not all(map(_same_type, given, canonical)):
         raise ValueError("its parts contradict its code")
     return real
+
+
+def _unsigned(flags: int) -> int:
+    """Before numpy 2 the flags were one signed byte; later versions read them so, too."""
+    return flags + 256 if flags < 0 else flags
 
 
 def _same_type(given: object, canonical: object) -> bool:

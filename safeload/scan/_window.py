@@ -166,8 +166,11 @@ class Window:
             raise RefusedError("SL508", f"an integer of {size} bytes", self.at)
         return int.from_bytes(self.take(size), "little", signed=True)
 
-    def text_int(self) -> int:
-        """INT: `I%d` or the booleans of protocol 0; int() would take far more."""
+    def text_int(self) -> object:
+        """INT: `I%d` or the booleans of protocol 0; int() would take far more.
+
+        The result is declared as any object, because compiled code turns a bool that is declared int into an int.
+        """
         line = self.line(_MAX_LINE)
         if line == b"00":
             return False
