@@ -325,8 +325,10 @@ def forged() -> dict[str, tuple[str, Any]]:
 
 
 LOAD = """
-import faulthandler, io, json, sys, warnings
-import joblib, numpy, sklearn.ensemble, sklearn.neighbors, sklearn.isotonic, sklearn.frozen
+import contextlib, encodings.latin_1, faulthandler, io, json, sys, warnings
+import joblib, numpy, sklearn.ensemble, sklearn.neighbors, sklearn.isotonic
+with contextlib.suppress(ImportError):
+    import sklearn.frozen
 
 faulthandler.enable()
 warnings.simplefilter("ignore")

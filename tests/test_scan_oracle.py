@@ -19,7 +19,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from opcodes_builder import scan
+from opcodes_builder import codes, scan
+from packaging.version import Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,10 @@ def dumped(obj: Any, protocol: int, *, plain: bool = False) -> bytes:
     file = io.BytesIO()
     joblib.dump(obj, file, protocol=protocol)
     return file.getvalue()
+
+
+# joblib before 1.5 wrote the pickles inside object arrays in protocol 2, whatever the protocol around them.
+OLD_NESTED = Version(joblib.__version__) < Version("1.5")
 
 
 def agree(data: bytes, policy: str = "sklearn") -> None:
@@ -249,7 +254,10 @@ def test_metadata(name: str, protocol: int, plain: bool) -> None:
     obj = VALUES[name]
     if name == "text" and protocol == 0:
         obj = obj[:-1]
-    agree(dumped(obj, protocol, plain=plain), "core")
+    data = dumped(obj, protocol, plain=plain)
+    if OLD_NESTED and codes(data, "core")[:1] == ["SL308"]:
+        return  # a set or empty bytes in an object array, by Python 2's names, which joblib 1.6 cannot load
+    agree(data, "core")
 
 
 # -------------------------------------------------------------------------------------------- properties
