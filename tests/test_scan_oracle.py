@@ -254,10 +254,7 @@ def test_metadata(name: str, protocol: int, plain: bool) -> None:
     obj = VALUES[name]
     if name == "text" and protocol == 0:
         obj = obj[:-1]
-    data = dumped(obj, protocol, plain=plain)
-    if OLD_NESTED and codes(data, "core")[:1] == ["SL308"]:
-        return  # a set or empty bytes in an object array, by Python 2's names, which joblib 1.6 cannot load
-    agree(data, "core")
+    agree(dumped(obj, protocol, plain=plain), "core")
 
 
 # -------------------------------------------------------------------------------------------- properties
@@ -329,4 +326,7 @@ _objects = st.recursive(st.one_of(_leaves, _arrays()), _more, max_leaves=12)
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(_objects, st.sampled_from(PROTOCOLS), st.booleans())
 def test_objects_of_any_structure(obj: Any, protocol: int, plain: bool) -> None:
-    agree(dumped(obj, protocol, plain=plain), "core")
+    data = dumped(obj, protocol, plain=plain)
+    if OLD_NESTED and codes(data, "core")[:1] == ["SL308"]:
+        return  # a set or empty bytes in an object array, by Python 2's names, which joblib 1.6 cannot load
+    agree(data, "core")
