@@ -16,6 +16,8 @@ from setuptools import Distribution, Extension, setup
 from setuptools.command.build_ext import build_ext
 
 COMPILED = [f"safeload/scan/{name}.py" for name in ("_effects", "_machine", "_opcodes", "_window", "values")]
+# A build has none of the packages that the rest of safeload imports, and mypy's findings are not its business.
+OPTIONS = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
 SWITCH = os.environ.get("SAFELOAD_MYPYC", "auto")
 
 
@@ -38,7 +40,7 @@ def extensions() -> list[Extension]:
     try:
         from mypyc.build import mypycify
 
-        return mypycify(COMPILED, opt_level="3", debug_level="0")
+        return mypycify([*OPTIONS, *COMPILED], opt_level="3", debug_level="0")
     except (Exception, SystemExit) as error:
         stay_pure(error)
         return []

@@ -17,18 +17,27 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from safeload.digests import FileDigests, digest_file
 from safeload.drift import check_drift, installed_packages
-from safeload.errors import DigestMismatchError, ManifestError, RollbackError, VerificationError
+from safeload.errors import DigestMismatchError, ManifestError, RollbackError, StorageError, VerificationError
 from safeload.files import open_artifact, require_private, storage_errors
 from safeload.guard import import_modules, load_mapped, load_stream, tripwire
 from safeload.keyring import Keyring, resolve_keyring, resolve_signing
-from safeload.manifest import Manifest, Producer, clean_metadata, open_envelope, seal, unverified_sha256
+from safeload.manifest import (
+    Manifest,
+    Producer,
+    clean_metadata,
+    open_envelope,
+    read_envelope_bytes,
+    seal,
+    unverified_sha256,
+)
 from safeload.opening import with_pair
 from safeload.policy import Policy, floor_reason, resolve_policy
 from safeload.reader import VerifiedReader, verified_stream
 from safeload.reports import Report
 from safeload.rules import Finding, RefusedError
 from safeload.scan import Limits, Trace, scan_stream
-from safeload.storage import signing, writing
+from safeload.storage import manifest_path, signing, writing
+from safeload.strictjson import is_text
 from safeload.unpack import open_source
 
 if TYPE_CHECKING:
@@ -42,6 +51,8 @@ PathLike = str | os.PathLike[str]
 OnMismatch = Literal["warn", "error", "ignore"]
 MmapMode = Literal["r", "c"]
 
+# joblib/compressor.py
+_EXTENSIONS = {".z": "zlib", ".gz": "gzip", ".bz2": "bz2", ".lzma": "lzma", ".xz": "xz", ".lz4": "lz4"}
 SCANNER = "1"  # what the manifest says of the rules that an artifact was scanned by
 
 
@@ -86,20 +97,17 @@ def dump(
         KeyringError, PolicyFileError, StorageError: as they say.  Whatever is raised, what was there before
             is still there as it was.
     """
-    import joblib
+    from joblib import numpy_pickle  # not joblib.dump, which people may have replaced, by safeload.dump even
 
-    target = _checked_path(path)
+    target = _checked_target(path)
     signer = resolve_signing(key)
     in_force = resolve_policy(policy)
     claims = _Claims(metadata, version, release, expires)
     with writing(target, overwrite=overwrite, belongs=_belongs) as writer:
-        with storage_errors("write", target):
-            joblib.dump(obj, str(writer.temporary), compress=compress, protocol=protocol)
-        fd = open_artifact(writer.temporary)
-        try:
-            manifest = _describe(fd, target, signer, in_force, claims)
-        finally:
-            os.close(fd)
+        # By descriptor, never by name: in a shared folder, somebody could put another file or a link in its place.
+        with storage_errors("write", target), os.fdopen(os.dup(writer.fd), "wb") as file:
+            numpy_pickle.dump(obj, file, compress=_compression_for(target.name, compress), protocol=protocol)
+        manifest = _describe(writer.fd, target, signer, in_force, claims)
         writer.commit(seal(manifest, [signer]))
     return manifest
 
@@ -125,7 +133,7 @@ def sign(
         PolicyViolationError, MalformedArtifactError, LimitExceededError: `load` would refuse it.
         KeyringError, PolicyFileError, StorageError: as they say.
     """
-    target = _checked_path(path)
+    target = _checked_target(path)
     signer = resolve_signing(key)
     in_force = resolve_policy(policy)
     claims = _Claims(metadata, version, release, expires)
@@ -200,11 +208,28 @@ def _describe(fd: int, target: Path, signer: SigningKey, policy: Policy, claims:
 
 
 def _next_release(target: Path, signer: SigningKey) -> int:
-    """Count on from the manifest that is there; a manifest that this key did not sign says nothing."""
+    """Count on from the manifest that is there; a manifest that this key did not sign for this name says nothing.
+
+    One that has expired, or whose artifact was changed or removed since, still says which release comes next.
+    """
     try:
-        return read_manifest(target, keyring=signer).release + 1
-    except (VerificationError, FileNotFoundError):
+        with storage_errors("read the manifest of", target):
+            envelope = read_envelope_bytes(manifest_path(target))
+        before = open_envelope(envelope, resolve_keyring(signer), now=datetime.min.replace(tzinfo=UTC))
+    except VerificationError:
         return 1
+    return before.release + 1 if before.name == target.name else 1
+
+
+def _compression_for(name: str, compress: int | bool | str | tuple[str, int]) -> Any:
+    """Return what makes `joblib.dump` compress into an open file as it would into one of this name."""
+    if isinstance(compress, str | tuple):
+        return compress
+    method = next((method for extension, method in _EXTENSIONS.items() if name.endswith(extension)), None)
+    level = None if compress is True else compress
+    if level == 0:
+        return 0 if method is None else (method, None)
+    return method or "zlib", level
 
 
 def _belongs(envelope: bytes, fd: int) -> bool:
@@ -216,6 +241,13 @@ def _checked_path(path: PathLike) -> Path:
     if hasattr(path, "write") or hasattr(path, "read"):
         raise TypeError("safeload needs a path: a signature has to stand beside the artifact, not in a stream")
     return Path(path)
+
+
+def _checked_target(path: PathLike) -> Path:
+    target = _checked_path(path)
+    if not is_text(target.name):
+        raise StorageError(f"cannot sign {target.name!r}: a name that is not UTF-8 cannot be signed. Rename the file.")
+    return target
 
 
 # ------------------------------------------------------------------------------------------------- reading
@@ -296,10 +328,11 @@ class Loader:
             named = frozenset(use.named_as for use in trace.globals)
             if mmap_mode is not None:
                 with tripwire(named, mmap_fd=fd):
-                    return load_mapped(stream, path=str(target), fd=fd, mmap_mode=mmap_mode)
-            reader.start_read_ahead()
-            with tripwire(named):
-                obj = load_stream(stream)
+                    obj = load_mapped(stream, path=str(target), fd=fd, mmap_mode=mmap_mode)
+            else:
+                reader.start_read_ahead()
+                with tripwire(named):
+                    obj = load_stream(stream, compression=report.compression)
             if reader.failure is not None:
                 raise reader.failure  # swallowed by what was being loaded
             return obj
@@ -440,6 +473,10 @@ def _scan_stream(
             source.finish()
     except RefusedError as refused:
         findings = (refused.finding,)
+    if manifest is not None and not findings and compression != manifest.compression:
+        findings = (
+            Finding("SL102", f"it says compression {manifest.compression}, and the artifact's is {compression}"),
+        )
     return (
         Report(
             path=str(target),

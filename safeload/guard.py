@@ -313,11 +313,24 @@ def _owning_frame(frame: FrameType) -> FrameType:
     return frame
 
 
-def load_stream(stream: io.BufferedReader[Any]) -> Any:
-    """Return what `joblib.load` makes of this stream. To be called within `tripwire`."""
-    import joblib
+def load_stream(stream: io.BufferedReader[Any], *, compression: str | None = None) -> Any:
+    """Return what `joblib.load` makes of this stream. To be called within `tripwire`.
 
-    return joblib.load(stream)
+    `compression` is what the stream was scanned as.
+
+    Raises: TripwireError if joblib would take it for another one, as where a compressor was registered with it.
+    """
+    from joblib.numpy_pickle import load  # not joblib.load, which people may have replaced, by safeload.load even
+    from joblib.numpy_pickle_utils import _detect_compressor
+
+    if compression is not None:
+        found = _detect_compressor(stream)
+        if found != {"none": "not-compressed"}.get(compression, compression):
+            raise TripwireError(
+                f"joblib would unpack this file with the compressor {found!r}, and it was scanned as compression "
+                f"{compression!r}. A compressor that takes it was registered with joblib here: load it without."
+            )
+    return load(stream)
 
 
 def load_mapped(stream: io.BufferedReader[Any], *, path: str, fd: int, mmap_mode: Literal["r", "c"]) -> Any:

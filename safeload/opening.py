@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from safeload.errors import DigestMismatchError, UnsignedError, VerificationError
+from safeload.errors import VerificationError
 from safeload.files import open_artifact
 from safeload.manifest import read_envelope_bytes
 from safeload.storage import manifest_path, next_path, snapshot
@@ -25,13 +25,13 @@ _PAUSE = 0.01  # seconds, times the number of tries so far
 def with_pair(path: Path, use: Callable[[int, bytes], _Result]) -> _Result:
     """Return what `use` makes of the artifact's open descriptor and the bytes of its envelope.
 
-    A writer commits in steps (see `storage`), so where the bytes are not those that the manifest speaks of, the
-    manifest that is about to take its place is tried, and if the files changed meanwhile, all is opened again.
+    A writer commits in steps (see `storage`), so where a manifest does not hold, be it that it speaks of other
+    bytes or that its key is no longer trusted, the one that is about to take its place is tried, and if the files
+    changed meanwhile, all is opened again.
     What `use` did before it met a byte that was not signed, it does again: it has to act on nothing until then.
 
     Raises:
-        UnsignedError: there is no manifest.
-        DigestMismatchError: the manifest is of other bytes, and no writer is at work.
+        VerificationError: what is wrong with the manifest, where no writer is at work.
     """
     attempt = 0
     while True:
@@ -40,11 +40,11 @@ def with_pair(path: Path, use: Callable[[int, bytes], _Result]) -> _Result:
         try:
             try:
                 return use(fd, read_envelope_bytes(manifest_path(path)))
-            except (DigestMismatchError, UnsignedError) as error:
-                problem: VerificationError = error
+            except VerificationError as error:
+                problem = error
             try:
                 return use(fd, read_envelope_bytes(next_path(path)))
-            except (DigestMismatchError, UnsignedError):
+            except VerificationError:
                 pass  # what was wrong with the manifest says more: that there is no `.next` is how it should be
         finally:
             os.close(fd)

@@ -61,7 +61,7 @@ LOCK_TIMEOUT = 60.0  # seconds
 _MAX_NEXT_BYTES = 32 << 20  # what a reader would take for a manifest, too
 _MAX_EXTENSION = 16
 _READABLE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-_EXCLUSIVE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_EXCLUSIVE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CANNOT_LINK = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _CANNOT_SYNC_FOLDERS = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
@@ -199,22 +199,21 @@ class PairWriter(ManifestWriter):
     """Puts a pair in place, once; made by `writing`.
 
     `temporary` is an empty file, private to this user, in the artifact's folder.  It ends as the artifact's
-    name does, because joblib chooses the compressor by that.
+    name does.  Write and read it through `fd`: in a folder that others may write to, there may be another file
+    under its name, or a link to one.
     """
 
     def __init__(self, target: _Target, *, overwrite: bool) -> None:
         super().__init__(target, overwrite=overwrite)
         self.temporary = target.scratch(target.extension)
+        self.fd = -1  # of the temporary, for writing and reading, as long as this writer is in use
         self._temporary_identity: _Identity | None = None
         self._manifest_identity: _Identity | None = None
 
     def begin(self) -> None:
         """Create the temporary that the artifact is written to."""
-        fd = os.open(self.temporary, _EXCLUSIVE, 0o600)
-        try:
-            self._temporary_identity = _identity(os.fstat(fd))
-        finally:
-            os.close(fd)
+        self.fd = os.open(self.temporary, _EXCLUSIVE, 0o600)
+        self._temporary_identity = _identity(os.fstat(self.fd))
 
     def commit(self, manifest: bytes) -> None:
         """Put the artifact and this manifest in place, durably, in the steps that the module describes.
@@ -242,22 +241,21 @@ class PairWriter(ManifestWriter):
                 else:
                     self._target.next.unlink()
         finally:
+            if self.fd >= 0:
+                os.close(self.fd)
+                self.fd = -1
             self.temporary.unlink(missing_ok=True)
             super().leave()
 
     def _settle_artifact(self, mode: int) -> None:
         """Flush the artifact to the disk, and give it the mode that it is to have."""
-        try:
-            fd = os.open(self.temporary, _READABLE | os.O_NOFOLLOW)
-        except FileNotFoundError as error:
-            raise StorageError(f"{self.temporary} was removed before it was committed.") from error
-        try:
-            if _identity(os.fstat(fd)) != self._temporary_identity:
-                raise StorageError(f"{self.temporary} was replaced before it was committed.")
-            os.fchmod(fd, mode)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        found = _lstat(self.temporary)
+        if found is None:
+            raise StorageError(f"{self.temporary} was removed before it was committed.")
+        if _identity(found) != self._temporary_identity:
+            raise StorageError(f"{self.temporary} was replaced before it was committed.")
+        os.fchmod(self.fd, mode)
+        os.fsync(self.fd)
 
     def _place(self) -> None:
         """Do steps 2 to 4 of the commit."""
@@ -398,7 +396,8 @@ def _recover(target: _Target, belongs: Belongs) -> None:
             _sync_folder(target.folder)
     scratch = f"{SCRATCH_PREFIX}{target.key}-"
     for leftover in [path for path in target.folder.iterdir() if path.name.startswith(scratch)]:
-        leftover.unlink(missing_ok=True)
+        with suppress(OSError):  # it is not in the way: no two have the same name
+            leftover.unlink()
 
 
 def _next_belongs(target: _Target, belongs: Belongs) -> bool:

@@ -257,8 +257,8 @@ def _unpacker(compression: str) -> tuple[_Unpacker, tuple[type[Exception], ...]]
         if compression in {"xz", "lzma"}:
             import lzma
 
-            container = lzma.FORMAT_XZ if compression == "xz" else lzma.FORMAT_ALONE
-            return lzma.LZMADecompressor(container, memlimit=_LZMA_MEMORY), (lzma.LZMAError, ValueError)
+            # As joblib's reader does, which is pickier with lzma's header than FORMAT_ALONE is.
+            return lzma.LZMADecompressor(lzma.FORMAT_AUTO, memlimit=_LZMA_MEMORY), (lzma.LZMAError, ValueError)
         if compression == "lz4":
             import lz4.frame
 

@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 import warnings
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.datasets import load_iris
 
 import safeload
+from safeload.manifest import seal
+from safeload.storage import manifest_path, next_path
 
 ROWS, LABELS = load_iris(return_X_y=True)
 
@@ -137,6 +141,45 @@ def test_releases_count_on(tmp_path: Path, key: safeload.SigningKey) -> None:
     with pytest.raises(safeload.RollbackError, match=r"release 3.*required 4"):
         safeload.load(path, keyring=key, min_release=4)
     assert safeload.load(path, keyring=key, min_release=3) == [1]
+
+
+def test_releases_count_on_whatever_became_of_the_pair(tmp_path: Path, key: safeload.SigningKey) -> None:
+    path = tmp_path / "model.joblib"
+    safeload.dump([1], path, key=key, release=7)
+    joblib.dump(list(range(100)), path)  # trained again, in place
+    assert safeload.sign(path, key=key, overwrite=True).release == 8
+    path.unlink()
+    assert safeload.dump([1], path, key=key, overwrite=True, expires=timedelta(seconds=1)).release == 9
+    time.sleep(2)
+    with pytest.raises(safeload.ExpiredError):
+        safeload.read_manifest(path, keyring=key)
+    assert safeload.sign(path, key=key, overwrite=True).release == 10
+    # What this key did not sign, or signed for another name, says nothing.
+    other = tmp_path / "other.joblib"
+    joblib.dump([1], other)
+    manifest_path(other).write_bytes(manifest_path(path).read_bytes())
+    assert safeload.sign(other, key=key, overwrite=True).release == 1
+    assert safeload.sign(path, key=safeload.SigningKey.generate(), overwrite=True).release == 1
+
+
+@pytest.mark.parametrize("extension", ["", ".joblib", ".z", ".gz", ".bz2", ".xz", ".lzma", ".lz4", ".GZ"])
+@pytest.mark.parametrize("compress", [0, 1, 9, True, False, "xz", ("zlib", 0), ("bz2", 5), 11, -1, "rar"])
+def test_the_bytes_are_those_that_joblib_would_write(
+    tmp_path: Path, key: safeload.SigningKey, extension: str, compress: Any
+) -> None:
+    obj = {"array": np.arange(1000.0), "text": "x" * 99}
+    ours, theirs = tmp_path / f"ours{extension}", tmp_path / f"theirs{extension}"
+    try:
+        joblib.dump(obj, theirs, compress=compress)
+    except ValueError as error:
+        with pytest.raises(ValueError, match=str(error)[:20]):
+            safeload.dump(obj, ours, compress, key=key)
+        assert not ours.exists()
+        return
+    safeload.dump(obj, ours, compress, key=key)
+    first, second = ours.read_bytes(), theirs.read_bytes()
+    skipped = 8 if first.startswith(b"\x1f\x8b") else 0  # gzip's header has the time
+    assert first[skipped:] == second[skipped:]
 
 
 def test_a_keyring_path_and_the_environment(tmp_path: Path, monkeypatch: Any) -> None:
@@ -455,3 +498,123 @@ def test_a_script_with_warnings_as_errors(signed: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-c", code, str(tmp_path / "x.joblib"), str(ring)]
     result = subprocess.run(command, capture_output=True, text=True)
     assert (result.stdout, result.stderr) == ("{'a': [1, 2]}\n", "")
+
+
+# -------------------------------------------------------------------------------- folders that others write to
+
+
+def _temporary(folder: Path) -> Path:
+    (found,) = (path for path in folder.glob(".safeload-*") if path.suffix != ".lock")
+    return found
+
+
+def test_what_is_put_in_place_of_the_temporary_is_not_signed(
+    tmp_path: Path, key: safeload.SigningKey, monkeypatch: Any
+) -> None:
+    """Somebody swaps the temporary while it is scanned, and back before the commit looks at it."""
+    path, kept, forged = tmp_path / "model.joblib", tmp_path / "kept", tmp_path / "forged"
+    joblib.dump(["forged"], forged)
+    describe = safeload.api._describe
+
+    def swapped(*arguments: Any) -> Any:
+        temporary = _temporary(tmp_path)
+        temporary.rename(kept)
+        temporary.hardlink_to(forged)
+        try:
+            return describe(*arguments)
+        finally:
+            kept.replace(temporary)
+
+    monkeypatch.setattr(safeload.api, "_describe", swapped)
+    safeload.dump(["honest"], path, key=key)
+    assert safeload.load(path, keyring=key) == ["honest"]
+    forged.replace(path)
+    with pytest.raises(safeload.DigestMismatchError):
+        safeload.load(path, keyring=key)
+
+
+def test_a_link_in_place_of_the_temporary_is_not_followed(
+    tmp_path: Path, key: safeload.SigningKey, monkeypatch: Any
+) -> None:
+    path, precious = tmp_path / "model.joblib", tmp_path / "precious"
+    precious.write_text("as it was")
+    real = joblib.dump
+
+    def linked(*arguments: Any, **options: Any) -> Any:
+        temporary = _temporary(tmp_path)
+        temporary.unlink()
+        temporary.symlink_to(precious)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(joblib, "dump", linked)
+    with pytest.raises(safeload.StorageError, match="replaced"):
+        safeload.dump(["honest"], path, key=key)
+    assert precious.read_text() == "as it was"
+    assert [file.name for file in tmp_path.iterdir()] == ["precious"]
+
+
+def test_a_file_name_that_cannot_be_signed(tmp_path: Path, key: safeload.SigningKey) -> None:
+    path = tmp_path / os.fsdecode(b"model-\xff.joblib")
+    with pytest.raises(safeload.StorageError, match="not UTF-8"):
+        safeload.dump([1], path, key=key)
+    with suppress(OSError):  # not every file system takes such names
+        path.write_bytes(pickle.dumps([1]))
+        with pytest.raises(safeload.StorageError, match="not UTF-8"):
+            safeload.sign(path, key=key)
+
+
+# --------------------------------------------------------------------------------- one file, read in two ways
+
+
+def test_a_compressor_that_was_registered_does_not_read_what_was_not_scanned(
+    tmp_path: Path, key: safeload.SigningKey, monkeypatch: Any
+) -> None:
+    """joblib asks every registered compressor by its prefix, which may be one that pickles begin with."""
+    from joblib.compressor import _COMPRESSORS, CompressorWrapper, register_compressor
+
+    class Backwards(io.BytesIO):
+        def __init__(self, file: Any, _mode: str) -> None:
+            super().__init__(file.read()[::-1])
+
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps([1], 4))
+    safeload.sign(path, key=key)
+    monkeypatch.setitem(_COMPRESSORS, "backwards", None)  # so that it is gone afterwards
+    register_compressor("backwards", CompressorWrapper(Backwards, prefix=b"\x80\x04"), force=True)
+    with pytest.raises(safeload.TripwireError, match="'backwards'"):
+        safeload.load(path, keyring=key)
+    assert safeload.load(path, "r", keyring=key) == [1]  # which does not ask them
+
+
+@pytest.mark.parametrize("mmap_mode", [None, "r"])
+def test_a_manifest_that_misstates_the_compression(tmp_path: Path, key: safeload.SigningKey, mmap_mode: Any) -> None:
+    path = tmp_path / "model.joblib"
+    manifest = safeload.dump([1], path, 3, key=key)
+    manifest_path(path).write_bytes(seal(replace(manifest, compression="none", key_ids=()), [key]))
+    assert [finding.code for finding in safeload.verify(path, keyring=key).findings] == ["SL102"]
+    with pytest.raises(safeload.MalformedArtifactError, match="compression"):
+        safeload.load(path, mmap_mode, keyring=key)
+
+
+def test_a_commit_that_was_killed_leaves_the_new_pair_also_where_the_old_key_is_gone(
+    tmp_path: Path, key: safeload.SigningKey
+) -> None:
+    path = tmp_path / "model.joblib"
+    old = manifest_path(path)
+    safeload.dump([1], path, key=safeload.SigningKey.generate())
+    envelope = old.read_bytes()
+    safeload.dump([2], path, key=key, overwrite=True)
+    old.replace(next_path(path))
+    old.write_bytes(envelope)
+    assert safeload.load(path, keyring=key) == [2]
+    assert safeload.verify(path, keyring=key).allowed
+    next_path(path).unlink()
+    with pytest.raises(safeload.UnknownKeyError):
+        safeload.load(path, keyring=key)
+
+
+def test_as_a_drop_in_for_joblib(tmp_path: Path, key: safeload.SigningKey, monkeypatch: Any) -> None:
+    monkeypatch.setattr(joblib, "load", lambda path: safeload.load(path, keyring=key))
+    monkeypatch.setattr(joblib, "dump", lambda obj, path: safeload.dump(obj, path, key=key))
+    joblib.dump([1], tmp_path / "a.joblib")
+    assert joblib.load(tmp_path / "a.joblib") == [1]

@@ -369,6 +369,12 @@ def test_an_internal_error_is_no_verdict(
     assert run("inspect", models / "a.pkl.gz").code == ERROR
 
 
+def test_a_command_without_a_verdict_is_an_error(run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(safeload.cli._cli.commands["demo"], "callback", lambda: None)
+    assert run("demo").code == ERROR
+    assert run("demo", "--help").code == ALLOWED
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read any folder")
 def test_a_folder_that_cannot_be_read_is_not_empty(run: Callable[..., Outcome], models: Path) -> None:
     (models / "secret").mkdir(mode=0)
@@ -395,6 +401,24 @@ def test_folders_are_walked(run: Callable[..., Outcome], tmp_path: Path) -> None
     paths = [result["path"] for result in outcome.document["results"]]
     assert paths == sorted(str(tmp_path / "tree" / name) for name in [*wanted, "gone.pkl"])
     assert outcome.code == ERROR  # a link to nowhere may lead somewhere tomorrow
+
+
+def test_folders_nested_too_deep_do_not_hide_the_rest(
+    run: Callable[..., Outcome], tmp_path: Path, hostile: Path
+) -> None:
+    place = os.open(tmp_path, os.O_RDONLY)
+    for name in ["deep"] + 1200 * ["x"]:
+        os.mkdir(name, dir_fd=place)
+        inner = os.open(name, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inner
+    os.close(place)
+    (tmp_path / "deep" / "m.pkl").write_bytes(pickle.dumps(1))
+    outcome = run("scan", tmp_path / "deep", hostile)
+    assert outcome.code == REFUSED
+    assert "1 allowed, 1 refused" in outcome.out
+    assert "internal error" not in outcome.err
+    subprocess.run(["rm", "-rf", tmp_path / "deep"], check=True)  # deeper than shutil goes
 
 
 def test_a_named_file_is_always_checked_and_once(run: Callable[..., Outcome], tmp_path: Path) -> None:
@@ -509,7 +533,7 @@ def test_names_cannot_act_on_the_terminal(run: Callable[..., Outcome], tmp_path:
     assert ESCAPE not in missing.err
 
 
-def test_names_that_are_no_text(run: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_names_that_are_no_text(run: Callable[..., Outcome], tmp_path: Path, ring: Path) -> None:
     name = os.fsdecode(b"model-\xff.pkl")
     try:
         (tmp_path / name).write_bytes(pickle.dumps(1))
@@ -519,6 +543,10 @@ def test_names_that_are_no_text(run: Callable[..., Outcome], tmp_path: Path) -> 
     assert "model-\\udcff.pkl" in run("scan", tmp_path).out
     outcome = run("scan", tmp_path, "--format", "json")
     assert Path(outcome.document["results"][0]["path"]).name == name
+    signed = run("sign", "--keyring", ring, tmp_path)
+    assert signed.code == ERROR
+    assert "not UTF-8" in signed.err
+    assert "internal error" not in signed.err
 
 
 def test_strings_from_artifacts_cannot_act_on_the_terminal(

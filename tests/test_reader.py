@@ -616,6 +616,15 @@ def test_every_compression_and_level_of_joblib(compression, level):
     assert unpacked[:20] == plain[:20]
 
 
+def test_an_lzma_header_that_joblib_does_not_read_is_refused():
+    data = bytearray(lzma.compress(dumped("none"), format=lzma.FORMAT_ALONE))
+    assert unpack(bytes(data))
+    data[2:4] = b"\x03\x80"  # a dictionary of an odd size
+    with pytest.raises(lzma.LZMAError):
+        joblib.load(io.BytesIO(data))
+    assert refused(bytes(data)) == "SL316"
+
+
 def test_compressions_by_extension(tmp_path):
     for extension, name in {
         "z": "zlib", "gz": "gzip", "bz2": "bz2", "xz": "xz", "lzma": "lzma", "lz4": "lz4", "joblib": "none",

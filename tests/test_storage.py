@@ -552,6 +552,27 @@ def test_a_next_manifest_that_is_no_manifest_is_removed(path):
         assert (read(path), names(path.parent)) == (NEW, PAIR)
 
 
+def test_a_leftover_that_cannot_be_removed_is_not_in_the_way(path):
+    write(path, OLD)
+    with writing(path, overwrite=True, belongs=belongs) as writer:
+        scratch = writer.temporary
+    scratch.mkdir()
+    write(path, NEW, overwrite=True)
+    assert (read(path), names(path.parent)) == (NEW, sorted([*PAIR, scratch.name]))
+
+
+def test_the_temporary_is_written_and_read_by_its_descriptor(path):
+    with writing(path, overwrite=False, belongs=belongs) as writer:
+        os.write(writer.fd, NEW)
+        assert os.pread(writer.fd, 1 << 20, 0) == NEW
+        writer.commit(seal(NEW))
+        fd = writer.fd
+    assert writer.fd == -1
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+    assert read(path) == NEW
+
+
 def test_finishing_where_both_names_are_one_file(path):
     write(path, OLD)
     os.link(manifest_path(path), next_path(path))

@@ -114,7 +114,7 @@ def _run(arguments: Sequence[str] | None, session: Session) -> int:
         return ERROR
     except Exception as error:  # noqa: BLE001 - whatever else it is, it must not look like a verdict
         return _failed(error, session, ERROR)
-    return code if isinstance(code, int) else 0
+    return code if isinstance(code, int) else ERROR  # no verdict is not a good one
 
 
 def _failed(error: Exception, session: Session, code: int) -> int:

@@ -54,8 +54,11 @@ def _walk(folder: str, unreadable: list[tuple[str, str]]) -> list[str]:
         unreadable.append((os.fsdecode(error.filename or folder), error.strerror or str(error)))
 
     found: list[str] = []
-    for place, _, names in os.walk(folder, onerror=failed):
-        found.extend(str(Path(place, name)) for name in names if _is_artifact(name))
+    try:
+        for place, _, names in os.walk(folder, onerror=failed):
+            found.extend(str(Path(place, name)) for name in names if _is_artifact(name))
+    except RecursionError:  # until Python 3.12
+        unreadable.append((folder, "its folders are nested too deep to be walked: name the inner ones"))
     return sorted(found)
 
 
