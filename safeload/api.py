@@ -9,41 +9,32 @@ scan    the scan alone, for an artifact of unknown origin
 from __future__ import annotations
 
 import os
-import platform
-import warnings
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from safeload.claims import Claims, describe
 from safeload.digests import FileDigests, digest_file
-from safeload.drift import check_drift, installed_packages
+from safeload.drift import check_drift, drift, warn_caller
 from safeload.errors import DigestMismatchError, ManifestError, RollbackError, StorageError, VerificationError
+from safeload.examine import examine, verified_reader
 from safeload.files import open_artifact, require_private, storage_errors
 from safeload.guard import import_modules, load_mapped, load_stream, tripwire
 from safeload.keyring import Keyring, resolve_keyring, resolve_signing
-from safeload.manifest import (
-    Manifest,
-    Producer,
-    clean_metadata,
-    open_envelope,
-    read_envelope_bytes,
-    seal,
-    unverified_sha256,
-)
+from safeload.manifest import Manifest, open_envelope, seal, unverified_sha256
 from safeload.opening import with_pair
-from safeload.policy import Policy, floor_reason, resolve_policy
+from safeload.policy import Policy, resolve_policy
 from safeload.reader import VerifiedReader, verified_stream
 from safeload.reports import Report
-from safeload.rules import Finding, RefusedError
-from safeload.scan import Limits, Trace, scan_stream
-from safeload.storage import manifest_path, signing, writing
+from safeload.rules import Finding
+from safeload.storage import signing, writing
 from safeload.strictjson import is_text
-from safeload.unpack import open_source
 
 if TYPE_CHECKING:
-    import io
+    from datetime import datetime, timedelta
 
     from safeload.keys import SigningKey, VerifyingKey
+    from safeload.scan import Limits
 
 __all__ = ["Loader", "dump", "load", "read_manifest", "scan", "sign", "verify"]
 
@@ -53,7 +44,6 @@ MmapMode = Literal["r", "c"]
 
 # joblib/compressor.py
 _EXTENSIONS = {".z": "zlib", ".gz": "gzip", ".bz2": "bz2", ".lzma": "lzma", ".xz": "xz", ".lz4": "lz4"}
-SCANNER = "1"  # what the manifest says of the rules that an artifact was scanned by
 
 
 # ------------------------------------------------------------------------------------------------- writing
@@ -102,12 +92,12 @@ def dump(
     target = _checked_target(path)
     signer = resolve_signing(key)
     in_force = resolve_policy(policy)
-    claims = _Claims(metadata, version, release, expires)
+    claims = Claims(metadata, version, release, expires)
     with writing(target, overwrite=overwrite, belongs=_belongs) as writer:
         # By descriptor, never by name: in a shared folder, somebody could put another file or a link in its place.
         with storage_errors("write", target), os.fdopen(os.dup(writer.fd), "wb") as file:
             numpy_pickle.dump(obj, file, compress=_compression_for(target.name, compress), protocol=protocol)
-        manifest = _describe(writer.fd, target, signer, in_force, claims)
+        manifest = describe(writer.fd, target, signer, in_force, claims, written_here=True)
         writer.commit(seal(manifest, [signer]))
     return manifest
 
@@ -136,89 +126,15 @@ def sign(
     target = _checked_target(path)
     signer = resolve_signing(key)
     in_force = resolve_policy(policy)
-    claims = _Claims(metadata, version, release, expires)
+    claims = Claims(metadata, version, release, expires)
     with signing(target, overwrite=overwrite, belongs=_belongs) as writer:
         fd = open_artifact(target)
         try:
-            manifest = _describe(fd, target, signer, in_force, claims)
+            manifest = describe(fd, target, signer, in_force, claims, written_here=False)
         finally:
             os.close(fd)
         writer.commit(seal(manifest, [signer]))
     return manifest
-
-
-class _Claims:
-    """What the signer says of an artifact, checked before anything is written."""
-
-    def __init__(
-        self,
-        metadata: dict[str, Any] | None,
-        version: str | None,
-        release: int | None,
-        expires: datetime | timedelta | None,
-    ) -> None:
-        self.metadata = clean_metadata({} if metadata is None else metadata)
-        if version is not None and not isinstance(version, str):
-            raise TypeError(f"version is a text, not {version!r}")
-        if release is not None and (type(release) is not int or release < 1):
-            raise ValueError(f"release is a whole number from 1 on, not {release!r}")
-        self.version = version
-        self.release = release
-        self.created = datetime.now(UTC).replace(microsecond=0)
-        if isinstance(expires, timedelta):
-            expires = self.created + expires
-        if expires is not None and expires.tzinfo is None:
-            raise ValueError("expires needs a time zone: datetime(..., tzinfo=timezone.utc)")
-        if expires is not None and expires <= self.created:
-            raise ValueError(f"expires is in the past: {expires.isoformat()}")
-        self.expires = None if expires is None else expires.astimezone(UTC).replace(microsecond=0)
-
-
-def _describe(fd: int, target: Path, signer: SigningKey, policy: Policy, claims: _Claims) -> Manifest:
-    """Scan the open artifact as `load` will, and return what is to be signed about those very bytes."""
-    digests = digest_file(fd)
-    with verified_stream(_reader(fd, digests, target)) as stream:
-        report, trace = _scan_stream(stream, target, digests.size, policy, policy.limits())
-    report.raise_if_refused()
-    return Manifest(
-        name=target.name,
-        size=digests.size,
-        format=report.format or "pickle",
-        compression=report.compression or "none",
-        chunk_size=digests.chunk_size,
-        digest_algorithm=digests.algorithm,
-        chunks=digests.chunks,
-        sha256=digests.sha256,
-        release=claims.release or _next_release(target, signer),
-        version=claims.version,
-        created=claims.created,
-        expires=claims.expires,
-        producer=Producer(
-            python=platform.python_version(),
-            platform=platform.platform(terse=True),
-            packages=installed_packages(use.module for use in trace.globals),
-        ),
-        scanner=SCANNER,
-        policy_name=policy.name,
-        policy_digest=policy.digest,
-        globals=tuple((use.name, tuple(use.roles)) for use in trace.globals),
-        metadata=claims.metadata,
-        key_ids=(signer.key_id,),
-    )
-
-
-def _next_release(target: Path, signer: SigningKey) -> int:
-    """Count on from the manifest that is there; a manifest that this key did not sign for this name says nothing.
-
-    One that has expired, or whose artifact was changed or removed since, still says which release comes next.
-    """
-    try:
-        with storage_errors("read the manifest of", target):
-            envelope = read_envelope_bytes(manifest_path(target))
-        before = open_envelope(envelope, resolve_keyring(signer), now=datetime.min.replace(tzinfo=UTC))
-    except VerificationError:
-        return 1
-    return before.release + 1 if before.name == target.name else 1
 
 
 def _compression_for(name: str, compress: int | bool | str | tuple[str, int]) -> Any:
@@ -313,14 +229,14 @@ class Loader:
     def _load(self, fd: int, envelope: bytes, target: Path, mmap_mode: MmapMode | None) -> Any:
         manifest, reader = self._open(fd, envelope, target)
         if mmap_mode is not None and manifest.compression != "none":
-            warnings.warn(f'mmap_mode "{mmap_mode}" is ignored: {target} is compressed.', stacklevel=4)
+            warn_caller(f'mmap_mode "{mmap_mode}" is ignored: {target} is compressed.', UserWarning)
             mmap_mode = None
         if mmap_mode is not None:
             # Pages are read from the file as they are touched, so all of it is verified, and stays this user's.
             require_private(fd, target)
             reader.verify_all()
         with verified_stream(reader) as stream:
-            report, trace = _scan_stream(stream, target, manifest.size, self._policy, self._limits, manifest)
+            report, trace = examine(stream, target, manifest.size, self._policy, self._limits, manifest)
             report.raise_if_refused()
             check_drift(str(target), manifest.producer.python, manifest.producer.packages, self._on_version_mismatch)
             import_modules(use.module for use in trace.globals)
@@ -340,9 +256,9 @@ class Loader:
     def _verify(self, fd: int, envelope: bytes, target: Path) -> Report:
         manifest, reader = self._open(fd, envelope, target)
         with verified_stream(reader) as stream:
-            report, _ = _scan_stream(stream, target, manifest.size, self._policy, self._limits, manifest)
+            report, _ = examine(stream, target, manifest.size, self._policy, self._limits, manifest)
             reader.verify_all()
-        return report
+        return replace(report, drift=tuple(drift(manifest.producer.python, manifest.producer.packages)))
 
     def _open(self, fd: int, envelope: bytes, target: Path) -> tuple[Manifest, VerifiedReader]:
         """Hold the envelope against the keyring and against what it is beside; nothing of the artifact is read."""
@@ -368,7 +284,7 @@ class Loader:
         digests = FileDigests(
             manifest.size, manifest.sha256, manifest.digest_algorithm, manifest.chunk_size, manifest.chunks
         )
-        return manifest, _reader(fd, digests, target)
+        return manifest, verified_reader(fd, digests, target)
 
 
 def load(
@@ -430,89 +346,34 @@ def read_manifest(path: PathLike, *, keyring: Keyring | SigningKey | VerifyingKe
     return Loader(keyring=keyring).read_manifest(path)
 
 
-def scan(path: PathLike, *, policy: Policy | PathLike = "sklearn", limits: Limits | None = None) -> Report:
+def scan(
+    path: PathLike, *, policy: Policy | PathLike = "sklearn", limits: Limits | None = None, deep: bool = False
+) -> Report:
     """Look into an artifact of unknown origin, without a key and without unpickling anything.
 
     An artifact that is allowed here does nothing at load time that the policy does not allow. Who made it, and
     whether it predicts what it should, only a signature can tell.
+
+    With `deep`, fickling reads it too, in a process of its own and for at most 20 seconds: where it reads something
+    else than the scanner, that is a finding; what it thinks of it is the report's `second_opinion`.
 
     Raises:
         FileNotFoundError, PolicyFileError, StorageError: it could not be judged.
     """
     target = _checked_path(path)
     in_force = resolve_policy(policy)
+    in_force_limits = in_force.limits(limits)
     fd = open_artifact(target)
     with os.fdopen(fd, "rb") as stream:
         size = os.fstat(fd).st_size
-        return _scan_stream(stream, target, size, in_force, in_force.limits(limits))[0]
+        report = examine(stream, target, size, in_force, in_force_limits)[0]
+        if not deep:
+            return report
+        from safeload.secondopinion import dissect, second_opinion
 
-
-# ------------------------------------------------------------------------------------------------ scanning
-
-
-_NOTHING = Trace(protocol=0, opcodes=0, arrays=0, end=0, globals=(), findings=())
-
-
-def _scan_stream(
-    stream: io.BufferedReader[Any],
-    target: Path,
-    size: int,
-    policy: Policy,
-    limits: Limits,
-    manifest: Manifest | None = None,
-) -> tuple[Report, Trace]:
-    """Scan an artifact through a stream that stands at its first byte."""
-    compression = None
-    trace = _NOTHING
-    findings: tuple[Finding, ...] = ()
-    try:
-        source, compression = open_source(stream, size, max_unpacked=limits.max_unpacked, max_ratio=limits.max_ratio)
-        trace = scan_stream(source, policy.grant, limits)
-        findings = tuple(map(_with_floor, trace.findings))
-        if not findings:
-            source.finish()
-    except RefusedError as refused:
-        findings = (refused.finding,)
-    if manifest is not None and not findings and compression != manifest.compression:
-        findings = (
-            Finding("SL102", f"it says compression {manifest.compression}, and the artifact's is {compression}"),
-        )
-    return (
-        Report(
-            path=str(target),
-            findings=findings,
-            globals=trace.globals,
-            format="joblib" if trace.arrays else "pickle",
-            compression=compression,
-            size=size,
-            protocol=trace.protocol,
-            opcodes=trace.opcodes,
-            arrays=trace.arrays,
-            policy_name=policy.name,
-            policy_digest=policy.digest,
-            manifest=manifest,
-        ),
-        trace,
-    )
-
-
-def _with_floor(finding: Finding) -> Finding:
-    """Say of a global that is not listed when no policy could list it."""
-    reason = floor_reason(finding.global_name) if finding.code == "SL401" and finding.global_name else None
-    if reason is None:
-        return finding
-    return Finding("SL405", f"no policy can allow it: {reason}", finding.offset, finding.global_name)
-
-
-def _reader(fd: int, digests: FileDigests, target: Path) -> VerifiedReader:
-    return VerifiedReader(
-        fd,
-        size=digests.size,
-        chunk_size=digests.chunk_size,
-        algorithm=digests.algorithm,
-        chunks=[bytes.fromhex(chunk) for chunk in digests.chunks],
-        path=str(target),
-    )
+        opinion, difference = second_opinion(dissect(stream, size, in_force.grant, in_force_limits))
+    findings = report.findings if difference is None else (*report.findings, difference)
+    return replace(report, findings=findings, second_opinion=opinion)
 
 
 def _check_mmap_mode(mmap_mode: str | None) -> None:

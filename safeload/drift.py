@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import platform
+import sys
 import warnings
 from importlib import metadata
 from typing import TYPE_CHECKING
@@ -13,7 +14,9 @@ from safeload.errors import VersionMismatchError, VersionMismatchWarning
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["check_drift", "drift", "installed_packages"]
+__all__ = ["UNKNOWN", "check_drift", "drift", "installed_packages", "warn_caller"]
+
+UNKNOWN = "unknown"  # in a manifest: the signer did not write the artifact, and cannot tell
 
 # What every artifact depends on; the rest is told by the globals that it names.
 _ALWAYS = ("joblib", "numpy", "scikit-learn")
@@ -38,7 +41,7 @@ def installed_packages(modules: Iterable[str]) -> dict[str, str]:
 def drift(python: str, packages: Mapping[str, str]) -> list[str]:
     """Say, a line each, where what is installed differs from what wrote the artifact."""
     differences = []
-    if _minor(python) != _minor(platform.python_version()):
+    if python != UNKNOWN and _minor(python) != _minor(platform.python_version()):
         differences.append(f"Python {python} wrote it, this is {platform.python_version()}")
     for name, written in packages.items():
         installed = _installed(name)
@@ -68,7 +71,15 @@ def check_drift(path: str, python: str, packages: Mapping[str, str], on_mismatch
     )
     if on_mismatch == "error":
         raise VersionMismatchError(message)
-    warnings.warn(message, VersionMismatchWarning, stacklevel=2)
+    warn_caller(message, VersionMismatchWarning)
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Warn of what the first caller outside of this package did."""
+    frame, level = sys._getframe(), 1  # noqa: SLF001 - warnings itself has no other way before Python 3.12
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("safeload."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 @functools.cache

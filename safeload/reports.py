@@ -12,7 +12,47 @@ if TYPE_CHECKING:
     from safeload.rules import Finding
     from safeload.scan import GlobalUse
 
-__all__ = ["Report", "suggested_rules"]
+__all__ = ["Report", "SecondOpinion", "suggested_rules"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondOpinion:
+    """What fickling, which shares nothing with the scanner, makes of the same artifact without its arrays.
+
+    Attributes:
+        version: of fickling, "" where it was not asked.
+        examined: whether it could read all of it; if not, `reason` says why, and nothing was said in its favour.
+        reason: why it was not examined, or not compared.
+        agrees: whether it reads the same globals, calls, opcodes and end as the scanner; None if not compared.
+        severity: fickling's own judgement, by its name for it.
+        remarks: fickling's own reasons, each with its severity, the gravest first.
+        pickles, opcodes, imports: how many it read.
+    """
+
+    version: str = ""
+    examined: bool = False
+    reason: str | None = None
+    agrees: bool | None = None
+    severity: str | None = None
+    remarks: tuple[tuple[str, str], ...] = ()
+    pickles: int = 0
+    opcodes: int = 0
+    imports: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the opinion as JSON can hold it."""
+        return {
+            "tool": "fickling",
+            "version": self.version or None,
+            "examined": self.examined,
+            "reason": self.reason,
+            "agrees": self.agrees,
+            "severity": self.severity,
+            "remarks": [{"severity": severity, "message": message} for severity, message in self.remarks],
+            "pickles": self.pickles,
+            "opcodes": self.opcodes,
+            "imports": self.imports,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +70,8 @@ class Report:
         opcodes, arrays: how many the pickle has; arrays are those that joblib wrote.
         policy_name, policy_digest: what it was held against.
         manifest: what was signed, when the signature held.
+        second_opinion: fickling's, if it was asked for.
+        drift: where the versions installed here differ from those that wrote it, a line each; `verify` only.
     """
 
     path: str
@@ -44,6 +86,8 @@ class Report:
     policy_name: str = ""
     policy_digest: str = ""
     manifest: Manifest | None = None
+    second_opinion: SecondOpinion | None = None
+    drift: tuple[str, ...] = ()
 
     @property
     def allowed(self) -> bool:
@@ -72,6 +116,8 @@ class Report:
             "arrays": self.arrays,
             "policy": {"name": self.policy_name, "digest": self.policy_digest},
             "manifest": None if self.manifest is None else self.manifest.to_dict(),
+            "drift": list(self.drift),
+            **({} if self.second_opinion is None else {"second_opinion": self.second_opinion.to_dict()}),
         }
 
     def raise_if_refused(self) -> None:
@@ -123,10 +169,15 @@ def suggested_rules(report: Report) -> str:
     if not uses:
         return ""
     blocks = [f'    name = "my-policy"\n    version = 1\n    extends = ["{report.policy_name}"]']
-    for use in sorted(uses, key=lambda use: use.name):
-        roles = ", ".join(f'"{role}"' for role in use.roles)
-        block = f'    [[allow]]\n    module = "{use.module}"\n    names = ["{use.qualname}"]\n    roles = [{roles}]\n'
-        if "call" in use.roles:
-            block += "    args = [[]]  # list the arguments that it may be called with\n"
-        blocks.append(block + '    reason = "reviewed by …"')
+    blocks += [_suggested_rule(use) for use in sorted(uses, key=lambda use: use.name)]
     return "\n\n".join(blocks)
+
+
+def _suggested_rule(use: GlobalUse) -> str:
+    roles = ", ".join(f'"{role}"' for role in use.roles)
+    lines = ["[[allow]]", f'module = "{use.module}"', f'names = ["{use.qualname}"]', f"roles = [{roles}]"]
+    if use.seen_args and {"call", "new"} & use.roles.keys():
+        lines.append(f"args = [{', '.join(use.seen_args)}]  # as seen here")
+    if use.seen_state:
+        lines.append(f"state = {use.seen_state}  # as seen here")
+    return "\n".join(f"    {line}" for line in [*lines, 'reason = "reviewed by …"'])

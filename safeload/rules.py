@@ -22,7 +22,7 @@ class Rule:
 
 
 _INSPECT = "The file is damaged or was made to mislead. Get it again from where it was trained."
-_LIMITS = "If the artifact is trusted and really is this large, raise the limit (Limits, or [limits] of a policy)."
+_LIMITS = "If the artifact is trusted and really is this large, pass higher limits: safeload.Loader(limits=Limits(…))."
 _REPORT = "If scikit-learn, joblib or pickle wrote this file, that is a bug in safeload: please report it."
 
 RULES: dict[str, Rule] = {
@@ -48,7 +48,7 @@ RULES: dict[str, Rule] = {
         Rule("SL305", "frame out of place", _INSPECT),
         Rule("SL306", "stack misused", _INSPECT),
         Rule("SL307", "memo misused", _INSPECT),
-        Rule("SL308", "name of a global is not plain", _INSPECT),
+        Rule("SL308", "name of a global is not plain", "Move nested classes to module level. " + _INSPECT),
         Rule("SL309", "protocol misstated", _INSPECT),
         Rule("SL310", "value in an odd spelling", _INSPECT),
         Rule("SL311", "array wrapper not as joblib writes it", _INSPECT + " " + _REPORT),
@@ -67,6 +67,12 @@ RULES: dict[str, Rule] = {
         Rule("SL322", "text is not UTF-8", _INSPECT),
         Rule("SL323", "not a joblib or pickle file", "Check the path: this is not a saved model."),
         Rule("SL324", "array not as numpy writes it", _INSPECT + " " + _REPORT),
+        Rule(
+            "SL325",
+            "second opinion differs",
+            "Do not load it: safeload and fickling read it differently. If scikit-learn, joblib or pickle wrote this "
+            "file, one of the two has a bug: please report it.",
+        ),
         # policy
         Rule(
             "SL401", "global not allowed", "Review the code that it names; if it is safe to load, add the rule shown."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,9 @@ import safeload
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# What tests run as `python -m safeload` is what they import themselves, not the source tree that they may stand in.
+os.environ["PYTHONSAFEPATH"] = "1"
 
 
 @pytest.fixture

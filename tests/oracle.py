@@ -136,9 +136,10 @@ def load(data: bytes) -> tuple[Any, list[Event], int]:
             array = inner.load()
             unpickler.events.append(("nested", start, stream.tell() - start))
             return array
+        begin = stream.tell()
         array = original(wrapper, outer, *args)
         length = array.size * wrapper.dtype.itemsize
-        unpickler.events.append(("array", stream.tell() - length, length))
+        unpickler.events.append(("array", stream.tell() - length, length, begin))
         return array
 
     numpy_pickle.NumpyArrayWrapper.read_array = read_array

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.metadata
 import io
 import os
 import pickle
@@ -20,6 +21,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
+from joblib import numpy_pickle
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.datasets import load_iris
 
@@ -514,18 +516,18 @@ def test_what_is_put_in_place_of_the_temporary_is_not_signed(
     """Somebody swaps the temporary while it is scanned, and back before the commit looks at it."""
     path, kept, forged = tmp_path / "model.joblib", tmp_path / "kept", tmp_path / "forged"
     joblib.dump(["forged"], forged)
-    describe = safeload.api._describe
+    describe = safeload.api.describe
 
-    def swapped(*arguments: Any) -> Any:
+    def swapped(*arguments: Any, **options: Any) -> Any:
         temporary = _temporary(tmp_path)
         temporary.rename(kept)
         temporary.hardlink_to(forged)
         try:
-            return describe(*arguments)
+            return describe(*arguments, **options)
         finally:
             kept.replace(temporary)
 
-    monkeypatch.setattr(safeload.api, "_describe", swapped)
+    monkeypatch.setattr(safeload.api, "describe", swapped)
     safeload.dump(["honest"], path, key=key)
     assert safeload.load(path, keyring=key) == ["honest"]
     forged.replace(path)
@@ -538,7 +540,7 @@ def test_a_link_in_place_of_the_temporary_is_not_followed(
 ) -> None:
     path, precious = tmp_path / "model.joblib", tmp_path / "precious"
     precious.write_text("as it was")
-    real = joblib.dump
+    real = numpy_pickle.dump
 
     def linked(*arguments: Any, **options: Any) -> Any:
         temporary = _temporary(tmp_path)
@@ -546,7 +548,7 @@ def test_a_link_in_place_of_the_temporary_is_not_followed(
         temporary.symlink_to(precious)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(joblib, "dump", linked)
+    monkeypatch.setattr(numpy_pickle, "dump", linked)
     with pytest.raises(safeload.StorageError, match="replaced"):
         safeload.dump(["honest"], path, key=key)
     assert precious.read_text() == "as it was"
@@ -618,3 +620,68 @@ def test_as_a_drop_in_for_joblib(tmp_path: Path, key: safeload.SigningKey, monke
     monkeypatch.setattr(joblib, "dump", lambda obj, path: safeload.dump(obj, path, key=key))
     joblib.dump([1], tmp_path / "a.joblib")
     assert joblib.load(tmp_path / "a.joblib") == [1]
+
+
+# ------------------------------------------------------------------------------- what a new user runs into
+
+
+class Pair:
+    """Made with arguments, and with a state that is no dict."""
+
+    def __init__(self, left: int, right: str) -> None:
+        self.left, self.right = left, right
+
+    def __reduce__(self) -> Any:
+        return Pair, (self.left, self.right), (self.left, self.right)
+
+    def __setstate__(self, state: Any) -> None:
+        self.left, self.right = state
+
+
+def test_the_policy_that_a_refusal_suggests_allows_it(tmp_path: Path, key: safeload.SigningKey) -> None:
+    path = tmp_path / "a.joblib"
+    joblib.dump([Pair(1, "a"), Pair(2, "b")], path)
+    with pytest.raises(safeload.PolicyViolationError) as raised:
+        safeload.sign(path, key=key)
+    message = str(raised.value)
+    policy = tmp_path / "policy.toml"
+    policy.write_text(message[message.index("    name =") :])
+    safeload.sign(path, key=key, policy=policy)
+    assert [pair.right for pair in safeload.load(path, keyring=key, policy=policy)] == ["a", "b"]
+
+
+def test_who_wrote_an_artifact_is_not_made_up(tmp_path: Path, key: safeload.SigningKey, pipeline: Any) -> None:
+    """The signer of an artifact that is there cannot know what wrote it, but estimators say their version."""
+    old = copy.deepcopy(pipeline)
+    path = tmp_path / "old.joblib"
+    joblib.dump(old, path)
+    written = path.read_bytes()
+    version = importlib.metadata.version("scikit-learn").encode()
+    other = bytes([version[0] + 1]) + version[1:]
+    path.write_bytes(written.replace(version, other))
+    manifest = safeload.sign(path, key=key)
+    assert manifest.producer.packages == {"scikit-learn": other.decode()}
+    assert safeload.verify(path, keyring=key).drift
+    with pytest.raises(safeload.VersionMismatchError, match="scikit-learn"):
+        safeload.load(path, keyring=key, on_version_mismatch="error")
+
+
+def test_a_class_of_the_script_itself(tmp_path: Path) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(b"\x80\x04\x8c\x08__main__\x8c\x03Own\x93)\x81.")
+    (finding,) = safeload.scan(path).findings
+    assert finding.code == "SL405"
+    assert "module that can be imported" in finding.message
+
+
+def test_a_date_is_no_expiry(tmp_path: Path, key: safeload.SigningKey) -> None:
+    with pytest.raises(TypeError, match="expires"):
+        safeload.dump([1], tmp_path / "a.joblib", key=key, expires=datetime.now(UTC).date())  # type: ignore[arg-type]
+
+
+def test_warnings_point_at_the_caller(signed: Path, key: safeload.SigningKey) -> None:
+    resigned(signed, key, scikit_learn="1.2.3")
+    for load in (safeload.Loader(keyring=key).load, lambda path: safeload.load(path, keyring=key)):
+        with pytest.warns(safeload.VersionMismatchWarning) as caught:
+            load(signed)
+        assert caught[0].filename == __file__

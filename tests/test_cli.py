@@ -141,7 +141,7 @@ def test_from_a_key_to_a_verdict(tmp_path: Path, pipeline: Any) -> None:
         (("key", "new"), ALLOWED),
         (("verify", "model.joblib"), REFUSED),  # unsigned
         (("sign", "model.joblib", "--version", "1.2", "--set", "team=fraud", "--expires", "90d"), ALLOWED),
-        (("sign", "model.joblib"), ERROR),  # signed already
+        (("sign", "model.joblib"), ALLOWED),  # signed already, and left as it is
         (("verify", "model.joblib"), ALLOWED),
         (("verify", "model.joblib", "--min-release", "2"), REFUSED),
         (("sign", "model.joblib", "--overwrite"), ALLOWED),
@@ -780,3 +780,44 @@ def test_pairs_move_together_or_are_refused(run: Callable[..., Outcome], models:
     outcome = run("verify", moved, "--keyring", ring)
     assert outcome.code == REFUSED
     assert "SL107" in outcome.out
+
+
+def unsigned_folder(parent: Path) -> Path:
+    """A folder of two artifacts that nobody has signed yet."""
+    folder = parent / "models"
+    folder.mkdir()
+    for name in ("one.pkl", "two.joblib"):
+        (folder / name).write_bytes(pickle.dumps([name]))
+    return folder
+
+
+def test_signing_a_folder_again_leaves_what_is_signed(tmp_path: Path, ring: Path, run: Callable[..., Outcome]) -> None:
+    folder = unsigned_folder(tmp_path)
+    assert run("sign", folder, "--keyring", ring).code == ALLOWED
+    manifests = {path: path.read_bytes() for path in folder.rglob("*.manifest.json")}
+    again = run("sign", folder, "--keyring", ring)
+    assert again.code == ALLOWED
+    assert "signed already" in again.out
+    assert manifests == {path: path.read_bytes() for path in folder.rglob("*.manifest.json")}
+
+
+def test_what_was_changed_since_it_was_signed_is_not_signed_in_passing(
+    tmp_path: Path, ring: Path, run: Callable[..., Outcome]
+) -> None:
+    path = unsigned_folder(tmp_path) / "again.pkl"
+    path.write_bytes(pickle.dumps([1]))
+    assert run("sign", path, "--keyring", ring).code == ALLOWED
+    path.write_bytes(pickle.dumps([2]))
+    refused = run("sign", path, "--keyring", ring)
+    assert refused.code == ERROR
+    assert "not those that were signed" in refused.err
+    signed = run("sign", path, "--keyring", ring, "--overwrite")
+    assert signed.code == ALLOWED
+    assert "make sure that you know why" in signed.out
+
+
+def test_what_is_signed_is_checked_whatever_its_name(tmp_path: Path, ring: Path, run: Callable[..., Outcome]) -> None:
+    folder = unsigned_folder(tmp_path)
+    (folder / "model.bin").write_bytes(pickle.dumps([1]))
+    assert run("sign", folder / "model.bin", "--keyring", ring).code == ALLOWED
+    assert "model.bin" in run("verify", folder, "--keyring", ring).out

@@ -887,3 +887,11 @@ def test_of_a_mutated_artifact_what_is_allowed_is_what_the_unpickler_sees(data: 
             return  # the allowed classes' own checks
     assert list(trace.events) == events
     assert trace.end == end == len(data)
+
+
+@pytest.mark.parametrize("opcode", [pickle.NONE, pickle.EMPTY_LIST, pickle.MARK])
+def test_values_that_pile_up(opcode: bytes) -> None:
+    """A few dozen compressed bytes unpack to millions of values that stay on the stack."""
+    data = pickle.PROTO + b"\x04" + opcode * 3_000_000
+    assert codes(data) == ["SL505"]
+    assert codes(data, max_stack=10_000_000) == ["SL301"]

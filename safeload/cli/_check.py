@@ -41,6 +41,7 @@ class _Task:
 
     verify: bool
     policy: str
+    deep: bool = False
     keyring: str | None = None
     min_release: int | None = None
     debug: bool = False
@@ -57,7 +58,7 @@ class _Task:
         policy = Policy.load(self.policy)
         if self.verify:
             return api.Loader(keyring=self.keyring, policy=policy, min_release=self.min_release).verify
-        return lambda path: api.scan(path, policy=policy)
+        return lambda path: api.scan(path, policy=policy, deep=self.deep)
 
 
 _jobs_option = click.option(
@@ -102,12 +103,20 @@ def verify(
 @click.command(short_help="Look into files of unknown origin. Needs no key.")
 @paths_argument
 @policy_option
+@click.option("--deep", is_flag=True, help="Have fickling read it, too: a difference is a finding. Slow.")
 @_jobs_option
 @output_options
 @debug_option
 @click.pass_obj
 def scan(
-    session: Session, paths: tuple[str, ...], policy: str, jobs: int, layout: str, output: str | None, quiet: bool
+    session: Session,
+    paths: tuple[str, ...],
+    policy: str,
+    deep: bool,
+    jobs: int,
+    layout: str,
+    output: str | None,
+    quiet: bool,
 ) -> int:
     """Look into artifacts of unknown origin, without a key and without unpickling anything.
 
@@ -116,7 +125,7 @@ def scan(
 
     PATHs are files, or folders, which are walked for .joblib, .pkl and .pickle files, compressed ones too.
     """
-    task = _Task(verify=False, policy=policy, debug=session.debug)
+    task = _Task(verify=False, policy=policy, deep=deep, debug=session.debug)
     return _check(task, paths, jobs=jobs, layout=layout, output=output, quiet=quiet)
 
 

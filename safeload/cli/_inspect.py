@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safeload.cli._common import debug_option, keyring_option, output_options, policy_option, worst
+from safeload.cli._deep import look_deeper, look_lines
 from safeload.cli._output import Result, check_output, drop_chunks, emit, finding_lines, json_text, judged, summary
 from safeload.cli._text import Painter, human_size, painter_for, plain, table
 from safeload.errors import KeyringError, UnsignedError, VerificationError
@@ -40,9 +42,20 @@ class _Signature:
 @click.argument("path", metavar="FILE", type=click.Path())
 @keyring_option
 @policy_option
+@click.option("--opcodes", is_flag=True, help="Show every opcode, with the globals that it uses, and the arrays.")
+@click.option("--decompile", is_flag=True, help="Show the Python program that fickling makes of it.")
 @output_options
 @debug_option
-def inspect(path: str, keyring: str | None, policy: str, layout: str, output: str | None, quiet: bool) -> int:
+def inspect(
+    path: str,
+    keyring: str | None,
+    policy: str,
+    opcodes: bool,
+    decompile: bool,
+    layout: str,
+    output: str | None,
+    quiet: bool,
+) -> int:
     """Show what one artifact holds and what its manifest says, without unpickling anything.
 
     The manifest is checked with the keyring if there is one; else it is shown as the claim that it is.
@@ -54,18 +67,20 @@ def inspect(path: str, keyring: str | None, policy: str, layout: str, output: st
     in_force = Policy.load(policy)
     result = judged(path, api.scan(path, policy=in_force))
     signature = _signature(path, keyring)
+    deeper = look_deeper(path, in_force, opcodes=opcodes, program=decompile)
     if layout == "json":
         text = json_text(
             {
                 "command": "inspect",
                 "summary": summary([result]),
                 "signature": {"state": signature.state, "reason": signature.reason or None},
-                "results": [{**result.to_dict(), "manifest": signature.manifest}],
+                "results": [{**result.to_dict(), "manifest": signature.manifest, **deeper}],
             }
         )
     else:
         paint = painter_for(sys.stdout) if output is None else Painter(colours=False)
-        text = "".join(f"{line}\n" for line in _lines(result, signature, paint, quiet=quiet))
+        lines = itertools.chain(_lines(result, signature, paint, quiet=quiet), look_lines(deeper, paint))
+        text = "".join(f"{line}\n" for line in lines)
     emit(text, output)
     return worst([result.verdict, "refused" if signature.state == "invalid" else "allowed"])
 
@@ -127,7 +142,8 @@ def _claim(path: str) -> dict[str, Any] | None:
 
 
 def _lines(result: Result, signature: _Signature, paint: Painter, *, quiet: bool) -> Iterator[str]:
-    yield f"{paint.verdict(result.verdict)}  {paint(plain(result.path), bold=True)}"
+    verdict = "refused" if signature.state == "invalid" else result.verdict
+    yield f"{paint.verdict(verdict)}  {paint(plain(result.path), bold=True)}"
     yield from finding_lines(result, paint)
     yield ""
     yield from _signature_lines(signature, paint)

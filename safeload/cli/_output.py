@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safeload.cli._common import say_error, tool_version
+from safeload.cli._deep import opinion_lines
 from safeload.cli._text import Painter, human_size, painter_for, plain
 from safeload.rules import RULES
 
@@ -48,7 +49,8 @@ class Result:
     """What a command found out about one file.
 
     `verdict` is "allowed", "refused" or "error", `word` what text says of an allowed one; `data` is the report as
-    JSON holds it, `rules` the policy that would allow what is refused, `error` why it could not be judged.
+    JSON holds it, `rules` the policy that would allow what is refused, `notes` what else to know, `error` why it could
+    not be judged.
     """
 
     path: str
@@ -56,6 +58,7 @@ class Result:
     word: str = "allowed"
     data: dict[str, Any] = field(default_factory=dict)
     rules: str = ""
+    notes: tuple[str, ...] = ()
     error: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -73,7 +76,7 @@ def judged(path: str, report: Report) -> Result:
     data = report.to_dict()
     if data["manifest"] is not None:
         drop_chunks(data["manifest"])
-    return Result(path=path, verdict=report.verdict, data=data, rules=suggested_rules(report))
+    return Result(path=path, verdict=report.verdict, data=data, rules=suggested_rules(report), notes=report.drift)
 
 
 def drop_chunks(manifest: dict[str, Any]) -> None:
@@ -176,6 +179,10 @@ def _lines(result: Result, paint: Painter) -> Iterator[str]:
         yield _INDENT + paint(_facts(result.data), dim=True)
     else:
         yield from finding_lines(result, paint)
+    for note in result.notes:
+        yield f"{_INDENT}{paint('note', 'yellow')} {plain(note)}"
+    for line in opinion_lines(result.data.get("second_opinion"), paint):
+        yield _INDENT + line
 
 
 def _facts(data: dict[str, Any]) -> str:

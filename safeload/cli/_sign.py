@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,12 +33,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from safeload.manifest import Manifest
+    from safeload.reports import Report
 
 __all__ = ["sign"]
 
 _SPAN = re.compile(r"([1-9][0-9]{0,5})([hdw])", re.ASCII)
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_AGAIN = "If you trust what it is now, --overwrite signs it again, with the metadata that you give"
+_CHANGED = "its bytes are not those that were signed before: make sure that you know why"
 _MAX_METADATA = 16 << 20
 
 
@@ -175,7 +179,11 @@ def sign(
         )
 
     results = [Result(path=path, verdict="error", error=why) for path, why in found.unreadable]
-    results += [_sign_one(sign_one, path, debug=session.debug) for path in found.files]
+
+    def verify(path: str) -> Report:
+        return api.verify(path, keyring=signer, policy=in_force)
+
+    results += [_sign_one(sign_one, verify, path, debug=session.debug) for path in found.files]
     for folder in found.empty:
         say_note(f"{plain(folder)}: no .joblib, .pkl or .pickle files in this folder")
     deliver(results, command="sign", layout=layout, output=output, quiet=quiet)
@@ -185,22 +193,34 @@ def sign(
     return code
 
 
-def _sign_one(sign_one: Callable[[str], Manifest], path: str, *, debug: bool) -> Result:
+def _sign_one(
+    sign_one: Callable[[str], Manifest], verify: Callable[[str], Report], path: str, *, debug: bool
+) -> Result:
     from safeload.errors import LimitExceededError, MalformedArtifactError, PolicyViolationError
 
+    before: Report | None = None
     try:
-        return _signed(path, sign_one(path))
+        before = verify(path)
+        return _signed(path, sign_one(path), notes=(_CHANGED,) if _is_changed(before) else ())
     except (PolicyViolationError, MalformedArtifactError, LimitExceededError) as error:
         return judged(path, error.report)
     except FileExistsError:
-        return Result(path=path, verdict="error", error="it is signed already; --overwrite signs it again")
+        if before is not None and before.allowed:
+            return replace(judged(path, before), word="signed", notes=("signed already, and left as it is",))
+        why = "its bytes are not those that were signed" if _is_changed(before) else "the manifest does not hold here"
+        return Result(path=path, verdict="error", error=f"it has a manifest, but {why}. {_AGAIN}")
     except Exception as error:  # noqa: BLE001 - one file's failure must not hide what was done with the others
         if debug:
             say_traceback(error)
         return failure(path, error)
 
 
-def _signed(path: str, manifest: Manifest) -> Result:
+def _is_changed(before: Report | None) -> bool:
+    """Tell whether there was a manifest that holds, for other bytes than those that are there."""
+    return before is not None and any(finding.code in ("SL201", "SL202") for finding in before.findings)
+
+
+def _signed(path: str, manifest: Manifest, *, notes: tuple[str, ...]) -> Result:
     described = manifest.to_dict()
     drop_chunks(described)
     data = {
@@ -216,4 +236,4 @@ def _signed(path: str, manifest: Manifest) -> Result:
         "policy": {"name": manifest.policy_name, "digest": manifest.policy_digest},
         "manifest": described,
     }
-    return Result(path=path, verdict="allowed", word="signed", data=data)
+    return Result(path=path, verdict="allowed", word="signed", data=data, notes=notes)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 __all__ = ["Found", "find_artifacts"]
 
@@ -56,11 +56,13 @@ def _walk(folder: str, unreadable: list[tuple[str, str]]) -> list[str]:
     found: list[str] = []
     try:
         for place, _, names in os.walk(folder, onerror=failed):
-            found.extend(str(Path(place, name)) for name in names if _is_artifact(name))
+            found.extend(str(Path(place, name)) for name in names if _is_artifact(name, names))
     except RecursionError:  # until Python 3.12
         unreadable.append((folder, "its folders are nested too deep to be walked: name the inner ones"))
     return sorted(found)
 
 
-def _is_artifact(name: str) -> bool:
-    return name.lower().endswith(_SUFFIXES) and not name.startswith(_SCRATCH)
+def _is_artifact(name: str, beside: Collection[str]) -> bool:
+    if name.startswith(_SCRATCH):
+        return False
+    return name.lower().endswith(_SUFFIXES) or f"{name}.manifest.json" in beside  # signed, whatever its name

@@ -49,6 +49,7 @@ _MODULES: dict[str, str] = {
         ("inspect", "gc", "ast", "dis", "operator", "_operator", "weakref", "traceback", "tokenize"), _REACHES
     ),
     **dict.fromkeys(("ctypes", "_ctypes", "cffi", "_cffi_backend"), _MEMORY),
+    "__main__": "it is another program in every process: move the class into a module that can be imported",
     **dict.fromkeys(("sys", "signal", "atexit", "faulthandler", "resource", "warnings"), _PROCESS),
 }  # fmt: skip
 

@@ -13,7 +13,7 @@ from safeload.scan import _machine, values
 from safeload.scan._effects import first_use, used_roles
 from safeload.scan._forms import FORMS
 from safeload.scan._machine import Machine
-from safeload.scan._names import is_plain_module, is_plain_name
+from safeload.scan._names import is_plain_module, is_plain_name, python3_name
 from safeload.scan._window import Source
 from safeload.scan.limits import Limits
 from safeload.scan.values import ROLES, Global, Grant
@@ -32,6 +32,7 @@ __all__ = [
     "Trace",
     "is_plain_module",
     "is_plain_name",
+    "python3_name",
     "scan_stream",
     "values",
 ]
@@ -44,12 +45,18 @@ COMPILED = not _machine.__file__.endswith(".py")
 
 @dataclass(frozen=True, slots=True)
 class GlobalUse:
-    """One global that the stream names: `roles` maps each role it is used in to the offset of the first time."""
+    """One global that the stream names: `roles` maps each role it is used in to the offset of the first time.
+
+    Of one that is not granted, `seen_args` and `seen_state` have the arguments and the odd state that it was seen
+    with, as patterns of a policy file.
+    """
 
     module: str
     qualname: str
     named_as: tuple[str, str]
     roles: dict[str, int]
+    seen_args: tuple[str, ...] = ()
+    seen_state: str = ""
 
     @property
     def name(self) -> str:
@@ -61,7 +68,9 @@ class GlobalUse:
 class Trace:
     """What the scanner saw of one stream, up to the first thing that it did not understand.
 
-    `events` is filled on request only: every global named, role used and array passed, in order.
+    `events` is filled on request only, in order: every global named and role used, as ("global" or the role, module,
+    qualname); every array passed, as ("array", its first byte, its length, where its padding begins); and every nested
+    pickle at its end, as ("nested", its first byte, its length).
     """
 
     protocol: int
@@ -70,6 +79,7 @@ class Trace:
     end: int
     globals: tuple[GlobalUse, ...]
     findings: tuple[Finding, ...]
+    sklearn_versions: tuple[str, ...] = ()
     events: tuple[tuple[Any, ...], ...] = ()
 
 
@@ -100,6 +110,7 @@ def scan_stream(
         end=machine.base + machine.pos,
         globals=tuple(_use(named_as, seen) for named_as, seen in machine.globals.items()),
         findings=(*findings, *machine.findings),
+        sklearn_versions=tuple(sorted(machine.sklearn_versions)),
         events=tuple(events or ()),
     )
 
@@ -107,4 +118,4 @@ def scan_stream(
 def _use(named_as: tuple[str, str], seen: Global) -> GlobalUse:
     used = used_roles(seen)
     roles = {role: first_use(seen, bit) for role, bit in ROLES.items() if used & bit}
-    return GlobalUse(seen.module, seen.qualname, named_as, roles)
+    return GlobalUse(seen.module, seen.qualname, named_as, roles, tuple(seen.seen_args), seen.seen_state)

@@ -31,6 +31,8 @@ from safeload.scan.values import (
     Wrapper,
     attributes,
     describe,
+    note_arguments,
+    pattern_of,
     shown,
 )
 
@@ -66,6 +68,7 @@ class Effects(Window):
         self.outer_proto: i64 = 0
         self.unbuilt: i64 = 0  # dtypes, arrays and wrappers still without their state
         self.globals: dict[tuple[str, str], Global] = {}
+        self.sklearn_versions: set[str] = set()
         self.findings: list[Finding] = []
         self.reported: set[tuple[str, str]] = set()
 
@@ -145,6 +148,8 @@ class Effects(Window):
             self.unbuilt += 1
             return Wrapper(origin)
         grant = origin.grant
+        if args and (grant is None or not grant.roles & NEW):
+            note_arguments(origin, args)
         if grant is not None and (args or grant.new is not None):
             wrong = "it is made with arguments" if grant.new is None else grant.new(args)
             if wrong is not None:
@@ -173,6 +178,8 @@ class Effects(Window):
         if self.record is not None:
             self.record.append(("call", origin.module, origin.qualname))
         grant = origin.grant
+        if grant is None or not grant.roles & CALL:
+            note_arguments(origin, args)
         if grant is not None and grant.roles & CALL and not (origin.form and grant.call is None):
             wrong = "no form of its arguments is listed" if grant.call is None else grant.call(args)
             if wrong is not None:
@@ -239,8 +246,14 @@ class Effects(Window):
             wrong: str | None = None
             if grant is not None and grant.state is not None:
                 wrong = grant.state(state)
-            elif attributes(state) is None:
-                wrong = "the state is not a dict of plain attribute names, but " + describe(state)
+            else:
+                found = attributes(state)
+                if found is not None:
+                    self.note_version(found.get("_sklearn_version"))
+                elif grant is not None and grant.roles & STATE:
+                    wrong = "the state is not a dict of plain attribute names, but " + describe(state)
+                else:
+                    origin.seen_state = pattern_of(state, 0)
             if isinstance(state, ADict):
                 state.sealed = True
             if wrong is not None:
@@ -255,6 +268,11 @@ class Effects(Window):
             self.count_state(target.origin)
         else:
             raise RefusedError("SL319", f"a state is set on {describe(target)}", self.at)
+
+    def note_version(self, version: object) -> None:
+        """Keep which scikit-learn wrote an estimator, as estimators themselves say."""
+        if isinstance(version, str) and len(version) < 40 and len(self.sklearn_versions) < 8:
+            self.sklearn_versions.add(version)
 
     def count_state(self, origin: Global) -> None:
         if origin.first_state < 0:

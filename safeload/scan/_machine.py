@@ -63,6 +63,7 @@ class Machine(Effects):
         super().__init__(source, grant_of, limits, record)
         self.max_opcodes: i64 = limits.max_opcodes
         self.max_memo: i64 = limits.max_memo
+        self.max_stack: i64 = limits.max_stack
         self.memo: list[Any] = []
         self.opcodes: i64 = 0
         self.arrays: i64 = 0
@@ -88,6 +89,9 @@ class Machine(Effects):
         first = True
         while True:
             if end - pos < 16 and not self.exhausted:
+                # Often enough to bound what piles up, and rarely enough to cost nothing.
+                if len(stack) > self.max_stack or len(metastack) > self.max_stack:
+                    raise RefusedError("SL505", f"more than {self.max_stack} values are open at once", self.at)
                 self.pos = pos
                 self.fill(16)
                 buf, pos, end, base = self.buf, self.pos, len(self.buf), self.base
@@ -441,7 +445,7 @@ class Machine(Effects):
         start: i64 = self.base + self.pos
         self.pass_over(found.length)
         if self.record is not None:
-            self.record.append(("array", int(start), found.length))
+            self.record.append(("array", int(start), found.length, int(here)))
         array = Array(None)
         array.dtype, array.shape, array.built = found.dtype, found.shape, True
         return array

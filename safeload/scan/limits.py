@@ -14,6 +14,7 @@ class Limits:
     Attributes:
         max_opcodes: pickle opcodes, nested pickles included.
         max_memo: memoised values of one pickle.
+        max_stack: values on the stack that are in no container yet, and marks.
         max_globals: distinct globals that are named.
         max_unpacked: size of the pickle stream when the artifact is compressed.
         max_ratio: unpacked size over compressed size, enforced beyond 64 MiB unpacked.
@@ -21,6 +22,7 @@ class Limits:
 
     max_opcodes: int = 100_000_000
     max_memo: int = 50_000_000
+    max_stack: int = 1_000_000
     max_globals: int = 10_000
     max_unpacked: int = 16 << 30
     max_ratio: int = 2_000

@@ -66,6 +66,9 @@ class Global:
         self.first_new: i64 = -1
         self.first_state: i64 = -1
         self.first_items: i64 = -1
+        # Of a global that is not granted: the arguments and states seen, as patterns for whoever reviews it.
+        self.seen_args: list[str] = []
+        self.seen_state: str = ""
 
 
 @final
@@ -171,7 +174,7 @@ FORBIDDEN_ARGUMENTS: Final = Forbidden("SL318", "the arguments of a call are use
 def attributes(value: object) -> dict[str, Any] | None:
     """Return an exact dict of attribute names as a dict, sealed; None if it is anything else.
 
-    Attribute names are str, never twice, and never `__dunder__`: BUILD would set a class's own hooks.
+    Attribute names are str, never twice, and never begin with `__`: BUILD would set hooks that the class relies on.
     """
     if not isinstance(value, ADict):
         return None
@@ -181,7 +184,7 @@ def attributes(value: object) -> dict[str, Any] | None:
     index = 0
     while index < len(flat):
         key = flat[index]
-        if not isinstance(key, str) or key in found or (key[:2] == "__" and key[-2:] == "__"):
+        if not isinstance(key, str) or key in found or key[:2] == "__":
             return None
         # scikit-learn's __setstate__ puts it into a warning: of anything but text it would run the repr.
         if key == "_sklearn_version" and not isinstance(flat[index + 1], str):
@@ -189,6 +192,53 @@ def attributes(value: object) -> dict[str, Any] | None:
         found[key] = flat[index + 1]
         index += 2
     return found
+
+
+_MAX_ALTERNATIVES: Final = 4
+_MAX_PARTS: Final = 16
+
+
+def note_arguments(origin: Global, args: tuple[Any, ...]) -> None:
+    """Keep the arguments of a call that no rule grants, as a pattern; the first few forms are enough."""
+    if len(origin.seen_args) < _MAX_ALTERNATIVES and len(args) <= _MAX_PARTS:
+        pattern = "[" + ", ".join([pattern_of(arg, 0) for arg in args]) + "]"
+        if pattern not in origin.seen_args:
+            origin.seen_args.append(pattern)
+
+
+def pattern_of(value: object, depth: i64) -> str:
+    """Return the pattern, as a policy file spells it, of the kind that a value is of."""
+    if value is None:
+        return '"none"'
+    if isinstance(value, bool):
+        return '"bool"'
+    if isinstance(value, int):
+        return '"int"'
+    if isinstance(value, Float):
+        return '"float"'
+    if isinstance(value, str):
+        return '"str"'
+    if isinstance(value, Global):
+        return '{ global = ["' + value.name + '"] }'
+    if isinstance(value, Instance):
+        return '{ instance = ["' + value.origin.name + '"] }'
+    if isinstance(value, tuple):
+        if depth < 2 and len(value) <= _MAX_PARTS:
+            return "{ tuple = [" + ", ".join([pattern_of(part, depth + 1) for part in value]) + "] }"
+        return '"tuple"'
+    if isinstance(value, ADict):
+        return '"dict"'
+    if isinstance(value, AList):
+        return '"list"'
+    if isinstance(value, ASet):
+        return '"set"'
+    if isinstance(value, (Array, Wrapper)):
+        return '"array"'
+    if isinstance(value, DType):
+        return '"dtype"'
+    if isinstance(value, Blob) and value.mutable:
+        return '"bytearray"'
+    return '"bytes"'
 
 
 def shown(text: str) -> str:

@@ -1,0 +1,86 @@
+"""Examine an artifact: from its open stream to the report, whoever asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from safeload.policy import Policy, floor_reason
+from safeload.reader import VerifiedReader
+from safeload.reports import Report
+from safeload.rules import Finding, RefusedError
+from safeload.scan import Limits, Trace, scan_stream
+from safeload.unpack import open_source
+
+if TYPE_CHECKING:
+    import io
+    from pathlib import Path
+
+    from safeload.digests import FileDigests
+    from safeload.manifest import Manifest
+
+__all__ = ["examine", "verified_reader"]
+
+_NOTHING = Trace(protocol=0, opcodes=0, arrays=0, end=0, globals=(), findings=())
+
+
+def examine(
+    stream: io.BufferedReader[Any],
+    target: Path,
+    size: int,
+    policy: Policy,
+    limits: Limits,
+    manifest: Manifest | None = None,
+) -> tuple[Report, Trace]:
+    """Scan an artifact through a stream that stands at its first byte."""
+    compression = None
+    trace = _NOTHING
+    findings: tuple[Finding, ...] = ()
+    try:
+        source, compression = open_source(stream, size, max_unpacked=limits.max_unpacked, max_ratio=limits.max_ratio)
+        trace = scan_stream(source, policy.grant, limits)
+        findings = tuple(map(_with_floor, trace.findings))
+        if not findings:
+            source.finish()
+    except RefusedError as refused:
+        findings = (refused.finding,)
+    if manifest is not None and not findings and compression != manifest.compression:
+        findings = (
+            Finding("SL102", f"it says compression {manifest.compression}, and the artifact's is {compression}"),
+        )
+    return (
+        Report(
+            path=str(target),
+            findings=findings,
+            globals=trace.globals,
+            format="joblib" if trace.arrays else "pickle",
+            compression=compression,
+            size=size,
+            protocol=trace.protocol,
+            opcodes=trace.opcodes,
+            arrays=trace.arrays,
+            policy_name=policy.name,
+            policy_digest=policy.digest,
+            manifest=manifest,
+        ),
+        trace,
+    )
+
+
+def _with_floor(finding: Finding) -> Finding:
+    """Say of a global that is not listed when no policy could list it."""
+    reason = floor_reason(finding.global_name) if finding.code == "SL401" and finding.global_name else None
+    if reason is None:
+        return finding
+    return Finding("SL405", f"no policy can allow it: {reason}", finding.offset, finding.global_name)
+
+
+def verified_reader(fd: int, digests: FileDigests, target: Path) -> VerifiedReader:
+    """Return a reader that hands out only the bytes of these digests."""
+    return VerifiedReader(
+        fd,
+        size=digests.size,
+        chunk_size=digests.chunk_size,
+        algorithm=digests.algorithm,
+        chunks=[bytes.fromhex(chunk) for chunk in digests.chunks],
+        path=str(target),
+    )
