@@ -1,0 +1,149 @@
+"""Write the vectors: `make.py` those from opcodes, `make.py --real LABEL` those that the installed libraries write.
+
+    python tests/vectors/make.py                    # write what is assembled from opcodes, and index.json
+    python tests/vectors/make.py --check            # compare instead of writing; exit code 1 if anything differs
+    python tests/vectors/make.py --real sklearn-1.9 # dump real objects with the installed versions, under this label
+
+Real ones are never written twice: what a version wrote stays as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import io
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+INDEX = HERE / "index.json"
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import benign  # noqa: E402
+import hostile  # noqa: E402
+import hostile_arrays  # noqa: E402
+import hostile_opcodes  # noqa: E402
+import hostile_packed  # noqa: E402
+
+_PREFIXES = {b"ZF": "compat", b"\x78": "zlib", b"\x1f\x8b": "gzip", b"BZ": "bz2", b"\x5d\x00": "lzma",
+             b"\xfd7zXZ": "xz", b"\x04\x22\x4d\x18": "lz4"}  # fmt: skip
+_NO_PICKLES = {"protocol/nothing", "protocol/not-a-pickle", "protocol/a-zip"}
+_PROTOCOL_1 = {"honest/protocol-1", "payload/protocol-1"}  # binary, and it states no protocol
+_PACKAGES = ("joblib", "numpy", "scikit-learn", "scipy")
+
+
+def compressor_of(data: bytes) -> str:
+    """Return what joblib takes the first bytes for."""
+    return next((name for prefix, name in _PREFIXES.items() if data.startswith(prefix)), "none")
+
+
+def crafted() -> tuple[list[dict[str, Any]], dict[str, bytes]]:
+    """Return the entries and the content of every vector that is assembled from opcodes."""
+    refused = hostile.TABLES | hostile_arrays.TABLES | hostile_opcodes.TABLES | hostile_packed.TABLES
+    entries: list[dict[str, Any]] = []
+    contents: dict[str, bytes] = {}
+
+    def add(category: str, name: str, description: str, data: bytes, **more: Any) -> None:
+        compressor = compressor_of(data)
+        suffix = ".joblib" if compressor != "none" or b"NumpyArrayWrapper" in data else ".pkl"
+        entry = {"name": f"{category}/{name}", "file": f"files/{category}/{name}{suffix}", "category": category}
+        entry |= {
+            "description": description,
+            "compressor": compressor,
+            "protocol": protocol_of(entry["name"], data),
+        } | more
+        entries.append(entry | {"origin": "opcodes"})
+        contents[entry["file"]] = data
+
+    for category, honest in benign.TABLES.items():
+        for name, (description, data) in honest.items():
+            add(category, name, description, data, expect="allowed", threat="none")
+    for category, table in refused.items():
+        for name, case in table.items():
+            add(category, name, case.trick, case.data, expect="refused", threat=case.threat, code=case.code)
+    return entries, contents
+
+
+def protocol_of(name: str, data: bytes) -> int | None:
+    """Return the protocol that an uncompressed pickle states; 0 and 1 state none."""
+    if name in _NO_PICKLES or compressor_of(data) != "none":
+        return None
+    return data[1] if data[:1] == b"\x80" else int(name in _PROTOCOL_1)
+
+
+def read_index() -> list[dict[str, Any]]:
+    """Return the entries as they stand in the index."""
+    if not INDEX.exists():
+        return []
+    entries: list[dict[str, Any]] = json.loads(INDEX.read_text(encoding="utf-8"))["vectors"]
+    return entries
+
+
+def index_text(entries: list[dict[str, Any]]) -> str:
+    ordered = sorted(entries, key=lambda entry: str(entry["name"]))
+    return json.dumps({"version": 1, "vectors": ordered}, indent=1, ensure_ascii=True) + "\n"
+
+
+def write(entries: list[dict[str, Any]], contents: dict[str, bytes]) -> None:
+    for name, data in contents.items():
+        path = HERE / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    INDEX.write_text(index_text(entries), encoding="utf-8")
+
+
+def check(entries: list[dict[str, Any]], contents: dict[str, bytes]) -> list[str]:
+    """Return what differs from what would be written."""
+    wrong = [name for name, data in contents.items() if not _is(HERE / name, data)]
+    listed = {entry["file"] for entry in entries}
+    there = {path.relative_to(HERE).as_posix() for path in (HERE / "files").rglob("*") if path.is_file()}
+    wrong += sorted(listed ^ there)
+    if index_text(entries) != INDEX.read_text(encoding="utf-8"):
+        wrong.append("index.json")
+    return wrong
+
+
+def _is(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == data
+
+
+def write_real(label: str, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Dump real objects with what is installed; return the entries with theirs."""
+    written_by = {"python": platform.python_version()}
+    written_by |= {package: importlib.metadata.version(package) for package in _PACKAGES}
+    for name, description, compressor, protocol, dump in benign.real():
+        entry: dict[str, Any] = {"name": f"real/{label}-{name}", "file": f"files/real/{label}-{name}.joblib"}
+        path = HERE / entry["file"]
+        if path.exists():
+            raise SystemExit(f"{path} is there already")
+        file = io.BytesIO()
+        dump(file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.getvalue())
+        entry |= {"category": "real", "description": description, "compressor": compressor, "protocol": protocol}
+        entries.append(entry | {"expect": "allowed", "threat": "none", "origin": "real", "written_by": written_by})
+    return entries
+
+
+def main() -> int:
+    """Write or check; return the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="compare instead of writing")
+    parser.add_argument("--real", metavar="LABEL", help="dump real objects with the installed versions")
+    options = parser.parse_args()
+    real = [entry for entry in read_index() if entry["origin"] == "real"]
+    entries, contents = crafted()
+    entries += write_real(options.real, real) if options.real else real
+    if options.check:
+        wrong = check(entries, contents)
+        sys.stdout.write("\n".join(wrong or [f"{len(entries)} vectors, as they should be"]) + "\n")
+        return 1 if wrong else 0
+    write(entries, contents)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
