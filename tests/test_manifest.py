@@ -805,7 +805,7 @@ def test_metadata_becomes_plain_json(value, cleaned):
         (float("-inf"), ValueError, "no form for -inf"),
         (np.float32("inf"), ValueError, "no form for inf"),
         (pd.NaT, ValueError, "NaT"),
-        (np.datetime64("NaT"), ValueError, "NaT"),
+        (np.datetime64("NaT", "s"), ValueError, "NaT"),
         (1 << 64, ValueError, "fit in 64 bits"),
         (-(1 << 63) - 1, ValueError, "fit in 64 bits"),
         ("\ud800", ValueError, "lone surrogate"),

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import joblib
 import numpy as np
 import pytest
+import scipy.interpolate._bsplines
 from opcodes_builder import array, build, call, codes, dtype, glob, mapping, new, raw, scan, stream
 from packaging.specifiers import SpecifierSet
 
@@ -223,6 +224,9 @@ def change(path: str, **attributes: Any) -> Callable[[Any], Any]:
     return forge
 
 
+# From scipy 1.18 on, a BSpline holds its numbers in another object.
+SPLINE = "bsplines_.0._delegate_to" if hasattr(scipy.interpolate._bsplines, "_BSpline") else "bsplines_.0"
+
 # What the file may hold, and what it may not: the honest model, and how it is forged.
 STATES: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "a folder that a pipeline unpickles from": (pipeline_of, change("", memory="cache")),
@@ -254,8 +258,8 @@ STATES: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "a class that is called for folds": (repeated, change("", cv=dict)),
     "nodes that are converted while loading": (histogram, change("_predictors.0.0", nodes=["a"])),
     "thresholds that are used while loading": (isotonic, change("", X_thresholds_=[1, 2])),
-    "a spline of a vast degree": (splines, change("bsplines_.0", k=10**6)),
-    "a spline with knots that are no array": (splines, change("bsplines_.0", t=[1, 2], _t=[1, 2])),
+    "a spline of a vast degree": (splines, change(SPLINE, k=10**6)),
+    "a spline with knots that are no array": (splines, change(SPLINE, t=[1, 2], _t=[1, 2])),
     "a sparse matrix without arrays": (sparse, change("", indices=[0, 1, 2])),
 }  # fmt: skip
 
@@ -508,8 +512,10 @@ VERSIONS: dict[str, str] = {
     "numpy._core.*": "numpy >=2",
     "numpy.bool": "numpy >=2",
     "numpy.char.chararray": "numpy >=2",
+    "numpy.chararray": "numpy <2.5",
     "numpy.round_": "numpy <2",
-    "scipy._lib.array_api_compat.numpy._aliases.asarray": "scipy >=1.13",
+    "scipy._lib.array_api_compat.numpy._aliases.asarray": "scipy >=1.13,<1.18",
+    "scipy.interpolate._bsplines._BSpline": "scipy >=1.18",
     "scipy.sparse._arrays.*": "scipy <1.11",
 }
 
@@ -570,7 +576,8 @@ READ = {
                 "sklearn.linear_model._passive_aggressive.PassiveAggressiveClassifier",
                 "sklearn.linear_model._passive_aggressive.PassiveAggressiveRegressor",
                 "sklearn.utils._metadata_requests.MethodPair", "sklearn.utils._metadata_requests.RouterMappingPair"},
-    "__setstate__": {"scipy.sparse._coo.coo_matrix", "sklearn.base.BaseEstimator", "sklearn.utils._bunch.Bunch",
+    "__setstate__": {"scipy.interpolate._bsplines.BSpline", "scipy.sparse._coo.coo_matrix",
+                     "sklearn.base.BaseEstimator", "sklearn.utils._bunch.Bunch",
                      "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
                      "sklearn.isotonic.IsotonicRegression", "sklearn.tree._tree.Tree", "uuid.UUID"},
     "__getattr__": {"sklearn.frozen._frozen.FrozenEstimator", "sklearn.utils._bunch.Bunch",

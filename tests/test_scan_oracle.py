@@ -229,7 +229,7 @@ VALUES: dict[str, Any] = {
     "types": [type(None), int, np.float32, np.dtype("f4"), np.log1p],
     "scalars": [np.float32(1.5), np.int8(-1), np.bool_(True), np.str_("x"), np.bytes_(b"y"),
         np.datetime64("2026-01-01", "ns"),
-                np.timedelta64(5, "D"), np.complex64(1j), np.datetime64("NaT")],
+                np.timedelta64(5, "D"), np.complex64(1j), np.datetime64("NaT", "s")],
     "arrays": [np.zeros(0), np.zeros((2, 0, 3)), np.array(1.5), np.arange(6).reshape(2, 3),
         np.asfortranarray(np.eye(3)),
                np.eye(4)[::2, ::2], np.arange(3, dtype=">i4"), np.array(["a", "bc"]), np.array([b"x"]),
