@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from safeload.claims import Claims, describe
+from safeload.decisions import Decision, decision
 from safeload.digests import FileDigests, digest_file
 from safeload.drift import check_drift, drift, warn_caller
 from safeload.errors import DigestMismatchError, ManifestError, RollbackError, StorageError, VerificationError
@@ -93,12 +94,16 @@ def dump(
     signer = resolve_signing(key)
     in_force = resolve_policy(policy)
     claims = Claims(metadata, version, release, expires)
-    with writing(target, overwrite=overwrite, belongs=_belongs) as writer:
+    with (
+        decision("dump", str(target), in_force.digest) as made,
+        writing(target, overwrite=overwrite, belongs=_belongs) as writer,
+    ):
         # By descriptor, never by name: in a shared folder, somebody could put another file or a link in its place.
         with storage_errors("write", target), os.fdopen(os.dup(writer.fd), "wb") as file:
             numpy_pickle.dump(obj, file, compress=_compression_for(target.name, compress), protocol=protocol)
         manifest = describe(writer.fd, target, signer, in_force, claims, written_here=True)
         writer.commit(seal(manifest, [signer]))
+        made.manifest = manifest
     return manifest
 
 
@@ -127,13 +132,17 @@ def sign(
     signer = resolve_signing(key)
     in_force = resolve_policy(policy)
     claims = Claims(metadata, version, release, expires)
-    with signing(target, overwrite=overwrite, belongs=_belongs) as writer:
+    with (
+        decision("sign", str(target), in_force.digest) as made,
+        signing(target, overwrite=overwrite, belongs=_belongs) as writer,
+    ):
         fd = open_artifact(target)
         try:
             manifest = describe(fd, target, signer, in_force, claims, written_here=False)
         finally:
             os.close(fd)
         writer.commit(seal(manifest, [signer]))
+        made.manifest = manifest
     return manifest
 
 
@@ -208,26 +217,33 @@ class Loader:
         """Return the object; see `safeload.load`."""
         _check_mmap_mode(mmap_mode)
         target = _checked_path(path)
-        return with_pair(target, lambda fd, envelope: self._load(fd, envelope, target, mmap_mode))
+        with decision("load", str(target), self._policy.digest) as made:
+            return with_pair(target, lambda fd, envelope: self._load(fd, envelope, target, mmap_mode, made))
 
     def verify(self, path: PathLike) -> Report:
         """Return the report of all that `load` checks; see `safeload.verify`."""
         target = _checked_path(path)
-        try:
-            return with_pair(target, lambda fd, envelope: self._verify(fd, envelope, target))
-        except VerificationError as error:
-            finding = Finding(error.code, str(error), error.offset)
-            return Report(
-                path=str(target), findings=(finding,), policy_name=self._policy.name, policy_digest=self._policy.digest
-            )
+        with decision("verify", str(target), self._policy.digest) as made:
+            try:
+                report = with_pair(target, lambda fd, envelope: self._verify(fd, envelope, target, made))
+            except VerificationError as error:
+                report = Report(
+                    path=str(target),
+                    findings=(Finding(error.code, str(error), error.offset),),
+                    policy_name=self._policy.name,
+                    policy_digest=self._policy.digest,
+                )
+            made.reported(report)
+            return report
 
     def read_manifest(self, path: PathLike) -> Manifest:
         """Return the manifest, its signature checked; see `safeload.read_manifest`."""
         target = _checked_path(path)
-        return with_pair(target, lambda fd, envelope: self._open(fd, envelope, target)[0])
+        with decision("read_manifest", str(target)) as made:
+            return with_pair(target, lambda fd, envelope: self._open(fd, envelope, target, made)[0])
 
-    def _load(self, fd: int, envelope: bytes, target: Path, mmap_mode: MmapMode | None) -> Any:
-        manifest, reader = self._open(fd, envelope, target)
+    def _load(self, fd: int, envelope: bytes, target: Path, mmap_mode: MmapMode | None, made: Decision) -> Any:
+        manifest, reader = self._open(fd, envelope, target, made)
         if mmap_mode is not None and manifest.compression != "none":
             warn_caller(f'mmap_mode "{mmap_mode}" is ignored: {target} is compressed.', UserWarning)
             mmap_mode = None
@@ -253,19 +269,21 @@ class Loader:
                 raise reader.failure  # swallowed by what was being loaded
             return obj
 
-    def _verify(self, fd: int, envelope: bytes, target: Path) -> Report:
-        manifest, reader = self._open(fd, envelope, target)
+    def _verify(self, fd: int, envelope: bytes, target: Path, made: Decision) -> Report:
+        manifest, reader = self._open(fd, envelope, target, made)
         with verified_stream(reader) as stream:
             report, _ = examine(stream, target, manifest.size, self._policy, self._limits, manifest)
             reader.verify_all()
         return replace(report, drift=tuple(drift(manifest.producer.python, manifest.producer.packages)))
 
-    def _open(self, fd: int, envelope: bytes, target: Path) -> tuple[Manifest, VerifiedReader]:
+    def _open(self, fd: int, envelope: bytes, target: Path, made: Decision) -> tuple[Manifest, VerifiedReader]:
         """Hold the envelope against the keyring and against what it is beside; nothing of the artifact is read."""
+        made.manifest = None  # of a try before, while a writer was at work
         try:
             manifest = open_envelope(envelope, self._keyring)
         except VerificationError as error:
             raise type(error)(f"{target}: {error}", code=error.code) from error
+        made.manifest = manifest
         if manifest.name != target.name:
             raise ManifestError(
                 f"{target}: it was signed under the name {manifest.name!r}. If it was renamed on purpose, sign it "
@@ -363,15 +381,22 @@ def scan(
     target = _checked_path(path)
     in_force = resolve_policy(policy)
     in_force_limits = in_force.limits(limits)
+    with decision("scan", str(target), in_force.digest) as made:
+        report = _scan(target, in_force, in_force_limits, deep)
+        made.reported(report)
+        return report
+
+
+def _scan(target: Path, policy: Policy, limits: Limits, deep: bool) -> Report:
     fd = open_artifact(target)
     with os.fdopen(fd, "rb") as stream:
         size = os.fstat(fd).st_size
-        report = examine(stream, target, size, in_force, in_force_limits)[0]
+        report = examine(stream, target, size, policy, limits)[0]
         if not deep:
             return report
         from safeload.secondopinion import dissect, second_opinion
 
-        opinion, difference = second_opinion(dissect(stream, size, in_force.grant, in_force_limits))
+        opinion, difference = second_opinion(dissect(stream, size, policy.grant, limits))
     findings = report.findings if difference is None else (*report.findings, difference)
     return replace(report, findings=findings, second_opinion=opinion)
 

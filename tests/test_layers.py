@@ -18,7 +18,7 @@ LAYERS = [
     {"keyring"},
     {"manifest", "reader", "unpack", "scan"},
     {"policy", "guard", "reports", "drift"},
-    {"opening", "examine", "secondopinion"},
+    {"opening", "examine", "secondopinion", "decisions"},
     {"claims"},
     {"api"},
     {"__init__"},

@@ -1,0 +1,112 @@
+"""One structured log record per decision, on the logger "safeload"; docs/logging.md describes its fields.
+
+Nothing is printed: without a handler of the application's, the records go nowhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from safeload.errors import (
+    LimitExceededError,
+    MalformedArtifactError,
+    PolicyViolationError,
+    TripwireError,
+    VerificationError,
+    VersionMismatchError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from safeload.manifest import Manifest
+    from safeload.reports import Report
+
+__all__ = ["LOGGER", "Decision", "decision"]
+
+LOGGER = logging.getLogger("safeload")
+LOGGER.addHandler(logging.NullHandler())  # else Python prints warnings that nobody handles
+
+_REFUSALS = (
+    VerificationError,
+    PolicyViolationError,
+    MalformedArtifactError,
+    LimitExceededError,
+    TripwireError,
+    VersionMismatchError,
+)
+_LEVELS = {"allowed": logging.INFO, "refused": logging.WARNING, "error": logging.ERROR}
+
+
+class Decision:
+    """What is known of one decision while it is being made."""
+
+    def __init__(self, action: str, path: str, policy_digest: str | None) -> None:
+        self.action = action
+        self.path = path
+        self.policy_digest = policy_digest
+        self.verdict = "allowed"
+        self.codes: tuple[str, ...] = ()
+        self.manifest: Manifest | None = None
+
+    def reported(self, report: Report) -> None:
+        """Take the verdict from a report."""
+        self.verdict = "allowed" if report.allowed else "refused"
+        self.codes = tuple(dict.fromkeys(finding.code for finding in report.findings))
+
+    def failed(self, error: BaseException) -> None:
+        """Take the verdict from what was raised."""
+        self.verdict = "refused" if isinstance(error, _REFUSALS) else "error"
+        report = getattr(error, "report", None)
+        if report is not None:
+            self.codes = tuple(dict.fromkeys(finding.code for finding in report.findings))
+        elif isinstance(error, VerificationError):
+            self.codes = (error.code,)
+
+
+@contextmanager
+def decision(action: str, path: str, policy_digest: str | None = None) -> Iterator[Decision]:
+    """Log one record about what is decided in this block, also when it raises."""
+    made = Decision(action, path, policy_digest)
+    started = time.monotonic()
+    try:
+        yield made
+    except BaseException as error:
+        made.failed(error)
+        raise
+    finally:
+        _log(made, time.monotonic() - started)
+
+
+def _log(made: Decision, duration: float) -> None:
+    level = _LEVELS[made.verdict]
+    if not LOGGER.isEnabledFor(level):
+        return
+    manifest = made.manifest
+    key_id = None if manifest is None else ",".join(manifest.key_ids)
+    fields = {
+        "action": made.action,
+        "path": made.path,
+        "verdict": made.verdict,
+        "codes": list(made.codes),
+        "key_id": key_id,
+        "digest": None if manifest is None else f"sha256:{manifest.sha256}",
+        "policy_digest": made.policy_digest,
+        "release": None if manifest is None else manifest.release,
+        "duration": round(duration, 6),
+    }
+    # ascii() keeps a line a line: a file may be named after what an attacker would like to read in a log.
+    LOGGER.log(
+        level,
+        "%s %s: path=%s codes=%s key=%s release=%s",
+        made.action,
+        made.verdict,
+        ascii(made.path),
+        ",".join(made.codes) or "-",
+        "-" if key_id is None else ascii(key_id),
+        fields["release"] or "-",
+        extra=fields,
+    )
