@@ -17,7 +17,6 @@ exclude each other, across threads and processes, and each first finishes or rem
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import secrets
@@ -27,13 +26,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
+from safeload.atomic import (
+    ALREADY_THERE,
+    EXCLUSIVE,
+    LOCK_TIMEOUT,
+    SCRATCH_PREFIX,
+    identity,
+    locked,
+    lstat,
+    place_new,
+    sync_folder,
+)
 from safeload.errors import StorageError
 from safeload.files import storage_error, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from safeload.atomic import Identity
 
     # Whether a manifest (its bytes) is of the artifact that is open as this descriptor.
     Belongs = Callable[[bytes, int], bool]
@@ -55,18 +65,12 @@ __all__ = [
 
 MANIFEST_SUFFIX = ".manifest.json"
 NEXT_SUFFIX = MANIFEST_SUFFIX + ".next"
-SCRATCH_PREFIX = ".safeload-"  # of every lock and temporary file: whoever lists a folder skips these
-LOCK_TIMEOUT = 60.0  # seconds
 
 _MAX_NEXT_BYTES = 32 << 20  # what a reader would take for a manifest, too
 _MAX_EXTENSION = 16
 _READABLE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-_EXCLUSIVE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_CANNOT_LINK = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
-_CANNOT_SYNC_FOLDERS = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
-_Identity = tuple[int, int]
 _Stamp = tuple[int, int, int, int, int]
 
 
@@ -110,7 +114,7 @@ def writing(
         there is no such folder, StorageError for all else that the file system or another writer prevents.
     """
     target = _Target.at(path)
-    with _locked(target, lock_timeout):
+    with locked(target.lock, target.artifact, lock_timeout):
         with storage_errors("write", target.artifact):
             _recover(target, belongs)
             target.require_replaceable(target.artifact, target.manifest)
@@ -133,7 +137,7 @@ def signing(
     target = _Target.at(path)
     if not target.artifact.exists():
         raise FileNotFoundError(errno.ENOENT, "there is no such artifact to sign", str(target.artifact))
-    with _locked(target, lock_timeout):
+    with locked(target.lock, target.artifact, lock_timeout):
         with storage_errors("sign", target.artifact):
             _recover(target, belongs)
             target.require_replaceable(target.manifest)
@@ -172,8 +176,8 @@ class ManifestWriter:
             if self._overwrite:
                 self._manifest_temporary.replace(target.manifest)
             else:
-                _place_new(self._manifest_temporary, target.manifest)
-            _sync_folder(target.folder)
+                place_new(self._manifest_temporary, target.manifest)
+            sync_folder(target.folder)
 
     def leave(self) -> None:
         """Remove what was not committed."""
@@ -186,8 +190,8 @@ class ManifestWriter:
 
     def _write_manifest(self, manifest: bytes) -> os.stat_result:
         """Write the manifest's temporary with the mode that this process gives to new files."""
-        with os.fdopen(os.open(self._manifest_temporary, _EXCLUSIVE, 0o666), "wb") as file:
-            if (old := _lstat(self._target.manifest)) is not None:
+        with os.fdopen(os.open(self._manifest_temporary, EXCLUSIVE, 0o666), "wb") as file:
+            if (old := lstat(self._target.manifest)) is not None:
                 os.fchmod(file.fileno(), old.st_mode & 0o777)
             file.write(manifest)
             file.flush()
@@ -207,13 +211,13 @@ class PairWriter(ManifestWriter):
         super().__init__(target, overwrite=overwrite)
         self.temporary = target.scratch(target.extension)
         self.fd = -1  # of the temporary, for writing and reading, as long as this writer is in use
-        self._temporary_identity: _Identity | None = None
-        self._manifest_identity: _Identity | None = None
+        self._temporary_identity: Identity | None = None
+        self._manifest_identity: Identity | None = None
 
     def begin(self) -> None:
         """Create the temporary that the artifact is written to."""
-        self.fd = os.open(self.temporary, _EXCLUSIVE, 0o600)
-        self._temporary_identity = _identity(os.fstat(self.fd))
+        self.fd = os.open(self.temporary, EXCLUSIVE, 0o600)
+        self._temporary_identity = identity(os.fstat(self.fd))
 
     def commit(self, manifest: bytes) -> None:
         """Put the artifact and this manifest in place, durably, in the steps that the module describes.
@@ -224,10 +228,10 @@ class PairWriter(ManifestWriter):
         self._commit_once()
         with storage_errors("write", target.artifact):
             written = self._write_manifest(manifest)
-            self._manifest_identity = _identity(written)
+            self._manifest_identity = identity(written)
             # Where there was none, the mode of the manifest, which the kernel made with the umask: asking for
             # the umask would have to set it.
-            old = _lstat(target.artifact)
+            old = lstat(target.artifact)
             self._settle_artifact((old or written).st_mode & 0o777)
             self._place()
 
@@ -249,10 +253,10 @@ class PairWriter(ManifestWriter):
 
     def _settle_artifact(self, mode: int) -> None:
         """Flush the artifact to the disk, and give it the mode that it is to have."""
-        found = _lstat(self.temporary)
+        found = lstat(self.temporary)
         if found is None:
             raise StorageError(f"{self.temporary} was removed before it was committed.")
-        if _identity(found) != self._temporary_identity:
+        if identity(found) != self._temporary_identity:
             raise StorageError(f"{self.temporary} was replaced before it was committed.")
         os.fchmod(self.fd, mode)
         os.fsync(self.fd)
@@ -262,21 +266,21 @@ class PairWriter(ManifestWriter):
         target = self._target
         if self._overwrite:
             self._manifest_temporary.replace(target.next)
-            _sync_folder(target.folder)
+            sync_folder(target.folder)
             self.temporary.replace(target.artifact)
         else:
-            _place_new(self._manifest_temporary, target.next)
-            _sync_folder(target.folder)
+            place_new(self._manifest_temporary, target.next)
+            sync_folder(target.folder)
             target.require_absent(target.manifest)
-            _place_new(self.temporary, target.artifact)
-        _sync_folder(target.folder)
+            place_new(self.temporary, target.artifact)
+        sync_folder(target.folder)
         target.next.replace(target.manifest)
-        _sync_folder(target.folder)
+        sync_folder(target.folder)
 
     @staticmethod
-    def _owns(path: Path, identity: _Identity | None) -> bool:
-        status = _lstat(path)
-        return status is not None and _identity(status) == identity
+    def _owns(path: Path, made: Identity | None) -> bool:
+        status = lstat(path)
+        return status is not None and identity(status) == made
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,54 +323,16 @@ class _Target:
     def require_absent(self, *paths: Path) -> None:
         for path in paths:
             if os.path.lexists(path):
-                raise FileExistsError(errno.EEXIST, _ALREADY_THERE, str(path))
+                raise FileExistsError(errno.EEXIST, ALREADY_THERE, str(path))
 
     def require_replaceable(self, *paths: Path) -> None:
         for path in paths:
-            if (status := _lstat(path)) is None:
+            if (status := lstat(path)) is None:
                 continue
             if stat.S_ISLNK(status.st_mode):
                 raise StorageError(f"{path} is a symbolic link. Name the real file: {os.path.realpath(path)}")
             if not stat.S_ISREG(status.st_mode):
                 raise StorageError(f"{path} is not a regular file, and stays as it is. Choose another name.")
-
-
-_ALREADY_THERE = "it is already there. Pass overwrite=True to replace it, or choose another name"
-
-
-@contextmanager
-def _locked(target: _Target, timeout: float) -> Iterator[None]:
-    """Keep other writers to this target out."""
-    lock = FileLock(target.lock)
-    try:
-        lock.acquire(timeout=timeout)
-    except Timeout as error:
-        raise StorageError(
-            f"another process or thread has been writing {target.artifact} for over {timeout:g} seconds. "
-            f"Try again when it has finished (it holds {target.lock})."
-        ) from error
-    except OSError as error:
-        raise storage_error("lock", target.artifact, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
-        _remove_lock_file(target.lock)
-
-
-def _remove_lock_file(path: Path) -> None:
-    """Remove the lock file, which some releases of filelock leave, unless another writer holds it.
-
-    Only a holder of the lock may unlink it: a waiter that gets the lock of an unlinked file tries again.
-    """
-    with suppress(OSError):
-        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _identity(os.fstat(fd)) == _identity(path.lstat()):
-                path.unlink()
-        finally:
-            os.close(fd)
 
 
 @contextmanager
@@ -393,7 +359,7 @@ def _recover(target: _Target, belongs: Belongs) -> None:
             _finish(target)
         else:
             target.next.unlink()
-            _sync_folder(target.folder)
+            sync_folder(target.folder)
     scratch = f"{SCRATCH_PREFIX}{target.key}-"
     for leftover in [path for path in target.folder.iterdir() if path.name.startswith(scratch)]:
         with suppress(OSError):  # it is not in the way: no two have the same name
@@ -420,44 +386,12 @@ def _finish(target: _Target) -> None:
     target.next.replace(target.manifest)
     # Where both are links to one file, rename does nothing at all.
     target.next.unlink(missing_ok=True)
-    _sync_folder(target.folder)
-
-
-def _place_new(source: Path, destination: Path) -> None:
-    """Rename a file, but never onto another, not even onto one that appears meanwhile."""
-    try:
-        destination.hardlink_to(source)
-    except FileExistsError as error:
-        raise FileExistsError(errno.EEXIST, _ALREADY_THERE, str(destination)) from error
-    except OSError as error:
-        if error.errno not in _CANNOT_LINK:
-            raise
-        # No hard links here. Another program, without our lock, could still come between these lines.
-        if os.path.lexists(destination):
-            raise FileExistsError(errno.EEXIST, _ALREADY_THERE, str(destination)) from error
-        source.rename(destination)
-    else:
-        source.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    except OSError as error:
-        if error.errno not in _CANNOT_SYNC_FOLDERS:
-            raise
-    finally:
-        os.close(fd)
+    sync_folder(target.folder)
 
 
 def _with_suffix(path: str | os.PathLike[str], suffix: str) -> Path:
     artifact = Path(path)
     return artifact.with_name(artifact.name + suffix)
-
-
-def _identity(status: os.stat_result) -> _Identity:
-    return status.st_dev, status.st_ino
 
 
 def _stamp(path: Path) -> _Stamp | None:
@@ -466,10 +400,3 @@ def _stamp(path: Path) -> _Stamp | None:
     except FileNotFoundError:
         return None
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _lstat(path: Path) -> os.stat_result | None:
-    try:
-        return path.lstat()
-    except FileNotFoundError:
-        return None

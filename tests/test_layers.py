@@ -13,6 +13,7 @@ SOURCE = Path(__file__).parent.parent / "safeload"
 LAYERS = [
     {"errors", "rules"},
     {"files"},
+    {"atomic"},
     {"keys", "digests", "storage"},
     {"keyfile", "strictjson"},
     {"keyring"},
