@@ -34,6 +34,7 @@ from safeload.errors import (
 from safeload.keyring import Keyring
 from safeload.keys import SigningKey, VerifyingKey
 from safeload.manifest import Manifest
+from safeload.mapping import SealedCopies
 from safeload.policy import Policy
 from safeload.reports import Report
 from safeload.rules import Finding
@@ -58,6 +59,7 @@ __all__ = [
     "Report",
     "RollbackError",
     "SafeloadError",
+    "SealedCopies",
     "SigningKey",
     "StorageError",
     "TripwireError",

@@ -19,10 +19,11 @@ from safeload.digests import FileDigests, digest_file
 from safeload.drift import check_drift, drift, warn_caller
 from safeload.errors import DigestMismatchError, ManifestError, RollbackError, StorageError, VerificationError
 from safeload.examine import examine, verified_reader
-from safeload.files import open_artifact, require_private, storage_errors
+from safeload.files import open_artifact, storage_errors
 from safeload.guard import import_modules, load_mapped, load_stream, tripwire
 from safeload.keyring import Keyring, resolve_keyring, resolve_signing
 from safeload.manifest import Manifest, open_envelope, seal, unverified_sha256
+from safeload.mapping import FolderOfCopies, mappable
 from safeload.opening import with_pair
 from safeload.policy import Policy, resolve_policy
 from safeload.reader import VerifiedReader, verified_stream
@@ -32,9 +33,12 @@ from safeload.storage import signing, writing
 from safeload.strictjson import is_text
 
 if TYPE_CHECKING:
+    import io
+    from collections.abc import Callable, Collection
     from datetime import datetime, timedelta
 
     from safeload.keys import SigningKey, VerifyingKey
+    from safeload.mapping import Copies
     from safeload.scan import Limits
 
 __all__ = ["Loader", "dump", "load", "read_manifest", "scan", "sign", "verify"]
@@ -192,6 +196,9 @@ class Loader:
         limits: what an artifact may hold at most, in place of the defaults and the policy's.
         on_version_mismatch: "warn", "error" or "ignore" where other versions wrote the artifact than are
             installed here.
+        mmap_copies: what to map into memory in place of the artifact itself, where others can write to its folder:
+            a path for private copies that all processes of this user share, or `SealedCopies()`. docs/mapping.md
+            says what each defends against.
     """
 
     def __init__(
@@ -202,6 +209,7 @@ class Loader:
         min_release: int | None = None,
         limits: Limits | None = None,
         on_version_mismatch: OnMismatch = "warn",
+        mmap_copies: Copies | PathLike | None = None,
     ) -> None:
         if on_version_mismatch not in ("warn", "error", "ignore"):
             raise ValueError(f"on_version_mismatch is 'warn', 'error' or 'ignore', not {on_version_mismatch!r}")
@@ -212,6 +220,7 @@ class Loader:
         self._limits = self._policy.limits(limits)
         self._min_release = min_release
         self._on_version_mismatch = on_version_mismatch
+        self._copies = FolderOfCopies(mmap_copies) if isinstance(mmap_copies, str | os.PathLike) else mmap_copies
 
     def load(self, path: PathLike, mmap_mode: MmapMode | None = None) -> Any:
         """Return the object; see `safeload.load`."""
@@ -247,24 +256,28 @@ class Loader:
         if mmap_mode is not None and manifest.compression != "none":
             warn_caller(f'mmap_mode "{mmap_mode}" is ignored: {target} is compressed.', UserWarning)
             mmap_mode = None
-        if mmap_mode is not None:
-            # Pages are read from the file as they are touched, so all of it is verified, and stays this user's.
-            require_private(fd, target)
-            reader.verify_all()
+        if mmap_mode is None:
+            return self._unpickle(reader, manifest, target, lambda stream, named: _read(stream, named, manifest))
+        with mappable(fd, reader, _digests(manifest), target, self._copies) as (mapped_fd, verified, path):
+            return self._unpickle(
+                verified, manifest, target, lambda stream, named: _map(stream, named, mapped_fd, path, mmap_mode)
+            )
+
+    def _unpickle(
+        self,
+        reader: VerifiedReader,
+        manifest: Manifest,
+        target: Path,
+        load: Callable[[io.BufferedReader[VerifiedReader], Collection[tuple[str, str]]], Any],
+    ) -> Any:
+        """Scan, and let `load` make the object of the same verified bytes, under the tripwire."""
         with verified_stream(reader) as stream:
             report, trace = examine(stream, target, manifest.size, self._policy, self._limits, manifest)
             report.raise_if_refused()
             check_drift(str(target), manifest.producer.python, manifest.producer.packages, self._on_version_mismatch)
             import_modules(use.module for use in trace.globals)
             stream.seek(0)
-            named = frozenset(use.named_as for use in trace.globals)
-            if mmap_mode is not None:
-                with tripwire(named, mmap_fd=fd):
-                    obj = load_mapped(stream, path=str(target), fd=fd, mmap_mode=mmap_mode)
-            else:
-                reader.start_read_ahead()
-                with tripwire(named):
-                    obj = load_stream(stream, compression=report.compression)
+            obj = load(stream, frozenset(use.named_as for use in trace.globals))
             if reader.failure is not None:
                 raise reader.failure  # swallowed by what was being loaded
             return obj
@@ -299,10 +312,28 @@ class Loader:
                 f"{target}: {os.fstat(fd).st_size} bytes, {manifest.size} were signed. Get it again from its source.",
                 code="SL202",
             )
-        digests = FileDigests(
-            manifest.size, manifest.sha256, manifest.digest_algorithm, manifest.chunk_size, manifest.chunks
-        )
-        return manifest, verified_reader(fd, digests, target)
+        return manifest, verified_reader(fd, _digests(manifest), target)
+
+
+def _digests(manifest: Manifest) -> FileDigests:
+    return FileDigests(manifest.size, manifest.sha256, manifest.digest_algorithm, manifest.chunk_size, manifest.chunks)
+
+
+def _read(stream: io.BufferedReader[VerifiedReader], named: Collection[tuple[str, str]], manifest: Manifest) -> Any:
+    stream.raw.start_read_ahead()
+    with tripwire(named):
+        return load_stream(stream, compression=manifest.compression)
+
+
+def _map(
+    stream: io.BufferedReader[VerifiedReader],
+    named: Collection[tuple[str, str]],
+    fd: int,
+    path: str,
+    mmap_mode: MmapMode,
+) -> Any:
+    with tripwire(named, mmap_fd=fd):
+        return load_mapped(stream, path=path, fd=fd, mmap_mode=mmap_mode)
 
 
 def load(

@@ -20,7 +20,7 @@ LAYERS = [
     {"manifest", "reader", "unpack", "scan"},
     {"policy", "guard", "reports", "drift"},
     {"opening", "examine", "secondopinion", "decisions"},
-    {"claims"},
+    {"claims", "mapping"},
     {"api"},
     {"__init__"},
     {"cli"},

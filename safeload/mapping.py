@@ -1,0 +1,228 @@
+"""Private copies to map into memory, for artifacts in storage that others can write.
+
+Pages of a mapped file are read as they are touched, long after the file was verified.  Where somebody else could
+change it by then, what is mapped is a copy that nobody else can change: a file in a private folder, whose pages all
+processes that map it share, or a sealed memory file, whose pages this process shares with those it forks.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from filelock import FileLock, Timeout
+
+from safeload.errors import DigestMismatchError, StorageError
+from safeload.examine import verified_reader
+from safeload.files import require_private, storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from safeload.digests import FileDigests
+    from safeload.reader import VerifiedReader
+
+__all__ = ["Copies", "FolderOfCopies", "SealedCopies", "mappable"]
+
+_LOCK_TIMEOUT = 600.0  # seconds: another process may be copying many gigabytes
+_BLOCK = 4 << 20
+
+
+class Copies(Protocol):
+    """Where private copies are kept; by the SHA-256 of their content, as it was signed."""
+
+    def find(self, sha256: str) -> tuple[int, str] | None:
+        """Return a descriptor, the caller's, of the copy there is, and a path that this user can open it by."""
+
+    def make(self, sha256: str, reader: VerifiedReader) -> None:
+        """Copy what the reader verifies, unless somebody else has meanwhile."""
+
+    def drop(self, sha256: str) -> None:
+        """Forget a copy that is not what was copied."""
+
+
+class FolderOfCopies:
+    """Copies as read-only files in a folder that only this user can enter.
+
+    Files are removed by nobody else: delete those you no longer need, also while they are mapped.
+
+    Raises: StorageError where the folder is not private.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self._folder = Path(folder)
+        with storage_errors("make", self._folder):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = self._folder.resolve()
+        with self._opened():
+            pass
+
+    def find(self, sha256: str) -> tuple[int, str] | None:
+        """Return the copy, if it is there and nobody made it writable."""
+        path = self._folder / sha256
+        with self._opened() as folder, storage_errors("read", path):
+            try:
+                fd = os.open(sha256, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+            except FileNotFoundError:
+                return None
+            status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o277:
+            os.close(fd)
+            raise StorageError(f"{path} is not as safeload left it there (mode 0400, yours). Remove it, and try again.")
+        return fd, str(path)
+
+    def make(self, sha256: str, reader: VerifiedReader) -> None:
+        """Copy into a temporary, and put it in its place once it is whole and on the disk."""
+        path = self._folder / sha256
+        with self._locked(), self._opened(), storage_errors("copy the artifact into", self._folder):
+            if path.exists():
+                return
+            for left in self._folder.glob(".copy-*"):  # by a process that was killed
+                left.unlink()
+            temporary = self._folder / f".copy-{os.urandom(8).hex()}"
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                _copy(reader, fd)
+                os.fsync(fd)
+                os.fchmod(fd, 0o400)
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            finally:
+                os.close(fd)
+
+    def drop(self, sha256: str) -> None:
+        """Remove the file; whoever has it mapped keeps it."""
+        with storage_errors("remove", self._folder / sha256):
+            (self._folder / sha256).unlink(missing_ok=True)
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        """Open the folder, and make sure that it is this user's alone."""
+        with storage_errors("open", self._folder):
+            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            status = os.fstat(folder)
+            if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+                raise StorageError(
+                    f"{self._folder} can be entered by other users (mode {stat.S_IMODE(status.st_mode):04o}, uid "
+                    f"{status.st_uid}); private copies need a folder of your own with mode 0700."
+                )
+            yield folder
+        finally:
+            os.close(folder)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = self._folder / ".lock"
+        try:
+            with FileLock(lock, timeout=_LOCK_TIMEOUT):
+                yield
+        except Timeout as error:
+            raise StorageError(f"another process has been copying into {self._folder} for too long.") from error
+
+
+class SealedCopies:
+    """Copies in memory files (memfd) that are sealed: not even this process can change them any more.
+
+    They take memory once, for this process and those that it forks, and live as long as this object or an array
+    that is mapped from one.
+
+    Raises: StorageError where the system has no sealed memory files (they are Linux's).
+    """
+
+    def __init__(self) -> None:
+        if not hasattr(os, "memfd_create") or not hasattr(fcntl, "F_ADD_SEALS"):
+            raise StorageError("sealed memory files are Linux's. Name a private folder instead.")
+        self._copies: dict[str, int] = {}
+
+    def __del__(self) -> None:
+        for fd in getattr(self, "_copies", {}).values():
+            os.close(fd)
+
+    def find(self, sha256: str) -> tuple[int, str] | None:
+        """Return the copy, if this object holds it."""
+        fd = self._copies.get(sha256)
+        # The name is how joblib's worker processes find it, as long as this process has it open.
+        return None if fd is None else (os.dup(fd), f"/proc/{os.getpid()}/fd/{fd}")
+
+    def make(self, sha256: str, reader: VerifiedReader) -> None:
+        """Copy into a memory file, and seal it."""
+        with storage_errors("copy the artifact into", "a memory file"):
+            fd = os.memfd_create(f"safeload-{sha256[:16]}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            try:
+                _copy(reader, fd)
+                seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+                fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+            except BaseException:
+                os.close(fd)
+                raise
+        if self._copies.setdefault(sha256, fd) != fd:  # another thread was quicker
+            os.close(fd)
+
+    def drop(self, sha256: str) -> None:
+        """Let go of the memory file; whoever has it mapped keeps it."""
+        fd = self._copies.pop(sha256, None)
+        if fd is not None:
+            os.close(fd)
+
+
+@contextmanager
+def mappable(
+    fd: int, reader: VerifiedReader, digests: FileDigests, target: Path, copies: Copies | None
+) -> Iterator[tuple[int, VerifiedReader, str]]:
+    """Give what nobody else can change while it is mapped: a descriptor, its reader, and a path to it.
+
+    Every byte of it is verified by then.
+
+    Raises: DigestMismatchError; StorageError where there are to be no copies, and others can write the artifact.
+    """
+    if copies is None:
+        require_private(fd, target)
+        reader.verify_all()
+        yield fd, reader, str(target)
+        return
+    found = _verified_copy(copies, digests)
+    if found is None:
+        copies.make(digests.sha256, reader)
+        found = _verified_copy(copies, digests)
+    if found is None:
+        raise StorageError(f"the private copy of {target} is not what was written to it. Check the disk.")
+    try:
+        yield found
+    finally:
+        os.close(found[0])
+
+
+def _verified_copy(copies: Copies, digests: FileDigests) -> tuple[int, VerifiedReader, str] | None:
+    """Return the copy there is; None also if the disk changed it, since nobody else can have."""
+    found = copies.find(digests.sha256)
+    if found is None:
+        return None
+    fd, path = found
+    try:
+        reader = verified_reader(fd, digests, Path(path))
+        reader.verify_all()
+    except DigestMismatchError:
+        os.close(fd)
+        copies.drop(digests.sha256)
+        return None
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd, reader, path
+
+
+def _copy(reader: VerifiedReader, fd: int) -> None:
+    reader.seek(0)
+    reader.start_read_ahead()
+    block = memoryview(bytearray(_BLOCK))
+    while filled := reader.readinto(block):
+        left = block[:filled]
+        while left:
+            left = left[os.write(fd, left) :]
