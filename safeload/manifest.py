@@ -1,12 +1,9 @@
-"""The manifest: what is signed about an artifact, and its envelope.
+"""The manifest: what is signed about an artifact.
 
-The envelope is DSSE 1.0 (https://github.com/secure-systems-lab/dsse), its payload an in-toto Statement v1
-(https://github.com/in-toto/attestation) with the predicate `urn:safeload:manifest:v1`. Rules, all of them here:
-
-- the signatures are checked over the payload's bytes as they stand, and only then is the payload parsed;
-- every signature by a key that the keyring knows must hold, and at least one by a key that it trusts now;
-- what is signed is checked in full all the same: fields, types, ranges, and that they fit together;
-- anything unknown, doubled or spelt in another way than ours is refused.
+The payload of its envelope (see `envelope`) is an in-toto Statement v1 (https://github.com/in-toto/attestation) with
+the predicate `urn:safeload:manifest:v1`. It is parsed only once the signatures held, and checked in full all the same:
+fields, types, ranges, and that they fit together. Anything unknown, doubled or spelt in another way than ours is
+refused.
 
 Someone else's steps: that the name, size and digests are those of the artifact at hand, and which release is
 old enough to refuse.
@@ -14,27 +11,18 @@ old enough to refuse.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
 import shlex
-import stat
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from safeload.digests import check_chunking
-from safeload.errors import (
-    BadSignatureError,
-    ExpiredError,
-    ManifestError,
-    UnknownKeyError,
-    UnsignedError,
-    VerificationError,
-)
-from safeload.keys import encode_base64, is_key_id
-from safeload.strictjson import Node, clean_metadata, format_time, parse_json
+from safeload.envelope import Kind, open_payload, parse_payload, read_bounded, seal_payload, unverified_envelope
+from safeload.errors import ExpiredError, ManifestError, UnsignedError
+from safeload.strictjson import Node, clean_metadata, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COMPRESSIONS",
     "FORMATS",
+    "MANIFEST",
     "MANIFEST_SUFFIX",
     "MAX_MANIFEST_BYTES",
     "NEXT_SUFFIX",
@@ -56,7 +45,6 @@ __all__ = [
     "Producer",
     "clean_metadata",
     "open_envelope",
-    "pre_authentication_encoding",
     "read_envelope_bytes",
     "seal",
     "unverified_sha256",
@@ -66,16 +54,13 @@ MANIFEST_SUFFIX = ".manifest.json"
 NEXT_SUFFIX = ".manifest.json.next"
 MAX_MANIFEST_BYTES = 32 << 20
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
+MANIFEST = Kind(PAYLOAD_TYPE, "manifest", MAX_MANIFEST_BYTES, too_large="use larger chunks, or less metadata")
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:safeload:manifest:v1"
 FORMATS = ("joblib", "pickle")
 COMPRESSIONS = ("none", "zlib", "gzip", "bz2", "xz", "lzma", "lz4")
 ROLES = ("import", "call", "new", "state", "items")
 
-_MAX_SIGNATURES = 16
-# An envelope has few of these bytes outside of texts, and its texts have none. Counting them first keeps
-# unsigned bytes from building millions of objects, or a deep nest, in the JSON parser.
-_MAX_STRUCTURE = {b"{": 1 + _MAX_SIGNATURES, b"[": 1, b",": 2 + 2 * _MAX_SIGNATURES}
 _ANY_PREDICATE = re.compile(r"urn:safeload:manifest:v([0-9]{1,9})")
 
 
@@ -125,21 +110,12 @@ class Manifest:
 # --- writing ---
 
 
-def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
-    """Return the bytes that are signed: DSSE's PAE, with lengths in bytes and in ASCII decimal."""
-    kind = payload_type.encode("utf-8")
-    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
-
-
 def seal(manifest: Manifest, keys: Sequence[SigningKey]) -> bytes:
     """Return the manifest file's content, signed by each of the keys.
 
     Raises:
         ValueError: the manifest could not be read back, no key, two keys of one id, or too many of them.
     """
-    ids = [key.key_id for key in keys]
-    if not 1 <= len(ids) <= _MAX_SIGNATURES or len(set(ids)) != len(ids):
-        raise ValueError(f"a manifest is signed by 1 to {_MAX_SIGNATURES} keys of different ids, not by {ids}")
     try:
         payload = json.dumps(_statement(manifest), allow_nan=False, separators=(",", ":")).encode()
         readable = _read_statement(payload) == replace(manifest, key_ids=())
@@ -147,19 +123,7 @@ def seal(manifest: Manifest, keys: Sequence[SigningKey]) -> bytes:
         raise ValueError(f"this manifest cannot be signed: {error}") from error
     if not readable:
         raise ValueError("this manifest cannot be signed: it would read back as another one; clean_metadata() first")
-    message = pre_authentication_encoding(PAYLOAD_TYPE, payload)
-    envelope = {
-        "payloadType": PAYLOAD_TYPE,
-        "payload": encode_base64(payload),
-        "signatures": [{"keyid": key.key_id, "sig": encode_base64(key.sign(message))} for key in keys],
-    }
-    data = json.dumps(envelope, indent=1).encode() + b"\n"
-    if len(data) > MAX_MANIFEST_BYTES:
-        raise ValueError(
-            f"the manifest would have {len(data)} bytes, and at most {MAX_MANIFEST_BYTES} are read: "
-            "use larger chunks, or less metadata"
-        )
-    return data
+    return seal_payload(MANIFEST, payload, keys)
 
 
 def _statement(manifest: Manifest) -> dict[str, Any]:
@@ -217,36 +181,15 @@ def read_envelope_bytes(path: str | os.PathLike[str]) -> bytes:
         ManifestError: it is not a regular file, or too large.
         OSError: it cannot be read.
     """
-    name = os.fsdecode(path)
     try:
-        # O_NONBLOCK: a FIFO in its place must not make us wait for a writer.
-        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        return read_bounded(MANIFEST, path)
     except FileNotFoundError:
+        name = os.fsdecode(path)
         artifact = name.removesuffix(NEXT_SUFFIX).removesuffix(MANIFEST_SUFFIX)
         raise UnsignedError(
             f"{artifact} is not signed: there is no {name}. If you trust where it comes from, run: "
             f"safeload sign {shlex.quote(artifact)}"
         ) from None
-    except OSError as error:
-        if error.errno in (errno.ENXIO, errno.ENODEV):  # a socket, or a device that is not there
-            raise ManifestError(f"{name} is not a regular file, so it is no manifest") from error
-        raise
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise ManifestError(f"{name} is not a regular file, so it is no manifest")
-        return _read_bounded(fd, name)
-    finally:
-        os.close(fd)
-
-
-def _read_bounded(fd: int, name: str) -> bytes:
-    data = bytearray()
-    while len(data) <= MAX_MANIFEST_BYTES:
-        block = os.read(fd, min(MAX_MANIFEST_BYTES + 1 - len(data), 1 << 20))
-        if not block:
-            return bytes(data)
-        data += block
-    raise ManifestError(f"{name} has more than {MAX_MANIFEST_BYTES} bytes, so it is no manifest")
 
 
 def open_envelope(data: bytes, keyring: Keyring, *, now: datetime | None = None) -> Manifest:
@@ -260,8 +203,7 @@ def open_envelope(data: bytes, keyring: Keyring, *, now: datetime | None = None)
         VerificationError: the key is revoked, or not trusted yet (SL106).
     """
     now = datetime.now(UTC) if now is None else now
-    payload, signatures = _read_envelope(data)
-    signers = _check_signatures(pre_authentication_encoding(PAYLOAD_TYPE, payload), signatures, keyring, now)
+    payload, signers = open_payload(MANIFEST, data, keyring, now=now)
     manifest = replace(_read_statement(payload), key_ids=signers)
     if manifest.expires is not None and now > manifest.expires:
         raise ExpiredError(
@@ -277,74 +219,14 @@ def unverified_sha256(data: bytes) -> str | None:
     It tells which of two files a manifest was written for. It says nothing about whether to trust either.
     """
     try:
-        return _read_statement(_read_envelope(data)[0]).sha256
+        return _read_statement(unverified_envelope(MANIFEST, data).payload).sha256
     except ManifestError:
         return None
 
 
-def _check_signatures(message: bytes, signatures: dict[str, bytes], keyring: Keyring, now: datetime) -> tuple[str, ...]:
-    """Return the ids of the trusted keys that signed, of which there is at least one."""
-    trusted: list[str] = []
-    refusals: list[VerificationError] = []
-    for key_id, signature in signatures.items():
-        entry = keyring.get(key_id)
-        if entry is not None and not entry.verifying_key.verify(signature, message):
-            raise BadSignatureError(
-                f"the signature by key {key_id!r} does not hold: the manifest was changed after it was signed, or "
-                "another key of this id signed it. Do not load it; get it again from its source"
-            )
-        try:
-            keyring.verifying_key(key_id, now=now)
-            trusted.append(key_id)
-        except VerificationError as error:
-            refusals.append(error)
-    if trusted:
-        return tuple(trusted)
-    # A known key that is no longer trusted says more than one that was never known.
-    for refusal in refusals:
-        if not isinstance(refusal, UnknownKeyError):
-            raise refusal
-    raise refusals[0]
-
-
-def _read_envelope(data: bytes) -> tuple[bytes, dict[str, bytes]]:
-    """Return the payload and, by key id, the signatures; nothing of it is trusted yet."""
-    if not data:
-        raise ManifestError("the manifest is empty")
-    if len(data) > MAX_MANIFEST_BYTES:
-        raise ManifestError(f"the manifest has more than {MAX_MANIFEST_BYTES} bytes")
-    if any(data.count(mark) > limit for mark, limit in _MAX_STRUCTURE.items()):
-        raise ManifestError("the manifest is not an envelope as safeload writes it: it has too many parts")
-    envelope = Node(_parse(data, "the manifest is not JSON as safeload writes it"), "envelope")
-    envelope.fields("payload", "payloadType", "signatures")
-    if envelope["payloadType"].text() != PAYLOAD_TYPE:
-        raise ManifestError(f"envelope.payloadType must be {PAYLOAD_TYPE}")
-    payload = envelope["payload"].base64()
-    signatures: dict[str, bytes] = {}
-    for node in envelope["signatures"].items():
-        node.fields("keyid", "sig")
-        key_id = node["keyid"].text()
-        if not is_key_id(key_id):
-            raise node["keyid"].error("must be a key id")
-        if key_id in signatures:
-            raise ManifestError(f"envelope.signatures has two by key {key_id!r}")
-        signatures[key_id] = node["sig"].base64()
-    if not signatures:  # nothing to check must not pass for nothing wrong
-        raise ManifestError("envelope.signatures is empty: nobody signed this")
-    return payload, signatures
-
-
-def _parse(data: bytes, problem: str) -> Any:
-    try:
-        return parse_json(data)
-    except ValueError as error:
-        reason = str(error)
-    raise ManifestError(f"{problem}: {reason[:200]}")
-
-
 def _read_statement(payload: bytes) -> Manifest:
     """Parse an in-toto Statement v1 with our predicate, and check every field of it."""
-    statement = Node(_parse(payload, "the manifest's payload is not JSON as safeload writes it"), "statement")
+    statement = Node(parse_payload(MANIFEST, payload), "statement")
     # Of a later version, nothing but its number can be understood.
     if isinstance(statement.value, dict) and isinstance(statement.value.get("predicateType"), str):
         version = _ANY_PREDICATE.fullmatch(statement.value["predicateType"])

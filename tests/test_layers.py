@@ -17,6 +17,7 @@ LAYERS = [
     {"keys", "digests", "storage"},
     {"keyfile", "strictjson"},
     {"keyring"},
+    {"envelope"},
     {"manifest", "reader", "unpack", "scan"},
     {"policy", "guard", "reports", "drift"},
     {"opening", "examine", "secondopinion", "decisions"},

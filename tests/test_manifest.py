@@ -19,6 +19,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from safeload.envelope import pre_authentication_encoding
 from safeload.errors import (
     BadSignatureError,
     ExpiredError,
@@ -39,7 +40,6 @@ from safeload.manifest import (
     Producer,
     clean_metadata,
     open_envelope,
-    pre_authentication_encoding,
     read_envelope_bytes,
     seal,
     unverified_sha256,

@@ -1,0 +1,224 @@
+"""Envelopes: bytes, what kind of bytes they are, and who signed them.
+
+DSSE 1.0 (https://github.com/secure-systems-lab/dsse). What is signed is the pre-authentication encoding of the kind
+and the payload, so that what was signed as one kind never passes for another. The signatures are checked over the
+payload's bytes as they stand; what these say is for others to parse, and only afterwards:
+
+- every signature by a key that the keyring knows must hold, whatever that key is still trusted for;
+- signatures by keys that it trusts now have to be as many as it demands; those of unknown keys count for nothing;
+- anything unknown, doubled or spelt in another way than ours is refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from safeload.errors import BadSignatureError, ManifestError, UnknownKeyError, VerificationError
+from safeload.keys import encode_base64, is_key_id
+from safeload.strictjson import Node, parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from safeload.keyring import Keyring
+    from safeload.keys import SigningKey
+
+__all__ = [
+    "MAX_SIGNATURES",
+    "Envelope",
+    "Kind",
+    "open_payload",
+    "parse_payload",
+    "pre_authentication_encoding",
+    "read_bounded",
+    "seal_payload",
+    "unverified_envelope",
+]
+
+MAX_SIGNATURES = 16
+# An envelope has few of these bytes outside of texts, and its texts have none. Counting them first keeps
+# unsigned bytes from building millions of objects, or a deep nest, in the JSON parser.
+_MAX_STRUCTURE = {b"{": 1 + MAX_SIGNATURES, b"[": 1, b",": 2 + 2 * MAX_SIGNATURES}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of payload: its DSSE type, what messages call it, and how many bytes an envelope of it has at most.
+
+    `too_large` says what its author can do about one that has more.
+    """
+
+    payload_type: str
+    noun: str
+    max_bytes: int
+    too_large: str
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A payload and, by key id, the signatures over it; `open_payload` says whether any of it can be trusted."""
+
+    payload: bytes
+    signatures: dict[str, bytes]
+
+
+def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
+    """Return the bytes that are signed: DSSE's PAE, with lengths in bytes and in ASCII decimal."""
+    kind = payload_type.encode("utf-8")
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+
+
+def seal_payload(kind: Kind, payload: bytes, keys: Sequence[SigningKey]) -> bytes:
+    """Return the text of an envelope of this kind, signed by each of the keys.
+
+    Raises:
+        ValueError: no key, two keys of one id, too many of them, or too large a payload.
+    """
+    ids = [key.key_id for key in keys]
+    if not 1 <= len(ids) <= MAX_SIGNATURES or len(set(ids)) != len(ids):
+        raise ValueError(f"a {kind.noun} is signed by 1 to {MAX_SIGNATURES} keys of different ids, not by {ids}")
+    message = pre_authentication_encoding(kind.payload_type, payload)
+    return _format(kind, Envelope(payload, {key.key_id: key.sign(message) for key in keys}))
+
+
+def _format(kind: Kind, envelope: Envelope) -> bytes:
+    document = {
+        "payloadType": kind.payload_type,
+        "payload": encode_base64(envelope.payload),
+        "signatures": [{"keyid": key_id, "sig": encode_base64(sig)} for key_id, sig in envelope.signatures.items()],
+    }
+    data = json.dumps(document, indent=1).encode() + b"\n"
+    if len(data) > kind.max_bytes:
+        raise ValueError(
+            f"the {kind.noun} would have {len(data)} bytes, and at most {kind.max_bytes} are read: {kind.too_large}"
+        )
+    return data
+
+
+def open_payload(
+    kind: Kind, data: bytes, keyring: Keyring, *, now: datetime | None = None
+) -> tuple[bytes, tuple[str, ...]]:
+    """Return the payload of an envelope of this kind, and the ids of the trusted keys that signed it.
+
+    Raises:
+        ManifestError: not an envelope of this kind.
+        BadSignatureError: a signature that names a known key does not hold under it.
+        UnknownKeyError: no signature is by a key in the keyring.
+        ExpiredError: the key is past its time.
+        VerificationError: the key is revoked, or not trusted yet (SL106).
+    """
+    now = datetime.now(UTC) if now is None else now
+    envelope = unverified_envelope(kind, data)
+    message = pre_authentication_encoding(kind.payload_type, envelope.payload)
+    return envelope.payload, _check_signatures(kind, message, envelope.signatures, keyring, now)
+
+
+def unverified_envelope(kind: Kind, data: bytes) -> Envelope:
+    """Parse an envelope of this kind, and check nothing of who signed it.
+
+    Raises:
+        ManifestError: not an envelope of this kind.
+    """
+    if not data:
+        raise ManifestError(f"the {kind.noun} is empty")
+    if len(data) > kind.max_bytes:
+        raise ManifestError(f"the {kind.noun} has more than {kind.max_bytes} bytes")
+    if any(data.count(mark) > limit for mark, limit in _MAX_STRUCTURE.items()):
+        raise ManifestError(f"the {kind.noun} is not an envelope as safeload writes it: it has too many parts")
+    envelope = Node(_parse(data, f"the {kind.noun} is not JSON as safeload writes it"), "envelope")
+    envelope.fields("payload", "payloadType", "signatures")
+    if envelope["payloadType"].text() != kind.payload_type:
+        raise ManifestError(f"envelope.payloadType must be {kind.payload_type}")
+    payload = envelope["payload"].base64()
+    signatures: dict[str, bytes] = {}
+    for node in envelope["signatures"].items():
+        node.fields("keyid", "sig")
+        key_id = node["keyid"].text()
+        if not is_key_id(key_id):
+            raise node["keyid"].error("must be a key id")
+        if key_id in signatures:
+            raise ManifestError(f"envelope.signatures has two by key {key_id!r}")
+        signatures[key_id] = node["sig"].base64()
+    if not signatures:  # nothing to check must not pass for nothing wrong
+        raise ManifestError("envelope.signatures is empty: nobody signed this")
+    return Envelope(payload, signatures)
+
+
+def parse_payload(kind: Kind, payload: bytes) -> Any:
+    """Parse a payload that is strict JSON; for one whose signatures were checked.
+
+    Raises:
+        ManifestError: it is not.
+    """
+    return _parse(payload, f"the {kind.noun}'s payload is not JSON as safeload writes it")
+
+
+def _parse(data: bytes, problem: str) -> Any:
+    try:
+        return parse_json(data)
+    except ValueError as error:
+        reason = str(error)
+    raise ManifestError(f"{problem}: {reason[:200]}")
+
+
+def _check_signatures(
+    kind: Kind, message: bytes, signatures: dict[str, bytes], keyring: Keyring, now: datetime
+) -> tuple[str, ...]:
+    """Return the ids of the trusted keys that signed, of which there is at least one."""
+    trusted: list[str] = []
+    refusals: list[VerificationError] = []
+    for key_id, signature in signatures.items():
+        entry = keyring.get(key_id)
+        if entry is not None and not entry.verifying_key.verify(signature, message):
+            raise BadSignatureError(
+                f"the signature by key {key_id!r} does not hold: the {kind.noun} was changed after it was signed, or "
+                "another key of this id signed it. Do not load it; get it again from its source"
+            )
+        try:
+            keyring.verifying_key(key_id, now=now)
+            trusted.append(key_id)
+        except VerificationError as error:
+            refusals.append(error)
+    if trusted:
+        return tuple(trusted)
+    # A known key that is no longer trusted says more than one that was never known.
+    for refusal in refusals:
+        if not isinstance(refusal, UnknownKeyError):
+            raise refusal
+    raise refusals[0]
+
+
+def read_bounded(kind: Kind, path: str | os.PathLike[str]) -> bytes:
+    """Read the file of an envelope of this kind, at most as many bytes as the kind allows.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ManifestError: it is not a regular file, or too large.
+        OSError: it cannot be read.
+    """
+    name = os.fsdecode(path)
+    try:
+        # O_NONBLOCK: a FIFO in its place must not make us wait for a writer.
+        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENODEV):  # a socket, or a device that is not there
+            raise ManifestError(f"{name} is not a regular file, so it is no {kind.noun}") from error
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise ManifestError(f"{name} is not a regular file, so it is no {kind.noun}")
+        data = bytearray()
+        while len(data) <= kind.max_bytes:
+            block = os.read(fd, min(kind.max_bytes + 1 - len(data), 1 << 20))
+            if not block:
+                return bytes(data)
+            data += block
+    finally:
+        os.close(fd)
+    raise ManifestError(f"{name} has more than {kind.max_bytes} bytes, so it is no {kind.noun}")
