@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from safeload.errors import LimitExceededError, MalformedArtifactError, PolicyViolationError
+from safeload.scan import FORM_NAMES, ROLES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from safeload.manifest import Manifest
     from safeload.rules import Finding
     from safeload.scan import GlobalUse
 
-__all__ = ["Report", "SecondOpinion", "suggested_rules"]
+__all__ = ["Report", "SecondOpinion", "missing_uses", "proposed_policy", "proposed_rules", "suggested_rules"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,28 +160,77 @@ def _line(finding: Finding) -> str:
     return f"  {finding.code} {finding.title}{where}: {name}{finding.message}"
 
 
-def suggested_rules(report: Report) -> str:
-    """Return the TOML policy that would grant what was missing, to be reviewed; "" where no policy could.
+def missing_uses(report: Report) -> tuple[GlobalUse, ...]:
+    """Return what rules would have to grant for the artifact to be allowed; empty where none could do.
 
-    Only for globals that need a rule or a role (SL401, SL402): an argument or a state that a rule forbids is
-    for a person to look at.
+    Only globals that need a rule or a role (SL401, SL402): an argument or a state that a rule forbids is for a person
+    to look at. The roles of each are those that are not granted yet.
     """
     if any(finding.code not in ("SL401", "SL402", "SL403", "SL404") for finding in report.findings):
-        return ""
-    missing = {finding.global_name for finding in report.findings if finding.code in ("SL401", "SL402")}
-    uses = [use for use in report.globals if use.name in missing]
+        return ()
+    lacking = {finding.global_name for finding in report.findings if finding.code in ("SL401", "SL402")}
+    return tuple(use.missing for use in report.globals if use.name in lacking)
+
+
+def suggested_rules(report: Report) -> str:
+    """Return the TOML policy that would grant what was missing, to be reviewed; "" where no policy could."""
+    uses = missing_uses(report)
     if not uses:
         return ""
-    blocks = [f'    name = "my-policy"\n    version = 1\n    extends = ["{report.policy_name}"]']
-    blocks += [_suggested_rule(use) for use in sorted(uses, key=lambda use: use.name)]
-    return "\n\n".join(blocks)
+    return "\n".join(f"    {line}".rstrip() for line in proposed_policy(uses, [report.policy_name]).split("\n"))
 
 
-def _suggested_rule(use: GlobalUse) -> str:
-    roles = ", ".join(f'"{role}"' for role in use.roles)
-    lines = ["[[allow]]", f'module = "{use.module}"', f'names = ["{use.qualname}"]', f"roles = [{roles}]"]
-    if use.seen_args and {"call", "new"} & use.roles.keys():
-        lines.append(f"args = [{', '.join(use.seen_args)}]  # as seen here")
-    if use.seen_state:
-        lines.append(f"state = {use.seen_state}  # as seen here")
-    return "\n".join(f"    {line}" for line in [*lines, 'reason = "reviewed by …"'])
+def proposed_policy(
+    uses: Iterable[GlobalUse], extends: Sequence[str], *, name: str = "my-policy", reason: str = "reviewed by …"
+) -> str:
+    """Return the TOML policy that grants these uses, of any number of artifacts, on top of others."""
+    blocks = [f"name = {json.dumps(name)}\nversion = 1\nextends = {json.dumps(list(extends), ensure_ascii=False)}"]
+    return "\n\n".join(blocks + proposed_rules(uses, reason))
+
+
+def proposed_rules(uses: Iterable[GlobalUse], reason: str) -> list[str]:
+    """Return a rule, as TOML, for every module and way of use; uses of one global are united."""
+    roles: dict[tuple[str, str], set[str]] = {}
+    args: dict[tuple[str, str], dict[str, None]] = {}
+    states: dict[tuple[str, str], dict[str, None]] = {}
+    for use in uses:
+        key = (use.module, use.qualname)
+        roles.setdefault(key, set()).update(use.roles)
+        args.setdefault(key, {}).update(dict.fromkeys(use.seen_args))
+        states.setdefault(key, {}).update(dict.fromkeys([use.seen_state] if use.seen_state else []))
+    grouped: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for key in sorted(roles):
+        for body in _rule_bodies(f"{key[0]}.{key[1]}", roles[key], list(args[key]), list(states[key])):
+            grouped.setdefault((key[0], body), []).append(key[1])
+    return [
+        "\n".join(
+            ["[[allow]]", f'module = "{module}"', f"names = {json.dumps(names)}", *body, f"reason = {_quoted(reason)}"]
+        )
+        for (module, body), names in grouped.items()
+    ]
+
+
+def _rule_bodies(name: str, roles: set[str], args: list[str], states: list[str]) -> list[tuple[str, ...]]:
+    """Return the lines that say how a global may be used: of two rules where call and new both take arguments."""
+    if name in FORM_NAMES:
+        return [(_role_line(roles), 'form = "numpy"')]
+    made = roles & {"call", "new"}
+    shared = roles - {"new"} if made == {"call", "new"} else roles
+    lines = [_role_line(shared)]
+    if made and args:
+        lines.append(f"args = [{', '.join(args)}]  # as seen here")
+    if states:
+        one = states[0] if len(states) == 1 else f"{{ any_of = [{', '.join(states)}] }}"
+        lines.append(f"state = {one}  # as seen here")
+    bodies = [tuple(lines)]
+    if shared != roles:
+        bodies.append((_role_line({"new"}), *([f"args = [{', '.join(args)}]  # as seen here"] if args else [])))
+    return bodies
+
+
+def _role_line(roles: set[str]) -> str:
+    return f"roles = {json.dumps([role for role in ROLES if role in roles])}"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

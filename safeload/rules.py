@@ -14,11 +14,12 @@ __all__ = ["RULES", "Finding", "RefusedError", "Rule"]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One kind of finding."""
+    """One kind of finding; `severity` is "error" where it refuses, else "warning" or "note"."""
 
     code: str
     title: str
     advice: str
+    severity: str = "error"
 
 
 _INSPECT = "The file is damaged or was made to mislead. Get it again from where it was trained."
@@ -91,7 +92,7 @@ RULES: dict[str, Rule] = {
         Rule("SL507", "length exceeds what is there", _INSPECT),
         Rule("SL508", "number too long", _INSPECT),
         # environment
-        Rule("SL601", "written by other package versions", "Install the versions that the manifest names."),
+        Rule("SL601", "written by other package versions", "Install the versions that the manifest names.", "warning"),
         Rule("SL602", "codec not installed", "Install the package that the message names."),
     )
 }

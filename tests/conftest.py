@@ -6,10 +6,13 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cli_runs import Outcome
 
 import safeload
+from safeload.cli import main
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 # What tests run as `python -m safeload` is what they import themselves, not the source tree that they may stand in.
@@ -38,3 +41,27 @@ def signed(tmp_path: Path, key: safeload.SigningKey, pipeline: Any) -> Path:
     path = tmp_path / "model.joblib"
     safeload.dump(pipeline, path, key=key)
     return path
+
+
+@pytest.fixture
+def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No keyring but the test's own."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+    monkeypatch.delenv("SAFELOAD_KEYRING", raising=False)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Run a command in this process, which is quicker."""
+
+    def run(*arguments: str | Path) -> Outcome:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as raised:
+            main([os.fspath(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert isinstance(raised.value.code, int)
+        return Outcome(raised.value.code, out, err)
+
+    return run

@@ -6,67 +6,26 @@ import json
 import os
 import pickle
 import pty
+import re
 import shutil
 import stat
 import subprocess
 import sys
+import termios
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import joblib
 import pytest
+from cli_runs import ALLOWED, ERROR, NOTHING, REFUSED, USAGE, Outcome, command
 
 import safeload
-from safeload.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ALLOWED, REFUSED, ERROR, NOTHING, USAGE = range(5)
+pytestmark = pytest.mark.usefixtures("own_home")
 ESCAPE = "\x1b[31m"
-
-
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
-@pytest.fixture(autouse=True)
-def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No keyring but the test's own."""
-    home = tmp_path_factory.mktemp("home")
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
-    monkeypatch.delenv("SAFELOAD_KEYRING", raising=False)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """Run a command in this process, which is quicker."""
-
-    def run(*arguments: str | Path) -> Outcome:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as raised:
-            main([os.fspath(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert isinstance(raised.value.code, int)
-        return Outcome(raised.value.code, out, err)
-
-    return run
-
-
-def command(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a command as people do."""
-    return subprocess.run(
-        [sys.executable, "-m", "safeload", *(os.fspath(argument) for argument in arguments)],
-        check=False,
-        **{"capture_output": True, "text": True, "timeout": 120, "stdin": subprocess.DEVNULL, **options},
-    )
 
 
 @pytest.fixture
@@ -206,10 +165,12 @@ def test_output_that_cannot_hold_a_name_is_escaped(tmp_path: Path) -> None:
 
 
 def run_on_terminal(
-    *arguments: str | Path, start: tuple[str, ...] = ("-m", "safeload"), **environment: str
+    *arguments: str | Path, start: tuple[str, ...] = ("-m", "safeload"), columns: int = 0, **environment: str
 ) -> tuple[int, bytes]:
     """Run a command with stdout and stderr on a terminal; return its exit code and all that it showed."""
     leader, follower = pty.openpty()
+    if columns:
+        termios.tcsetwinsize(follower, (40, columns))
     process = subprocess.Popen(
         [sys.executable, *start, *(os.fspath(argument) for argument in arguments)],
         stdin=subprocess.DEVNULL,
@@ -464,6 +425,51 @@ def test_a_refusal_shows_the_policy_to_review(run: Callable[..., Outcome], tmp_p
     policy.write_text(outcome.out[outcome.out.index("name =") :])
     assert run("policy", "check", policy).code == ALLOWED
     assert run("scan", path, "--policy", policy).code == ALLOWED
+
+
+def test_one_policy_is_suggested_for_many_files(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    from colorsys import hls_to_rgb, rgb_to_hls, rgb_to_hsv
+
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for name, held in (("a", rgb_to_hsv), ("b", rgb_to_hls), ("c", [rgb_to_hsv, hls_to_rgb])):
+        (folder / f"{name}.pkl").write_bytes(pickle.dumps(held))
+    outcome = run("scan", folder)
+    assert outcome.code == REFUSED
+    assert outcome.out.count("[[allow]]") == 1
+    assert "these 3 files" in outcome.out
+    assert "3 checked: 0 allowed, 3 refused" in outcome.out
+    policy = tmp_path / "mine.toml"
+    policy.write_text(outcome.out[outcome.out.index("name =") : outcome.out.index("3 checked")])
+    assert run("policy", "check", policy).code == ALLOWED
+    assert run("scan", folder, "--policy", policy).code == ALLOWED
+
+
+def test_a_suggestion_has_only_what_is_missing(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    """The pack lets collections.Counter be called in one form, and does not let it be named as a value."""
+    from collections import Counter
+    from colorsys import rgb_to_hsv
+
+    path = tmp_path / "counter.pkl"
+    path.write_bytes(pickle.dumps([Counter("aab"), Counter]))
+    outcome = run("scan", path)
+    assert outcome.code == REFUSED
+    policy = tmp_path / "mine.toml"
+    policy.write_text(outcome.out[outcome.out.index("name =") :])
+    assert 'roles = ["import"]' in policy.read_text()
+    assert run("scan", path, "--policy", policy).code == ALLOWED
+    # The next suggestion builds on the policy as it was named.
+    path.write_bytes(pickle.dumps([Counter, rgb_to_hsv]))
+    assert f'extends = ["{policy}"]' in run("scan", path, "--policy", policy).out
+
+
+def test_findings_fit_the_terminal(hostile: Path) -> None:
+    code, shown = run_on_terminal("scan", hostile, columns=60)
+    assert code == REFUSED
+    text = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
+    lines = [line.rstrip() for line in text.split("\n")]
+    assert max(len(line) for line in lines if str(hostile) not in line) <= 60
+    assert "whatever the policy" in " ".join(text.split())
 
 
 def test_nothing_hostile_runs(run: Callable[..., Outcome], hostile: Path, ring: Path, tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from safeload.cli._common import (
     Session,
     debug_option,
     keyring_option,
-    output_options,
     paths_argument,
     policy_option,
+    report_options,
     say_error,
     say_note,
     say_traceback,
@@ -78,7 +78,7 @@ _jobs_option = click.option(
 @policy_option
 @click.option("--min-release", metavar="N", type=click.IntRange(min=1), help="Refuse releases before N.")
 @_jobs_option
-@output_options
+@report_options
 @debug_option
 @click.pass_obj
 def verify(
@@ -105,7 +105,7 @@ def verify(
 @policy_option
 @click.option("--deep", is_flag=True, help="Have fickling read it, too: a difference is a finding. Slow.")
 @_jobs_option
-@output_options
+@report_options
 @debug_option
 @click.pass_obj
 def scan(
@@ -140,7 +140,8 @@ def _check(task: _Task, paths: Sequence[str], *, jobs: int, layout: str, output:
             advance()
     for folder in found.empty:
         say_note(f"{plain(folder)}: no .joblib, .pkl or .pickle files in this folder")
-    deliver(results, command="verify" if task.verify else "scan", layout=layout, output=output, quiet=quiet)
+    command = "verify" if task.verify else "scan"
+    deliver(results, command=command, policy=task.policy, layout=layout, output=output, quiet=quiet)
     code = worst(result.verdict for result in results)
     if code == NOTHING:
         say_error("nothing to check")

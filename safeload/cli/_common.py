@@ -11,7 +11,7 @@ import click
 from safeload.cli._text import plain_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 __all__ = [
     "ALLOWED",
@@ -25,6 +25,7 @@ __all__ = [
     "output_options",
     "paths_argument",
     "policy_option",
+    "report_options",
     "say_error",
     "say_note",
     "say_traceback",
@@ -128,26 +129,32 @@ def _stdout_as_none(_context: click.Context, _parameter: click.Parameter, value:
     return None if value == "-" else value
 
 
-def output_options(command: _Command) -> _Command:
-    """Add --format, --output and --quiet."""
-    for option in (
-        click.option("--quiet", "-q", is_flag=True, help="Say only what is refused or could not be judged."),
-        click.option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            type=click.Path(),
-            callback=_stdout_as_none,
-            help="Write the result to FILE, whole or not at all, instead of stdout.",
-        ),
-        click.option(
-            "--format",
-            "layout",
-            type=click.Choice(["text", "json"]),
-            default="text",
-            show_default=True,
-            help="How to write the result.",
-        ),
-    ):
-        command = option(command)
-    return command
+def _output_options(formats: Sequence[str]) -> Callable[[_Command], _Command]:
+    def decorate(command: _Command) -> _Command:
+        for option in (
+            click.option("--quiet", "-q", is_flag=True, help="Say only what is refused or could not be judged."),
+            click.option(
+                "--output",
+                "-o",
+                metavar="FILE",
+                type=click.Path(),
+                callback=_stdout_as_none,
+                help="Write the result to FILE, whole or not at all, instead of stdout.",
+            ),
+            click.option(
+                "--format",
+                "layout",
+                type=click.Choice(list(formats)),
+                default="text",
+                show_default=True,
+                help="How to write the result.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+output_options = _output_options(("text", "json"))
+report_options = _output_options(("text", "json", "sarif", "junit", "html"))  # for commands that check files

@@ -13,7 +13,17 @@ import click
 
 from safeload.cli._common import debug_option, keyring_option, output_options, policy_option, worst
 from safeload.cli._deep import look_deeper, look_lines
-from safeload.cli._output import Result, check_output, drop_chunks, emit, finding_lines, json_text, judged, summary
+from safeload.cli._output import (
+    Result,
+    check_output,
+    drop_chunks,
+    emit,
+    finding_lines,
+    json_text,
+    judged,
+    suggestion_lines,
+    summary,
+)
 from safeload.cli._text import Painter, human_size, painter_for, plain, table
 from safeload.errors import KeyringError, UnsignedError, VerificationError
 
@@ -79,7 +89,9 @@ def inspect(
         )
     else:
         paint = painter_for(sys.stdout) if output is None else Painter(colours=False)
-        lines = itertools.chain(_lines(result, signature, paint, quiet=quiet), look_lines(deeper, paint))
+        lines = itertools.chain(
+            _lines(result, signature, paint, quiet=quiet), look_lines(deeper, paint), suggestion_lines([result], policy)
+        )
         text = "".join(f"{line}\n" for line in lines)
     emit(text, output)
     return worst([result.verdict, "refused" if signature.state == "invalid" else "allowed"])

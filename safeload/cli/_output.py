@@ -15,6 +15,7 @@ import click
 
 from safeload.cli._common import say_error, tool_version
 from safeload.cli._deep import opinion_lines
+from safeload.cli._formats import html_text, junit_text, sarif_text
 from safeload.cli._text import Painter, human_size, painter_for, plain
 from safeload.rules import RULES
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from safeload.reports import Report
+    from safeload.scan import GlobalUse
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -35,6 +37,8 @@ __all__ = [
     "finding_lines",
     "json_text",
     "judged",
+    "say_failures",
+    "suggestion_lines",
     "summary",
 ]
 
@@ -49,15 +53,15 @@ class Result:
     """What a command found out about one file.
 
     `verdict` is "allowed", "refused" or "error", `word` what text says of an allowed one; `data` is the report as
-    JSON holds it, `rules` the policy that would allow what is refused, `notes` what else to know, `error` why it could
-    not be judged.
+    JSON holds it, `missing` what a policy would have to grant to allow what is refused, `notes` what else to know,
+    `error` why it could not be judged.
     """
 
     path: str
     verdict: str
     word: str = "allowed"
     data: dict[str, Any] = field(default_factory=dict)
-    rules: str = ""
+    missing: tuple[GlobalUse, ...] = ()
     notes: tuple[str, ...] = ()
     error: str = ""
 
@@ -71,12 +75,12 @@ class Result:
 
 def judged(path: str, report: Report) -> Result:
     """Return the result for a report."""
-    from safeload.reports import suggested_rules
+    from safeload.reports import missing_uses
 
     data = report.to_dict()
     if data["manifest"] is not None:
         drop_chunks(data["manifest"])
-    return Result(path=path, verdict=report.verdict, data=data, rules=suggested_rules(report), notes=report.drift)
+    return Result(path=path, verdict=report.verdict, data=data, missing=missing_uses(report), notes=report.drift)
 
 
 def drop_chunks(manifest: dict[str, Any]) -> None:
@@ -116,20 +120,40 @@ def _named(message: str, path: str) -> str:
 # ------------------------------------------------------------------------------------------------- rendering
 
 
-def deliver(results: Sequence[Result], *, command: str, layout: str, output: str | None, quiet: bool) -> None:
-    """Write results where they were asked for, and on stderr which files could not be judged."""
+def deliver(
+    results: Sequence[Result], *, command: str, policy: str, layout: str, output: str | None, quiet: bool
+) -> None:
+    """Write results where they were asked for, and on stderr which files could not be judged.
+
+    `policy` is what they were held against, as the user named it.
+    """
+    say_failures(results)
+    counts = summary(results)
+    if layout == "text":
+        paint = painter_for(sys.stdout) if output is None else Painter(colours=False)
+        listed = [result for result in results if not (quiet and result.verdict == "allowed")]
+        if output is None:  # what went wrong has been said, on stderr; a file needs all of it
+            listed = [result for result in listed if result.verdict != "error"]
+        lines = [line for result in listed for line in _lines(result, paint)]
+        lines += suggestion_lines(listed, policy)
+        if len(results) > 1 and not quiet:
+            lines += ["", _summary(counts)] if lines else [_summary(counts)]
+        emit("".join(f"{line}\n" for line in lines), output)
+    elif layout == "json":
+        emit(_as_json(results, counts, command), output)
+    elif layout == "sarif":
+        emit(sarif_text(results, command), output)
+    elif layout == "junit":
+        emit(junit_text(results, command, counts), output)
+    else:
+        emit(html_text(results, command, counts), output)
+
+
+def say_failures(results: Iterable[Result]) -> None:
+    """Say on stderr which files could not be judged."""
     for result in results:
         if result.verdict == "error":
             say_error(_named(result.error, result.path))
-    listed = [result for result in results if not (quiet and result.verdict == "allowed")]
-    if output is None:  # what went wrong has been said, on stderr; a file needs all of it
-        listed = [result for result in listed if result.verdict != "error"]
-    paint = painter_for(sys.stdout) if output is None else Painter(colours=False)
-    counts = summary(results)
-    if layout == "json":
-        emit(_as_json(results, counts, command), output)
-    else:
-        emit(_as_text(listed, counts, paint, total=len(results) > 1 and not quiet), output)
 
 
 def summary(results: Sequence[Result]) -> dict[str, int]:
@@ -148,13 +172,6 @@ def _as_json(results: Sequence[Result], counts: dict[str, int], command: str) ->
             "results": [result.to_dict() for result in results],
         }
     )
-
-
-def _as_text(listed: Sequence[Result], counts: dict[str, int], paint: Painter, *, total: bool) -> str:
-    lines = [line for result in listed for line in _lines(result, paint)]
-    if total:
-        lines += ["", _summary(counts)] if lines else [_summary(counts)]
-    return "".join(f"{line}\n" for line in lines)
 
 
 def json_text(content: dict[str, Any]) -> str:
@@ -180,7 +197,9 @@ def _lines(result: Result, paint: Painter) -> Iterator[str]:
     else:
         yield from finding_lines(result, paint)
     for note in result.notes:
-        yield f"{_INDENT}{paint('note', 'yellow')} {plain(note)}"
+        head, *rest = _wrapped(f"note {plain(note)}", paint)
+        yield head.replace("note", paint("note", "yellow"), 1)
+        yield from rest
     for line in opinion_lines(result.data.get("second_opinion"), paint):
         yield _INDENT + line
 
@@ -204,24 +223,51 @@ def finding_lines(result: Result, paint: Painter) -> Iterator[str]:
         yield from _finding(finding, result.path, paint)
     if len(findings) > _MAX_SHOWN:
         yield f"{_INDENT}… and {len(findings) - _MAX_SHOWN} more: --format json has them all"
-    if result.rules:
-        yield _INDENT + "If you have reviewed the code and trust it to be loaded, this policy would allow it:"
-        yield ""
-        yield from _indented(result.rules)
-        yield ""
-        return
+    if result.missing:
+        return  # see suggestion_lines
     # A message about trust or integrity says what to do itself.
     codes = [finding["code"] for finding in findings if finding["code"][:3] not in ("SL1", "SL2")]
     for advice in dict.fromkeys(RULES[code].advice for code in codes):
-        yield _INDENT + paint(advice, "cyan")
+        for line in _wrapped(advice, paint):
+            yield _INDENT + paint(line.removeprefix(_INDENT), "cyan")
+
+
+def suggestion_lines(results: Iterable[Result], policy: str) -> list[str]:
+    """Say which one policy, on top of the one in force, would allow all of those that a policy can allow."""
+    from safeload.reports import proposed_policy
+
+    lacking = [result for result in results if result.missing]
+    if not lacking:
+        return []
+    what = "it" if len(lacking) == 1 else f"these {len(lacking)} files"
+    text = proposed_policy((use for result in lacking for use in result.missing), [policy])
+    return [
+        "",
+        f"If you have reviewed the code and trust it to be loaded, this policy would allow {what}:",
+        "",
+        *(f"    {line}".rstrip() for line in map(plain, text.split("\n"))),
+    ]
 
 
 def _finding(finding: dict[str, Any], path: str, paint: Painter) -> Iterator[str]:
     where = "" if finding["offset"] is None else f" at byte {finding['offset']}"
     name = "" if finding["global_name"] is None else f"{finding['global_name']}: "
-    first, *rest = _indented(name + _shown(finding["message"], path))
-    yield f"{_INDENT}{paint(finding['code'], 'red', bold=True)} {finding['title']}{where}: {first.lstrip()}"
-    yield from rest
+    first, *rest = (name + _shown(finding["message"], path)).split("\n")
+    head, *lines = _wrapped(f"{finding['code']} {finding['title']}{where}: {plain(first)}", paint)
+    yield head.replace(finding["code"], paint(finding["code"], "red", bold=True), 1)
+    yield from lines
+    for line in rest:
+        yield from _wrapped(plain(line), paint)
+
+
+def _wrapped(text: str, paint: Painter) -> list[str]:
+    """Return a line, printable already, as the indented lines that fit the terminal; as one where there is none."""
+    import textwrap
+
+    width = max(paint.width or 0, len(_INDENT) + 20)
+    if paint.width is None or len(_INDENT) + len(text) <= width:
+        return [_INDENT + text]
+    return textwrap.wrap(text, width, initial_indent=_INDENT, subsequent_indent=_INDENT + "  ", break_on_hyphens=False)
 
 
 def _indented(text: str) -> Iterable[str]:

@@ -17,9 +17,9 @@ from safeload.cli._common import (
     Session,
     debug_option,
     keyring_option,
-    output_options,
     paths_argument,
     policy_option,
+    report_options,
     say_error,
     say_note,
     say_traceback,
@@ -133,7 +133,7 @@ def _merge_metadata(metadata: dict[str, Any], texts: tuple[str, ...]) -> dict[st
     help="When to stop accepting it: a date, a time with its zone, or a span such as 90d.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the manifest that is there.")
-@output_options
+@report_options
 @debug_option
 @click.pass_obj
 def sign(
@@ -186,7 +186,7 @@ def sign(
     results += [_sign_one(sign_one, verify, path, debug=session.debug) for path in found.files]
     for folder in found.empty:
         say_note(f"{plain(folder)}: no .joblib, .pkl or .pickle files in this folder")
-    deliver(results, command="sign", layout=layout, output=output, quiet=quiet)
+    deliver(results, command="sign", policy=policy, layout=layout, output=output, quiet=quiet)
     code = worst(result.verdict for result in results)
     if code == NOTHING:
         say_error("nothing to sign")

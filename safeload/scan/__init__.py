@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from safeload.rules import Finding, RefusedError
@@ -48,7 +48,7 @@ class GlobalUse:
     """One global that the stream names: `roles` maps each role it is used in to the offset of the first time.
 
     Of one that is not granted, `seen_args` and `seen_state` have the arguments and the odd state that it was seen
-    with, as patterns of a policy file.
+    with, as patterns of a policy file. `granted` has those of the roles that the policy grants.
     """
 
     module: str
@@ -57,6 +57,12 @@ class GlobalUse:
     roles: dict[str, int]
     seen_args: tuple[str, ...] = ()
     seen_state: str = ""
+    granted: frozenset[str] = frozenset()
+
+    @property
+    def missing(self) -> GlobalUse:
+        """The same global, with those roles alone that the policy does not grant."""
+        return replace(self, roles={role: at for role, at in self.roles.items() if role not in self.granted})
 
     @property
     def name(self) -> str:
@@ -118,4 +124,6 @@ def scan_stream(
 def _use(named_as: tuple[str, str], seen: Global) -> GlobalUse:
     used = used_roles(seen)
     roles = {role: first_use(seen, bit) for role, bit in ROLES.items() if used & bit}
-    return GlobalUse(seen.module, seen.qualname, named_as, roles, tuple(seen.seen_args), seen.seen_state)
+    held = 0 if seen.grant is None else seen.grant.roles
+    granted = frozenset(role for role, bit in ROLES.items() if held & bit)
+    return GlobalUse(seen.module, seen.qualname, named_as, roles, tuple(seen.seen_args), seen.seen_state, granted)
