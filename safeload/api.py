@@ -90,7 +90,7 @@ def dump(
         FileExistsError: there is an artifact or a manifest already, and `overwrite` is false.
         PolicyViolationError, MalformedArtifactError, LimitExceededError: `load` would refuse it.
         KeyringError, PolicyFileError, StorageError: as they say.  Whatever is raised, what was there before
-            is still there as it was.
+            is still there as it was; but where the disk fails when the new pair is in place already, that is whole.
     """
     from joblib import numpy_pickle  # not joblib.dump, which people may have replaced, by safeload.dump even
 
@@ -163,7 +163,8 @@ def _compression_for(name: str, compress: int | bool | str | tuple[str, int]) ->
 
 def _belongs(envelope: bytes, fd: int) -> bool:
     """Tell whether a manifest is of the open artifact: which of two is whose, not whether to trust either."""
-    return unverified_sha256(envelope) == digest_file(fd).sha256
+    with storage_errors("read", "the artifact"):
+        return unverified_sha256(envelope) == digest_file(fd).sha256
 
 
 def _checked_path(path: PathLike) -> Path:

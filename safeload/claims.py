@@ -64,7 +64,8 @@ def describe(
 
     `written_here` says that this process wrote it; of others it is not known what they were written with.
     """
-    digests = digest_file(fd)
+    with storage_errors("read", target):
+        digests = digest_file(fd)
     with verified_stream(verified_reader(fd, digests, target)) as stream:
         report, trace = examine(stream, target, digests.size, policy, policy.limits())
     report.raise_if_refused()
@@ -111,8 +112,7 @@ def _next_release(target: Path, signer: SigningKey) -> int:
     One that has expired, or whose artifact was changed or removed since, still says which release comes next.
     """
     try:
-        with storage_errors("read the manifest of", target):
-            envelope = read_envelope_bytes(manifest_path(target))
+        envelope = read_envelope_bytes(manifest_path(target))
         before = open_envelope(envelope, resolve_keyring(signer), now=datetime.min.replace(tzinfo=UTC))
     except VerificationError:
         return 1

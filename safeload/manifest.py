@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from safeload.digests import check_chunking
 from safeload.envelope import Kind, open_payload, parse_payload, read_bounded, seal_payload, unverified_envelope
 from safeload.errors import ExpiredError, ManifestError, UnsignedError
+from safeload.files import storage_errors
 from safeload.strictjson import Node, clean_metadata, format_time
 
 if TYPE_CHECKING:
@@ -179,10 +180,11 @@ def read_envelope_bytes(path: str | os.PathLike[str]) -> bytes:
     Raises:
         UnsignedError: it is not there.
         ManifestError: it is not a regular file, or too large.
-        OSError: it cannot be read.
+        StorageError: it cannot be read.
     """
     try:
-        return read_bounded(MANIFEST, path)
+        with storage_errors("read", path):
+            return read_bounded(MANIFEST, path)
     except FileNotFoundError:
         name = os.fsdecode(path)
         artifact = name.removesuffix(NEXT_SUFFIX).removesuffix(MANIFEST_SUFFIX)

@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from filelock import FileLock, Timeout
-
+from safeload.atomic import EXCLUSIVE, SCRATCH_PREFIX, locked, remove_scratch
 from safeload.errors import DigestMismatchError, StorageError
 from safeload.examine import verified_reader
 from safeload.files import require_private, storage_errors
@@ -58,6 +57,7 @@ class FolderOfCopies:
         with storage_errors("make", self._folder):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = self._folder.resolve()
+        self._lock = self._folder / f"{SCRATCH_PREFIX}copies.lock"
         with self._opened():
             pass
 
@@ -78,13 +78,16 @@ class FolderOfCopies:
     def make(self, sha256: str, reader: VerifiedReader) -> None:
         """Copy into a temporary, and put it in its place once it is whole and on the disk."""
         path = self._folder / sha256
-        with self._locked(), self._opened(), storage_errors("copy the artifact into", self._folder):
+        with (
+            locked(self._lock, self._folder, _LOCK_TIMEOUT),
+            self._opened(),
+            storage_errors("copy the artifact into", self._folder),
+        ):
             if path.exists():
                 return
-            for left in self._folder.glob(".copy-*"):  # by a process that was killed
-                left.unlink()
-            temporary = self._folder / f".copy-{os.urandom(8).hex()}"
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            remove_scratch(self._folder)
+            temporary = self._folder / f"{SCRATCH_PREFIX}{sha256}.tmp"
+            fd = os.open(temporary, EXCLUSIVE, 0o600)
             try:
                 _copy(reader, fd)
                 os.fsync(fd)
@@ -116,15 +119,6 @@ class FolderOfCopies:
             yield folder
         finally:
             os.close(folder)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        lock = self._folder / ".lock"
-        try:
-            with FileLock(lock, timeout=_LOCK_TIMEOUT):
-                yield
-        except Timeout as error:
-            raise StorageError(f"another process has been copying into {self._folder} for too long.") from error
 
 
 class SealedCopies:

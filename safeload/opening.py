@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from safeload.errors import VerificationError
+from safeload.errors import StorageError, VerificationError
 from safeload.files import open_artifact
 from safeload.manifest import read_envelope_bytes
 from safeload.storage import manifest_path, next_path, snapshot
@@ -32,23 +33,34 @@ def with_pair(path: Path, use: Callable[[int, bytes], _Result]) -> _Result:
 
     Raises:
         VerificationError: what is wrong with the manifest, where no writer is at work.
+        FileNotFoundError, StorageError: the artifact or the manifest cannot be read.
     """
     attempt = 0
     while True:
         before = snapshot(path)
-        fd = open_artifact(path)
+        problem: VerificationError | StorageError
         try:
+            fd = open_artifact(path)
             try:
-                return use(fd, read_envelope_bytes(manifest_path(path)))
-            except VerificationError as error:
-                problem = error
-            try:
-                return use(fd, read_envelope_bytes(next_path(path)))
-            except VerificationError:
-                pass  # what was wrong with the manifest says more: that there is no `.next` is how it should be
-        finally:
-            os.close(fd)
+                try:
+                    return use(fd, read_envelope_bytes(manifest_path(path)))
+                except VerificationError as error:
+                    problem = error
+                try:
+                    return use(fd, read_envelope_bytes(next_path(path)))
+                except VerificationError:
+                    pass  # what was wrong with the manifest says more: there should be no `.next`
+            finally:
+                os.close(fd)
+            changed = snapshot(path) != before
+        except StorageError as error:
+            problem, changed = error, _is_stale(error)
         attempt += 1
-        if attempt == _MAX_TRIES or snapshot(path) == before:
+        if attempt == _MAX_TRIES or not changed:
             raise problem
         time.sleep(_PAUSE * min(attempt, 10))
+
+
+def _is_stale(error: StorageError) -> bool:
+    """Tell whether a file server has put another file in the place of the one that was open."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ESTALE
