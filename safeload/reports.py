@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Report", "SecondOpinion", "missing_uses", "proposed_policy", "proposed_rules", "suggested_rules"]
 
+# How classes with __slots__ are saved; the word refuses keys such as __class__, which BUILD would set.
+_SLOTS = dict.fromkeys(('{ tuple = ["none", "dict"] }', '{ tuple = ["dict", "dict"] }'), '"slots"')
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecondOpinion:
@@ -197,10 +200,11 @@ def proposed_rules(uses: Iterable[GlobalUse], reason: str) -> list[str]:
         key = (use.module, use.qualname)
         roles.setdefault(key, set()).update(use.roles)
         args.setdefault(key, {}).update(dict.fromkeys(use.seen_args))
-        states.setdefault(key, {}).update(dict.fromkeys([use.seen_state] if use.seen_state else []))
+        if use.seen_state:
+            states.setdefault(key, {})[_SLOTS.get(use.seen_state, use.seen_state)] = None
     grouped: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for key in sorted(roles):
-        for body in _rule_bodies(f"{key[0]}.{key[1]}", roles[key], list(args[key]), list(states[key])):
+        for body in _rule_bodies(f"{key[0]}.{key[1]}", roles[key], list(args[key]), list(states.get(key, ()))):
             grouped.setdefault((key[0], body), []).append(key[1])
     return [
         "\n".join(

@@ -23,6 +23,7 @@ LAYERS = [
     {"opening", "examine", "secondopinion", "decisions"},
     {"claims", "mapping"},
     {"api"},
+    {"audit"},
     {"__init__"},
     {"cli"},
     {"__main__"},

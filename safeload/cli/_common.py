@@ -21,6 +21,7 @@ __all__ = [
     "USAGE",
     "Session",
     "debug_option",
+    "json_or_text_option",
     "keyring_option",
     "output_options",
     "paths_argument",
@@ -127,6 +128,18 @@ def keyring_option(command: _Command) -> _Command:
 
 def _stdout_as_none(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     return None if value == "-" else value
+
+
+def json_or_text_option(command: _Command) -> _Command:
+    """Add --format, of what is not about files that are checked."""
+    return click.option(
+        "--format",
+        "layout",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="How to write the result.",
+    )(command)
 
 
 def _output_options(formats: Sequence[str]) -> Callable[[_Command], _Command]:

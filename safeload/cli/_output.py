@@ -16,7 +16,7 @@ import click
 from safeload.cli._common import say_error, tool_version
 from safeload.cli._deep import opinion_lines
 from safeload.cli._formats import html_text, junit_text, sarif_text
-from safeload.cli._text import Painter, human_size, painter_for, plain
+from safeload.cli._text import Painter, human_size, painter_for, plain, wrapped
 from safeload.rules import RULES
 
 if TYPE_CHECKING:
@@ -261,13 +261,7 @@ def _finding(finding: dict[str, Any], path: str, paint: Painter) -> Iterator[str
 
 
 def _wrapped(text: str, paint: Painter) -> list[str]:
-    """Return a line, printable already, as the indented lines that fit the terminal; as one where there is none."""
-    import textwrap
-
-    width = max(paint.width or 0, len(_INDENT) + 20)
-    if paint.width is None or len(_INDENT) + len(text) <= width:
-        return [_INDENT + text]
-    return textwrap.wrap(text, width, initial_indent=_INDENT, subsequent_indent=_INDENT + "  ", break_on_hyphens=False)
+    return wrapped(text, paint.width, _INDENT, _INDENT + "  ")
 
 
 def _indented(text: str) -> Iterable[str]:

@@ -1,32 +1,37 @@
-"""policy show and policy check: what a policy allows, and whether it is one."""
+"""policy: show, check, compare and explain policies, and learn one from artifacts."""
 
 from __future__ import annotations
 
-import json
-import re
-from typing import TYPE_CHECKING, Any
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
-from safeload.cli._common import debug_option
-from safeload.cli._output import emit
-from safeload.cli._text import plain
+from safeload.cli._common import ALLOWED, REFUSED, debug_option, json_or_text_option, policy_option, say_note
+from safeload.cli._learn import learn
+from safeload.cli._output import emit, json_text
+from safeload.cli._text import Painter, painter_for, plain, plain_lines, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from safeload.audit import Comparison, Explanation
     from safeload.policy import AllowRule, Policy
 
 __all__ = ["policy"]
 
 
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
-
-
-@click.group(no_args_is_help=False, short_help="Show and check policies.")
+@click.group(no_args_is_help=False, short_help="Show, check, compare, explain and learn policies.")
 @debug_option
 def policy() -> None:
-    """Show and check policies: which names artifacts may use, and how."""
+    """Show, check, compare, explain and learn policies: which names artifacts may use, and how.
+
+    Everywhere, a pack is meant by its name (sklearn), a policy file by its path (./acme.toml).
+    """
+
+
+policy.add_command(learn)
 
 
 @policy.command(short_help="Print what a policy allows, with all that it extends.")
@@ -37,89 +42,142 @@ def show(name: str) -> int:
 
     NAME is a pack (sklearn if none is given), PATH a policy file.
     """
-    from safeload.policy import Policy
+    from safeload.policy import Policy, policy_text
 
-    emit("".join(f"{line}\n" for line in _flattened(Policy.load(name))), None)
-    return 0
+    shown = Policy.load(name)
+    emit(policy_text(shown.name, shown.rules, _tightened(shown), [shown.digest]), None)
+    return ALLOWED
 
 
 @policy.command(short_help="Tell whether a policy file is valid.")
 @click.argument("name", metavar="NAME|PATH")
 @debug_option
 def check(name: str) -> int:
-    """Tell whether a policy, and all that it extends, is valid: exit code 0, or 2 with the file and line."""
+    """Tell whether a policy, and all that it extends, is valid: exit code 0, or 2 with the file and line.
+
+    Rules without a reason are valid, and noted: a reviewer has to write it. What the rules let happen, and whether
+    the names are what they seem, is shown by: safeload audit --policy PATH.
+    """
     from safeload.policy import Policy
 
     checked = Policy.load(name)
-    names = {f"{rule.module}.{one}" for rule in checked.rules for one in rule.names}
-    emit(f"valid: policy {plain(checked.name)}, {len(checked.rules)} rules, {len(names)} globals\n", None)
+    for rule in checked.rules:
+        if not rule.is_reviewed:
+            say_note(f"{rule.where}: no reason yet: say who reviewed it, and why it is safe to load")
+    emit(f"valid: policy {plain(checked.name)}, {len(checked.rules)} rules, {len(checked.names)} globals\n", None)
     emit(f"{checked.digest}\n", None)
-    return 0
+    return ALLOWED
 
 
-def _flattened(shown: Policy) -> Iterator[str]:
-    """Return the lines of a policy file that allows what this policy allows, and extends nothing."""
-    yield f"# {shown.digest}"
-    yield f"name = {_toml(shown.name)}"
-    yield "version = 1"
-    for rule in shown.rules:
+@policy.command(short_help="Say what a second policy allows that a first does not.")
+@click.argument("before", metavar="BEFORE")
+@click.argument("after", metavar="AFTER")
+@click.option("--exit-code", "gate", is_flag=True, help="Exit with 1 where AFTER allows anything that BEFORE does not.")
+@json_or_text_option
+@debug_option
+def diff(before: str, after: str, gate: bool, layout: str) -> int:
+    """Say what became allowed from policy BEFORE to policy AFTER, and what no longer is.
+
+    Both are taken with all that they extend. Forms of arguments and states are compared as they are written.
+    """
+    from safeload.audit import compare
+    from safeload.policy import Policy
+
+    found = compare(Policy.load(before), Policy.load(after))
+    if layout == "json":
+        emit(json_text({"command": "policy diff", **found.to_dict()}), None)
+    else:
+        emit("".join(f"{line}\n" for line in _difference(found, painter_for(sys.stdout))), None)
+    return REFUSED if gate and found.widened else ALLOWED
+
+
+@policy.command(short_help="Say who allows a name, how and why; or why nothing does.")
+@click.argument("name", metavar="GLOBAL")
+@policy_option
+@json_or_text_option
+@debug_option
+def explain(name: str, policy: str, layout: str) -> int:
+    """Say what a policy makes of GLOBAL, such as sklearn.svm._classes.SVC: exit code 0 if it is allowed, 1 if not."""
+    from safeload.audit import explain as explained
+    from safeload.policy import Policy
+
+    found = explained(Policy.load(policy), name)
+    if layout == "json":
+        emit(json_text({"command": "policy explain", **found.to_dict()}), None)
+    else:
+        emit("".join(f"{line}\n" for line in _explanation(found, painter_for(sys.stdout))), None)
+    return ALLOWED if found.verdict == "allowed" else REFUSED
+
+
+# ----------------------------------------------------------------------------------------------------- text
+
+
+def _difference(found: Comparison, paint: Painter) -> Iterator[str]:
+    if not found.changes and not found.limits:
+        yield "no difference: both allow the same"
+        return
+    titles = {"added": "became allowed", "changed": "changed", "removed": "no longer allowed"}
+    for kind, title in titles.items():
+        changes = [change for change in found.changes if change.kind == kind]
+        if not changes:
+            continue
+        yield paint(f"{title}: {len(changes)} global{'' if len(changes) == 1 else 's'}", bold=True)
+        for change in changes:
+            yield f"  {plain(change.name)}"
+            for sign, colour, uses in (("+", "red", change.gained), ("-", "green", change.lost)):
+                for use in uses:
+                    head, *rest = wrapped(f"{sign} {plain(use)}", paint.width, "      ", "        ")
+                    yield head[:6] + paint(head[6:], colour)
+                    yield from (paint(line, colour) for line in rest)
+    if found.limits:
+        yield paint("limits", bold=True)
+        yield from (f"  {name}: {old} to {new}" for name, old, new in found.limits)
+
+
+def _explanation(found: Explanation, paint: Painter) -> Iterator[str]:
+    words = {"allowed": ("allowed", "green"), "denied": ("denied", "red"), "unlisted": ("not allowed", "red")}
+    word, colour = words.get(found.verdict, ("no global", "red"))
+    yield f"{paint(word, colour, bold=True)}  {plain(found.name)}"
+    yield from wrapped(plain(found.reason), paint.width, "  ", "  ")
+    if found.proven:
+        yield "  The scanner itself proves the form of its calls, whatever the rule says."
+    for rule in found.rules:
         yield ""
-        yield from _rule(rule)
-    limits = _tightened(shown)
-    if limits:
+        yield from _rule(rule, paint)
+    if found.similar:
         yield ""
-        yield "[limits]"
-        yield from (f"{name} = {value}" for name, value in limits.items())
+        yield "Listed, and perhaps what you mean:"
+        yield from (f"  {plain(one)}" for one in found.similar)
+    if found.suggestion:
+        yield ""
+        yield from wrapped(
+            "If you have reviewed the code and trust it to be loaded, this rule in a policy of yours would allow it. "
+            "What an artifact needs exactly, says: safeload policy learn FILE",
+            paint.width,
+        )
+        yield ""
+        yield from (f"    {line}" for line in found.suggestion.split("\n"))
 
 
-def _rule(rule: AllowRule) -> Iterator[str]:
-    from safeload.scan import FORM_NAMES
+def _rule(rule: AllowRule, paint: Painter) -> Iterator[str]:
+    from safeload.policy import toml_value
 
-    yield f"[[allow]]  # {plain(rule.where)}"
-    yield f"module = {_toml(rule.module)}"
-    yield f"names = {_toml(list(rule.names))}"
-    yield f"roles = {_toml(list(rule.roles))}"
+    yield f"  {paint(plain(rule.where), bold=True)}"
+    facts = [("roles", ", ".join(rule.roles))]
     if rule.args is not None:
-        yield f"args = {_toml(rule.args)}"
-    elif any(f"{rule.module}.{name}" in FORM_NAMES for name in rule.names):
-        yield 'form = "numpy"'
-    if rule.state is not None:
-        yield f"state = {_toml(rule.state)}"
-    if rule.reason:
-        yield f"reason = {_toml(rule.reason)}"
+        facts += [("args", f"({', '.join(map(toml_value, form))})") for form in rule.args]
+    if rule.state is not None or "state" in rule.roles:
+        facts.append(("state", toml_value("attributes" if rule.state is None else rule.state)))
+    facts.append(("reason", " ".join(rule.reason.split()) or "none given"))
     if rule.expires is not None:
-        yield f"expires = {rule.expires.isoformat()}"
+        facts.append(("expires", rule.expires.isoformat()))
+    for title, value in facts:
+        yield from wrapped(f"{title:<8}{plain_lines(value)}", paint.width, "    ", " " * 12)
 
 
 def _tightened(shown: Policy) -> dict[str, int]:
     """Return the limits that the policy sets below the defaults."""
-    from dataclasses import asdict
-
     from safeload.scan import Limits
 
     defaults = asdict(Limits())
     return {name: value for name, value in asdict(shown.limits()).items() if value != defaults[name]}
-
-
-def _toml(value: Any) -> str:
-    """Return a value from a policy as TOML, on one line."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        # A JSON string is a TOML string; in ASCII, so that nothing in it acts on a terminal.
-        return json.dumps(value).replace("\x7f", "\\u007f") if value.isascii() else _unicode(value)
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, dict):
-        pairs = ", ".join(f"{_key(name)} = {_toml(one)}" for name, one in value.items())
-        return f"{{ {pairs} }}" if pairs else "{}"
-    return str(value)  # an int or a float, which TOML writes as Python does
-
-
-def _key(name: str) -> str:
-    return name if _BARE.fullmatch(name) else _toml(name)
-
-
-def _unicode(value: str) -> str:
-    quoted = json.dumps(value, ensure_ascii=False)
-    return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in quoted)

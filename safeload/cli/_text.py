@@ -14,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Painter", "human_size", "painter_for", "plain", "plain_lines", "table"]
+__all__ = ["Painter", "human_size", "painter_for", "plain", "plain_lines", "table", "wrapped"]
 
 _PIPE_WIDTH = 10_000  # lines that go to a file or another program are not wrapped
 
@@ -45,6 +45,17 @@ def human_size(size: int) -> str:
         if value < 999.5:
             return f"{value:.3g} {unit}"
     return f"{value / 1000:.3g} TB"
+
+
+def wrapped(text: str, width: int | None, first: str = "", rest: str = "") -> list[str]:
+    """Return a line, printable already, as the lines that fit a width; as the one that it is where there is none."""
+    import textwrap
+
+    if width is None or len(first) + len(text) <= width:
+        return [first + text]
+    return textwrap.wrap(
+        text, max(width, len(rest) + 20), initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+    )
 
 
 class Painter:

@@ -15,11 +15,12 @@ from typing import Any
 
 from safeload.errors import PolicyFileError
 from safeload.policy._floor import floor_reason
-from safeload.policy._parse import AllowRule, PolicyFile, pack_names, read_policy
+from safeload.policy._parse import AllowRule, PolicyFile, pack_names, parse_policy, read_policy
 from safeload.policy._patterns import compile_arguments, compile_pattern, shown_pattern
+from safeload.policy._write import policy_text, toml_value
 from safeload.scan import ROLES, Grant, Limits, values
 
-__all__ = ["AllowRule", "Policy", "floor_reason", "pack_names", "resolve_policy"]
+__all__ = ["AllowRule", "Policy", "floor_reason", "pack_names", "policy_text", "resolve_policy", "toml_value"]
 
 _MAX_FILES = 32
 
@@ -30,13 +31,15 @@ class Policy:
     Attributes:
         name: of the file that was loaded.
         rules: every rule in force, those of extended packs first.
+        files: where they are from, what is extended before what extends it.
         digest: SHA-256 over the rules and limits in force, as `sha256:` and hex.
     """
 
-    __slots__ = ("_by_name", "_grants", "_limits", "digest", "name", "rules")
+    __slots__ = ("_by_name", "_grants", "_limits", "digest", "files", "name", "rules")
 
     def __init__(self, files: list[PolicyFile]) -> None:
         self.name = files[-1].name
+        self.files = tuple(files)
         self.rules = tuple(rule for file in files for rule in file.rules)
         self._limits: dict[str, int] = {}
         for file in files:
@@ -59,6 +62,19 @@ class Policy:
         if isinstance(source, str) and source in pack_names():
             return _load_pack(source)
         return cls(_with_extended(source if isinstance(source, str) else Path(source)))
+
+    def extended(self, text: str, *, origin: str = "proposed policy") -> Policy:
+        """Return this policy with the rules and limits of one more policy file, whatever that says it extends.
+
+        Raises:
+            PolicyFileError: the text is not a valid policy.
+        """
+        return Policy([*self.files, parse_policy(text, origin)])
+
+    @property
+    def names(self) -> list[str]:
+        """Every global that a rule lists, as `module.qualname`."""
+        return list(self._by_name)
 
     def __repr__(self) -> str:
         return f"<Policy {self.name!r}, {len(self._by_name)} globals>"

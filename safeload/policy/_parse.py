@@ -15,7 +15,7 @@ from safeload.policy._floor import floor_reason
 from safeload.policy._patterns import compile_arguments, compile_pattern
 from safeload.scan import FORM_NAMES, ROLES, Limits, is_plain_module, is_plain_name
 
-__all__ = ["AllowRule", "PolicyFile", "pack_names", "read_policy"]
+__all__ = ["AllowRule", "PolicyFile", "pack_names", "parse_policy", "read_policy"]
 
 MAX_POLICY_BYTES = 1 << 20
 _POLICY_KEYS = {"name", "version", "extends", "allow", "limits", "description"}
@@ -36,6 +36,12 @@ class AllowRule:
     reason: str
     expires: date | None
     where: str
+
+    @property
+    def is_reviewed(self) -> bool:
+        """Whether somebody has written down why it is safe: a reason that is more than a note to write one."""
+        reason = self.reason.strip()
+        return bool(reason) and not reason.upper().startswith("TODO") and not reason.endswith("…")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,15 @@ def read_policy(source: str | Path) -> PolicyFile:
     except UnicodeDecodeError as error:
         raise PolicyFileError(f"{path}: the policy is not UTF-8 (byte {error.start})") from None
     return _parse(text, str(path), path.parent)
+
+
+def parse_policy(text: str, origin: str) -> PolicyFile:
+    """Read a policy that stands in no file; what it extends is read by nobody.
+
+    Raises:
+        PolicyFileError: it is not a valid policy; the message says the line.
+    """
+    return _parse(text, origin, Path())
 
 
 def _parse(text: str, origin: str, folder: Path | None) -> PolicyFile:

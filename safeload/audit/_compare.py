@@ -1,0 +1,97 @@
+"""Compare two policies: what became allowed, and what no longer is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from safeload.policy import toml_value
+
+if TYPE_CHECKING:
+    from safeload.policy import Policy
+
+__all__ = ["Change", "Comparison", "allowances", "compare"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What differs for one global: the uses that it gained and lost, such as `new` or `call [["int"]]`."""
+
+    name: str
+    kind: str  # "added", "removed" or "changed"
+    gained: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two policies side by side; `limits` has (name, before, after) of those that differ."""
+
+    before: tuple[str, str]  # name and digest
+    after: tuple[str, str]
+    changes: tuple[Change, ...]
+    limits: tuple[tuple[str, int, int], ...]
+
+    @property
+    def widened(self) -> bool:
+        """Whether the second allows anything that the first does not."""
+        return any(change.gained for change in self.changes) or any(after > before for _, before, after in self.limits)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the comparison as JSON can hold it."""
+        return {
+            "before": dict(zip(("name", "digest"), self.before, strict=True)),
+            "after": dict(zip(("name", "digest"), self.after, strict=True)),
+            "widened": self.widened,
+            "changes": [
+                {"global": one.name, "kind": one.kind, "gained": list(one.gained), "lost": list(one.lost)}
+                for one in self.changes
+            ],
+            "limits": [{"limit": name, "before": old, "after": new} for name, old, new in self.limits],
+        }
+
+
+def compare(before: Policy, after: Policy) -> Comparison:
+    """Say what the second policy allows that the first does not, and the other way round, global by global.
+
+    Forms of arguments and states are compared as they are written: one that was only rewritten counts as changed.
+    """
+    changes = []
+    for name in sorted({*before.names, *after.names}):
+        old, new = allowances(before, name), allowances(after, name)
+        gained = tuple(one for one in new if one not in old)
+        lost = tuple(one for one in old if one not in new)
+        if gained or lost:
+            kind = "added" if not old else "removed" if not new else "changed"
+            changes.append(Change(name, kind, gained, lost))
+    old_limits, new_limits = asdict(before.limits()), asdict(after.limits())
+    return Comparison(
+        before=(before.name, before.digest),
+        after=(after.name, after.digest),
+        changes=tuple(changes),
+        limits=tuple(
+            (name, old_limits[name], new_limits[name]) for name in old_limits if old_limits[name] != new_limits[name]
+        ),
+    )
+
+
+def allowances(policy: Policy, name: str) -> list[str]:
+    """Return every use that a policy allows of a global: its roles, those with constraints once for each form."""
+    found: dict[str, None] = {}
+    for rule in policy.rules_for(name):
+        for role in rule.roles:
+            if role == "new" and rule.args in (None, [[]]):
+                found[role] = None
+            elif role == "call" and rule.args is None:
+                found["call as numpy writes it"] = None
+            elif role in ("call", "new"):
+                found.update((_call(role, form), None) for form in rule.args or ())
+            elif role == "state" and rule.state not in (None, "attributes"):
+                found[f"state {toml_value(rule.state)}"] = None
+            else:
+                found[role] = None
+    return list(found)
+
+
+def _call(role: str, form: list[Any]) -> str:
+    return f"{role} ({', '.join(map(toml_value, form))})" if form or role == "call" else role

@@ -1,0 +1,29 @@
+"""Scan one artifact for an audit: what every flow does first, without a verdict being logged for it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safeload.examine import examine
+from safeload.files import open_artifact
+
+if TYPE_CHECKING:
+    from safeload.policy import Policy
+    from safeload.reports import Report
+    from safeload.scan import Trace
+
+__all__ = ["look_into"]
+
+
+def look_into(path: str, policy: Policy) -> tuple[Report, Trace]:
+    """Scan an artifact against a policy.
+
+    Raises:
+        OSError, StorageError: it cannot be read.
+    """
+    target = Path(path)
+    fd = open_artifact(target)
+    with os.fdopen(fd, "rb") as stream:
+        return examine(stream, target, os.fstat(fd).st_size, policy, policy.limits())
