@@ -15,7 +15,7 @@ What is let through, and what each could do at most:
 - `sys._getframe`, and reading `f_code` of a frame: debuggers and coverage do so at every call, if they are written
   in Python or use `sys.monitoring`; running code can reach the same in other ways;
 - `mmap.__new__` of the verified descriptor, read-only or copy-on-write, and only where mapping was asked for;
-- anything while the garbage collector runs, see `_Tripwire._on_gc`.
+- anything while the garbage collector runs, see `_on_gc`.
 
 Two things that are not the artifact's doing are held to the same rule, because they cannot be told apart: a
 signal handler that runs in the loading thread, and a handler of the `logging` module that has to open a file or
@@ -130,14 +130,14 @@ class _Tripwire:
     where a library switches between several stacks in one thread (greenlets), each has its own.
     """
 
-    __slots__ = ("_allowed", "_collecting", "_error", "_mmap_fd", "_probed", "_thread", "frame")
+    __slots__ = ("_allowed", "_error", "_mmap_fd", "_probed", "_thread", "collecting", "frame")
 
     def __init__(self, allowed: frozenset[tuple[str, str]], mmap_fd: int | None) -> None:
         self._allowed = allowed
         self._mmap_fd = mmap_fd
         self._thread = 0  # of the thread that it is set in; no thread has this id
         self._error: TripwireError | None = None
-        self._collecting = False  # the garbage collector is at work in this thread
+        self.collecting = False  # the garbage collector is at work in this thread
         self._probed = False
         self.frame: FrameType | None = None
 
@@ -148,7 +148,6 @@ class _Tripwire:
         self._thread = threading.get_ident()
         try:
             self.frame = _owning_frame(sys._getframe(1))  # noqa: SLF001 - public, as its documentation says
-            gc.callbacks.append(self._on_gc)
             _GUARDS[self._thread] = (*_GUARDS.get(self._thread, ()), self)
             sys.audit(_PROBE)
             # Another hook may have vetoed ours, and Python keeps quiet about that. Without it there is no guard.
@@ -164,7 +163,7 @@ class _Tripwire:
         owner = self.frame
         self._leave()
         if self._error is None:
-            if error is None and (self._collecting or sys._getframe(1) is not owner):  # noqa: SLF001
+            if error is None and (self.collecting or sys._getframe(1) is not owner):  # noqa: SLF001
                 # Somebody took our callback away while it held, or had us entered by one function and left by
                 # another: there may have been no guard at all, which is not to be called a success.
                 raise TripwireError("the tripwire was left suspended while loading", event=_PROBE)
@@ -180,29 +179,13 @@ class _Tripwire:
         else:
             _GUARDS.pop(self._thread, None)
         self.frame = None
-        try:
-            gc.callbacks.remove(self._on_gc)
-        except ValueError:  # somebody emptied the list
-            pass
-
-    def _on_gc(self, phase: str, _info: dict[str, int]) -> None:
-        """Suspend the tripwire while the garbage collector runs in its thread.
-
-        The collector runs in whatever thread allocates, so that finalizers of quite other objects (a temporary
-        folder that is removed, say) run in the middle of loading.  They must be neither broken nor blamed.  This
-        gives nothing away: an object of the artifact that is finalized here would be finalized without a tripwire
-        a moment later, when what was loaded is dropped.  That classes with harmful finalizers are not loaded is for
-        the policy to see to.
-        """
-        if threading.get_ident() == self._thread:
-            self._collecting = phase == "start"
 
     def check(self, event: str, args: tuple[Any, ...]) -> None:
         """Let this event pass, or refuse it and all that follow.
 
         Raises: TripwireError.
         """
-        if self._collecting:
+        if self.collecting:
             return
         if event == _PROBE:
             self._probed = True
@@ -279,6 +262,23 @@ def _install() -> None:
     if not _installed:
         sys.addaudithook(_hook)
         _installed = True
+    if _on_gc not in gc.callbacks:
+        # Before all others: Python goes through the list by index, so that it would skip ours when another thread,
+        # or a callback itself, removes one that stands before it.
+        gc.callbacks.insert(0, _on_gc)
+
+
+def _on_gc(phase: str, _info: dict[str, int]) -> None:
+    """Suspend the tripwires of a thread while the garbage collector runs in it.
+
+    The collector runs in whatever thread allocates, so that finalizers of quite other objects (a temporary
+    folder that is removed, say) run in the middle of loading.  They must be neither broken nor blamed.  This
+    gives nothing away: an object of the artifact that is finalized here would be finalized without a tripwire
+    a moment later, when what was loaded is dropped.  That classes with harmful finalizers are not loaded is for
+    the policy to see to.
+    """
+    for guard in _GUARDS.get(threading.get_ident(), ()):
+        guard.collecting = phase == "start"
 
 
 def _hook(event: str, args: tuple[Any, ...]) -> None:

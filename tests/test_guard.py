@@ -15,6 +15,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -512,6 +513,42 @@ def test_a_load_within_a_finalizer(tmp_path: Path) -> None:
     with tripwire([]):
         gc.collect()
     assert (tmp_path / "a").exists()
+
+
+def test_callbacks_of_others_that_come_and_go(tmp_path: Path) -> None:
+    # Python walks the list by index: one that goes, in any thread, makes it skip the one after it.
+    def once(phase: str, info: dict[str, int]) -> None:
+        if phase == "stop" and once in gc.callbacks:
+            gc.callbacks.remove(once)
+
+    with tripwire([]):
+        pass
+    gc.callbacks.append(once)
+    with pytest.raises(TripwireError, match="after"), tripwire([]):  # noqa: PT012
+        gc.collect()
+        (tmp_path / "after").write_text("the guard is back")
+    assert not (tmp_path / "after").exists()
+    assert once not in gc.callbacks
+
+
+def test_collecting_in_many_loading_threads(tmp_path: Path) -> None:
+    failed: list[BaseException] = []
+    until = time.monotonic() + 2
+
+    def load() -> None:
+        try:
+            while time.monotonic() < until:
+                with tripwire([]):
+                    gc.collect(0)
+        except BaseException as error:  # noqa: BLE001
+            failed.append(error)
+
+    threads = [threading.Thread(target=load) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
 
 
 def test_a_guard_that_stays_suspended_is_no_success(tmp_path: Path) -> None:
