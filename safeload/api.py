@@ -29,6 +29,7 @@ from safeload.policy import Policy, resolve_policy
 from safeload.reader import VerifiedReader, verified_stream
 from safeload.reports import Report
 from safeload.rules import Finding
+from safeload.scanned import Scanned
 from safeload.storage import signing, writing
 from safeload.strictjson import is_text
 
@@ -186,8 +187,9 @@ def _checked_target(path: PathLike) -> Path:
 class Loader:
     """`load`, `verify` and `read_manifest`, configured once, for serving.
 
-    Keyring and policy are read when the Loader is made, and their errors raised there.  A Loader may be used
-    from any number of threads.
+    Keyring and policy are read when the Loader is made, and their errors raised there.  Content that was scanned
+    and allowed is not scanned again by `load`; its bytes are verified every time.  A Loader may be used from any
+    number of threads.
 
     Args:
         keyring: whom to trust: a Keyring, a single SigningKey or VerifyingKey, or a keyring's path.
@@ -221,6 +223,7 @@ class Loader:
         self._limits = self._policy.limits(limits)
         self._min_release = min_release
         self._on_version_mismatch = on_version_mismatch
+        self._scanned = Scanned()
         self._copies = FolderOfCopies(mmap_copies) if isinstance(mmap_copies, str | os.PathLike) else mmap_copies
 
     def load(self, path: PathLike, mmap_mode: MmapMode | None = None) -> Any:
@@ -273,12 +276,15 @@ class Loader:
     ) -> Any:
         """Scan, and let `load` make the object of the same verified bytes, under the tripwire."""
         with verified_stream(reader) as stream:
-            report, trace = examine(stream, target, manifest.size, self._policy, self._limits, manifest)
-            report.raise_if_refused()
+            names = self._scanned.get(manifest)
+            if names is None:
+                report, trace = examine(stream, target, manifest.size, self._policy, self._limits, manifest)
+                report.raise_if_refused()
+                names = self._scanned.put(manifest, trace)
+                stream.seek(0)
             check_drift(str(target), manifest.producer.python, manifest.producer.packages, self._on_version_mismatch)
-            import_modules(use.module for use in trace.globals)
-            stream.seek(0)
-            obj = load(stream, frozenset(use.named_as for use in trace.globals))
+            import_modules(names.modules)
+            obj = load(stream, names.named)
             if reader.failure is not None:
                 raise reader.failure  # swallowed by what was being loaded
             return obj

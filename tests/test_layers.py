@@ -21,7 +21,7 @@ LAYERS = [
     {"manifest", "reader", "unpack", "scan"},
     {"policy", "guard", "reports", "drift"},
     {"opening", "examine", "secondopinion", "decisions"},
-    {"claims", "mapping"},
+    {"claims", "mapping", "scanned"},
     {"api"},
     {"audit"},
     {"__init__"},

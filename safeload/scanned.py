@@ -1,0 +1,60 @@
+"""What a Loader need not scan again: content that it has scanned and allowed before, by its digests.
+
+The bytes are verified against the same digests every time that they are read, and policy and limits are the Loader's,
+so the scan would find what it found before.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from safeload.manifest import Manifest
+    from safeload.scan import Trace
+
+__all__ = ["Names", "Scanned"]
+
+_Content = tuple[str, int, int, str, tuple[str, ...]]
+_MOST = 16  # contents; a server rarely has more models in turn
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What an artifact names: modules to import beforehand, and globals as the pickle spells them."""
+
+    modules: frozenset[str]
+    named: frozenset[tuple[str, str]]
+
+
+class Scanned:
+    """The last few contents that were allowed; any number of threads may ask."""
+
+    def __init__(self) -> None:
+        self._names: OrderedDict[_Content, Names] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, manifest: Manifest) -> Names | None:
+        """Return what this very content names, if it was allowed before."""
+        content = _content(manifest)
+        with self._lock:
+            names = self._names.get(content)
+            if names is not None:
+                self._names.move_to_end(content)
+            return names
+
+    def put(self, manifest: Manifest, trace: Trace) -> Names:
+        """Remember content that was allowed."""
+        names = Names(frozenset(use.module for use in trace.globals), frozenset(use.named_as for use in trace.globals))
+        with self._lock:
+            self._names[_content(manifest)] = names
+            if len(self._names) > _MOST:
+                self._names.popitem(last=False)
+        return names
+
+
+def _content(manifest: Manifest) -> _Content:
+    # What the manifest says of the compression was held against the content when it was scanned.
+    return manifest.compression, manifest.size, manifest.chunk_size, manifest.digest_algorithm, manifest.chunks
