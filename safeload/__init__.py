@@ -37,6 +37,7 @@ from safeload.manifest import Manifest
 from safeload.mapping import SealedCopies
 from safeload.policy import Policy
 from safeload.reports import Report
+from safeload.rerelease import rollback
 from safeload.rules import Finding
 from safeload.scan import Limits
 
@@ -72,6 +73,7 @@ __all__ = [
     "dump",
     "load",
     "read_manifest",
+    "rollback",
     "scan",
     "sign",
     "verify",

@@ -9,6 +9,7 @@ scan    the scan alone, for an artifact of unknown origin
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +21,7 @@ from safeload.drift import check_drift, drift, warn_caller
 from safeload.errors import DigestMismatchError, ManifestError, RollbackError, StorageError, VerificationError
 from safeload.examine import examine, verified_reader
 from safeload.files import open_artifact, storage_errors
+from safeload.floors import Floors, resolve_floors
 from safeload.guard import import_modules, load_mapped, load_stream, tripwire
 from safeload.keyring import Keyring, resolve_keyring, resolve_signing
 from safeload.manifest import Manifest, open_envelope, seal, unverified_sha256
@@ -35,18 +37,24 @@ from safeload.strictjson import is_text
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
     from datetime import datetime, timedelta
 
     from safeload.keys import SigningKey, VerifyingKey
     from safeload.mapping import Copies
     from safeload.scan import Limits
 
-__all__ = ["Loader", "dump", "load", "read_manifest", "scan", "sign", "verify"]
+__all__ = ["Accept", "Loader", "belongs", "checked_target", "dump", "load", "read_manifest", "scan", "sign", "verify"]
 
 PathLike = str | os.PathLike[str]
 OnMismatch = Literal["warn", "error", "ignore"]
 MmapMode = Literal["r", "c"]
+Accept = Callable[[Manifest], object]
+
+_GO_BACK = (
+    "Deploy the newer one; or, to go back on purpose, sign the older one again where there is a key, as the release "
+    "after the one it replaces: safeload rollback FILE --from-release N"
+)
 
 # joblib/compressor.py
 _EXTENSIONS = {".z": "zlib", ".gz": "gzip", ".bz2": "bz2", ".lzma": "lzma", ".xz": "xz", ".lz4": "lz4"}
@@ -95,13 +103,13 @@ def dump(
     """
     from joblib import numpy_pickle  # not joblib.dump, which people may have replaced, by safeload.dump even
 
-    target = _checked_target(path)
+    target = checked_target(path)
     signer = resolve_signing(key)
     in_force = resolve_policy(policy)
     claims = Claims(metadata, version, release, expires)
     with (
         decision("dump", str(target), in_force.digest) as made,
-        writing(target, overwrite=overwrite, belongs=_belongs) as writer,
+        writing(target, overwrite=overwrite, belongs=belongs) as writer,
     ):
         # By descriptor, never by name: in a shared folder, somebody could put another file or a link in its place.
         with storage_errors("write", target), os.fdopen(os.dup(writer.fd), "wb") as file:
@@ -133,13 +141,13 @@ def sign(
         PolicyViolationError, MalformedArtifactError, LimitExceededError: `load` would refuse it.
         KeyringError, PolicyFileError, StorageError: as they say.
     """
-    target = _checked_target(path)
+    target = checked_target(path)
     signer = resolve_signing(key)
     in_force = resolve_policy(policy)
     claims = Claims(metadata, version, release, expires)
     with (
         decision("sign", str(target), in_force.digest) as made,
-        signing(target, overwrite=overwrite, belongs=_belongs) as writer,
+        signing(target, overwrite=overwrite, belongs=belongs) as writer,
     ):
         fd = open_artifact(target)
         try:
@@ -162,20 +170,21 @@ def _compression_for(name: str, compress: int | bool | str | tuple[str, int]) ->
     return method or "zlib", level
 
 
-def _belongs(envelope: bytes, fd: int) -> bool:
+def belongs(envelope: bytes, fd: int) -> bool:
     """Tell whether a manifest is of the open artifact: which of two is whose, not whether to trust either."""
     with storage_errors("read", "the artifact"):
         return unverified_sha256(envelope) == digest_file(fd).sha256
 
 
-def _checked_path(path: PathLike) -> Path:
+def checked_path(path: PathLike) -> Path:
     if hasattr(path, "write") or hasattr(path, "read"):
         raise TypeError("safeload needs a path: a signature has to stand beside the artifact, not in a stream")
     return Path(path)
 
 
-def _checked_target(path: PathLike) -> Path:
-    target = _checked_path(path)
+def checked_target(path: PathLike) -> Path:
+    """Return the path of an artifact that is to be signed, or say why it cannot be."""
+    target = checked_path(path)
     if not is_text(target.name):
         raise StorageError(f"cannot sign {target.name!r}: a name that is not UTF-8 cannot be signed. Rename the file.")
     return target
@@ -202,6 +211,8 @@ class Loader:
         mmap_copies: what to map into memory in place of the artifact itself, where others can write to its folder:
             a path for private copies that all processes of this user share, or `SealedCopies()`. docs/mapping.md
             says what each defends against.
+        floors: a state file, in which the highest release that was loaded of each artifact, by its name, is
+            remembered, and what is older than that refused. Keep it where only this user can write.
     """
 
     def __init__(
@@ -213,6 +224,7 @@ class Loader:
         limits: Limits | None = None,
         on_version_mismatch: OnMismatch = "warn",
         mmap_copies: Copies | PathLike | None = None,
+        floors: Floors | PathLike | None = None,
     ) -> None:
         if on_version_mismatch not in ("warn", "error", "ignore"):
             raise ValueError(f"on_version_mismatch is 'warn', 'error' or 'ignore', not {on_version_mismatch!r}")
@@ -225,20 +237,36 @@ class Loader:
         self._on_version_mismatch = on_version_mismatch
         self._scanned = Scanned()
         self._copies = FolderOfCopies(mmap_copies) if isinstance(mmap_copies, str | os.PathLike) else mmap_copies
+        self._floors = resolve_floors(floors)
 
     def load(self, path: PathLike, mmap_mode: MmapMode | None = None) -> Any:
         """Return the object; see `safeload.load`."""
-        _check_mmap_mode(mmap_mode)
-        target = _checked_path(path)
-        with decision("load", str(target), self._policy.digest) as made:
-            return with_pair(target, lambda fd, envelope: self._load(fd, envelope, target, mmap_mode, made))
+        return self.load_with_manifest(path, mmap_mode)[0]
 
-    def verify(self, path: PathLike) -> Report:
-        """Return the report of all that `load` checks; see `safeload.verify`."""
-        target = _checked_path(path)
+    def load_with_manifest(
+        self, path: PathLike, mmap_mode: MmapMode | None = None, *, accept: Accept | None = None
+    ) -> tuple[Any, Manifest]:
+        """Return the object, and what was signed about it.
+
+        `accept` is called with the manifest when its signature holds and before a byte of the artifact is read; it
+        refuses it by raising a VerificationError.
+        """
+        _check_mmap_mode(mmap_mode)
+        target = checked_path(path)
+        with decision("load", str(target), self._policy.digest) as made:
+            obj, manifest = with_pair(
+                target, lambda fd, envelope: self._load(fd, envelope, target, mmap_mode, made, accept)
+            )
+            if self._floors is not None:
+                self._floors.raise_release(manifest.name, manifest.release)
+            return obj, manifest
+
+    def verify(self, path: PathLike, *, accept: Accept | None = None) -> Report:
+        """Return the report of all that `load` checks; see `safeload.verify`, and `load_with_manifest` for `accept`."""
+        target = checked_path(path)
         with decision("verify", str(target), self._policy.digest) as made:
             try:
-                report = with_pair(target, lambda fd, envelope: self._verify(fd, envelope, target, made))
+                report = with_pair(target, lambda fd, envelope: self._verify(fd, envelope, target, made, accept))
             except VerificationError as error:
                 report = Report(
                     path=str(target),
@@ -251,21 +279,31 @@ class Loader:
 
     def read_manifest(self, path: PathLike) -> Manifest:
         """Return the manifest, its signature checked; see `safeload.read_manifest`."""
-        target = _checked_path(path)
+        target = checked_path(path)
         with decision("read_manifest", str(target)) as made:
-            return with_pair(target, lambda fd, envelope: self._open(fd, envelope, target, made)[0])
+            return with_pair(target, lambda fd, envelope: self._open(fd, envelope, target, made, None)[0])
 
-    def _load(self, fd: int, envelope: bytes, target: Path, mmap_mode: MmapMode | None, made: Decision) -> Any:
-        manifest, reader = self._open(fd, envelope, target, made)
+    def _load(
+        self,
+        fd: int,
+        envelope: bytes,
+        target: Path,
+        mmap_mode: MmapMode | None,
+        made: Decision,
+        accept: Accept | None,
+    ) -> tuple[Any, Manifest]:
+        manifest, reader = self._open(fd, envelope, target, made, accept)
         if mmap_mode is not None and manifest.compression != "none":
             warn_caller(f'mmap_mode "{mmap_mode}" is ignored: {target} is compressed.', UserWarning)
             mmap_mode = None
         if mmap_mode is None:
-            return self._unpickle(reader, manifest, target, lambda stream, named: _read(stream, named, manifest))
+            obj = self._unpickle(reader, manifest, target, lambda stream, named: _read(stream, named, manifest))
+            return obj, manifest
         with mappable(fd, reader, _digests(manifest), target, self._copies) as (mapped_fd, verified, path):
-            return self._unpickle(
+            obj = self._unpickle(
                 verified, manifest, target, lambda stream, named: _map(stream, named, mapped_fd, path, mmap_mode)
             )
+            return obj, manifest
 
     def _unpickle(
         self,
@@ -289,14 +327,16 @@ class Loader:
                 raise reader.failure  # swallowed by what was being loaded
             return obj
 
-    def _verify(self, fd: int, envelope: bytes, target: Path, made: Decision) -> Report:
-        manifest, reader = self._open(fd, envelope, target, made)
+    def _verify(self, fd: int, envelope: bytes, target: Path, made: Decision, accept: Accept | None) -> Report:
+        manifest, reader = self._open(fd, envelope, target, made, accept)
         with verified_stream(reader) as stream:
             report, _ = examine(stream, target, manifest.size, self._policy, self._limits, manifest)
             reader.verify_all()
         return replace(report, drift=tuple(drift(manifest.producer.python, manifest.producer.packages)))
 
-    def _open(self, fd: int, envelope: bytes, target: Path, made: Decision) -> tuple[Manifest, VerifiedReader]:
+    def _open(
+        self, fd: int, envelope: bytes, target: Path, made: Decision, accept: Accept | None
+    ) -> tuple[Manifest, VerifiedReader]:
         """Hold the envelope against the keyring and against what it is beside; nothing of the artifact is read."""
         made.manifest = None  # of a try before, while a writer was at work
         try:
@@ -314,6 +354,10 @@ class Loader:
             raise RollbackError(
                 f"{target}: this is release {manifest.release}, older than the required {self._min_release}"
             )
+        if self._floors is not None:
+            self._floors.require_release(manifest.name, manifest.release, where=str(target), instead=_GO_BACK)
+        if accept is not None:
+            accept(manifest)
         if os.fstat(fd).st_size != manifest.size:
             raise DigestMismatchError(
                 f"{target}: {os.fstat(fd).st_size} bytes, {manifest.size} were signed. Get it again from its source.",
@@ -351,6 +395,7 @@ def load(
     policy: Policy | PathLike = "sklearn",
     min_release: int | None = None,
     on_version_mismatch: OnMismatch = "warn",
+    floors: PathLike | None = None,
 ) -> Any:
     """Return the object that was saved, or raise having run nothing that the policy does not allow.
 
@@ -360,7 +405,7 @@ def load(
         path: the artifact; its manifest stands beside it.
         mmap_mode: None, "r" or "c", as with joblib.load. The file and its folder must then be writable by this
             user and root only. "r+" and "w+" would write into the signed file, and are refused.
-        keyring, policy, min_release, on_version_mismatch: see `Loader`.
+        keyring, policy, min_release, on_version_mismatch, floors: see `Loader`.
 
     Raises:
         VerificationError: it is not what a trusted key signed (UnsignedError, ManifestError, UnknownKeyError,
@@ -371,7 +416,13 @@ def load(
         VersionMismatchError: other versions wrote it, and that was to be an error.
         FileNotFoundError, KeyringError, PolicyFileError, StorageError: as they say.
     """
-    loader = Loader(keyring=keyring, policy=policy, min_release=min_release, on_version_mismatch=on_version_mismatch)
+    loader = Loader(
+        keyring=keyring,
+        policy=policy,
+        min_release=min_release,
+        on_version_mismatch=on_version_mismatch,
+        floors=floors,
+    )
     return loader.load(path, mmap_mode)
 
 
@@ -382,14 +433,17 @@ def verify(
     policy: Policy | PathLike = "sklearn",
     min_release: int | None = None,
     limits: Limits | None = None,
+    floors: PathLike | None = None,
 ) -> Report:
     """Check all that `load` checks, and every byte, without loading: the step before a deployment.
+
+    The arguments are those of `Loader`. What `floors` remembers is held against, but nothing is added to it.
 
     Raises:
         FileNotFoundError, KeyringError, PolicyFileError, StorageError: it could not be judged. What is wrong
             with the artifact or its manifest is never raised, but stands in the report.
     """
-    return Loader(keyring=keyring, policy=policy, min_release=min_release, limits=limits).verify(path)
+    return Loader(keyring=keyring, policy=policy, min_release=min_release, limits=limits, floors=floors).verify(path)
 
 
 def read_manifest(path: PathLike, *, keyring: Keyring | SigningKey | VerifyingKey | PathLike | None = None) -> Manifest:
@@ -416,7 +470,7 @@ def scan(
     Raises:
         FileNotFoundError, PolicyFileError, StorageError: it could not be judged.
     """
-    target = _checked_path(path)
+    target = checked_path(path)
     in_force = resolve_policy(policy)
     in_force_limits = in_force.limits(limits)
     with decision("scan", str(target), in_force.digest) as made:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import secrets
 import stat
@@ -29,6 +30,7 @@ __all__ = [
     "SCRATCH_PREFIX",
     "Identity",
     "identity",
+    "lock_path",
     "locked",
     "lstat",
     "place_new",
@@ -52,12 +54,13 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     """Put a file in place, durably, in one step: a reader finds the old one or the new one, whole.
 
     A new file gets `mode`, less this process's umask; one that is replaced hands on its own. Writers to one
-    path have to keep each other out, see `locked`; what a killed one left, `remove_scratch` removes.
+    path have to keep each other out, with `locked(lock_path(path), path)`. What a killed one left is removed.
 
     Raises: StorageError, FileNotFoundError (no such folder); the old file is then still there.
     """
-    temporary = path.with_name(f"{SCRATCH_PREFIX}{secrets.token_hex(8)}.tmp")
     with storage_errors("write", path):
+        _remove_scratch(path)
+        temporary = path.with_name(f"{_scratch(path)}-{secrets.token_hex(8)}.tmp")
         old = lstat(path)
         if old is not None and not stat.S_ISREG(old.st_mode):
             raise StorageError(f"{path} is not a regular file, and stays as it is. Look what it is, and remove it.")
@@ -75,9 +78,25 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o666) -> None:
                 temporary.unlink(missing_ok=True)
 
 
+def lock_path(path: Path) -> Path:
+    """Return the lock file of those who write to `path`, which is bounded in length."""
+    return path.with_name(f"{_scratch(path)}.lock")
+
+
+def _scratch(path: Path) -> str:
+    return SCRATCH_PREFIX + hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+
+
 def remove_scratch(folder: Path) -> None:
-    """Remove what killed callers of `replace_file` left in a folder; its writers have to be kept out."""
+    """Remove what killed writers left in a folder that has one lock for all of its writers, which is held."""
     for leftover in folder.glob(f"{SCRATCH_PREFIX}*.tmp"):
+        with suppress(OSError):  # it is in nobody's way
+            leftover.unlink()
+
+
+def _remove_scratch(path: Path) -> None:
+    prefix = _scratch(path) + "-"
+    for leftover in [found for found in path.parent.iterdir() if found.name.startswith(prefix)]:
         with suppress(OSError):  # it is in nobody's way
             leftover.unlink()
 

@@ -44,6 +44,7 @@ class _Task:
     deep: bool = False
     keyring: str | None = None
     min_release: int | None = None
+    floors: str | None = None
     debug: bool = False
 
     def judge(self) -> Callable[[str], Report]:
@@ -57,7 +58,9 @@ class _Task:
 
         policy = Policy.load(self.policy)
         if self.verify:
-            return api.Loader(keyring=self.keyring, policy=policy, min_release=self.min_release).verify
+            return api.Loader(
+                keyring=self.keyring, policy=policy, min_release=self.min_release, floors=self.floors
+            ).verify
         return lambda path: api.scan(path, policy=policy, deep=self.deep)
 
 
@@ -77,6 +80,12 @@ _jobs_option = click.option(
 @keyring_option
 @policy_option
 @click.option("--min-release", metavar="N", type=click.IntRange(min=1), help="Refuse releases before N.")
+@click.option(
+    "--floors",
+    metavar="FILE",
+    type=click.Path(),
+    help="Refuse releases older than this state file remembers. Nothing is added to it.",
+)
 @_jobs_option
 @report_options
 @debug_option
@@ -87,6 +96,7 @@ def verify(
     keyring: str | None,
     policy: str,
     min_release: int | None,
+    floors: str | None,
     jobs: int,
     layout: str,
     output: str | None,
@@ -96,7 +106,9 @@ def verify(
 
     PATHs are files, or folders, which are walked for .joblib, .pkl and .pickle files, compressed ones too.
     """
-    task = _Task(verify=True, policy=policy, keyring=keyring, min_release=min_release, debug=session.debug)
+    task = _Task(
+        verify=True, policy=policy, keyring=keyring, min_release=min_release, floors=floors, debug=session.debug
+    )
     return _check(task, paths, jobs=jobs, layout=layout, output=output, quiet=quiet)
 
 

@@ -1,0 +1,44 @@
+"""rollback: sign an older artifact, put back on purpose, as the newest release."""
+
+from __future__ import annotations
+
+import click
+
+from safeload.cli._common import debug_option, keyring_option, policy_option
+from safeload.cli._text import plain
+
+__all__ = ["rollback"]
+
+
+@click.command(short_help="Sign an older artifact, put back on purpose, as the newest release.")
+@click.argument("path", type=click.Path(), metavar="PATH")
+@click.option(
+    "--from-release",
+    metavar="N",
+    type=click.IntRange(min=1),
+    required=True,
+    help="The release that it replaces: the highest that was deployed.",
+)
+@keyring_option
+@policy_option
+@debug_option
+def rollback(path: str, from_release: int, keyring: str | None, policy: str) -> int:
+    """Go back to an older artifact where the newest release is remembered.
+
+    Put the older artifact and its manifest back in place first. It is verified in full, and signed again as release
+    N + 1, changed in nothing else. So hosts that remember release N take it, and the next release counts on from it.
+
+    For models in a store there is: safeload store rollback
+    """
+    from safeload.rerelease import rollback as sign_again
+
+    try:
+        manifest = sign_again(path, from_release, key=keyring, policy=policy)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    version = "" if manifest.version is None else f" (version {manifest.version})"
+    click.echo(
+        f"{plain(path)}{plain(version)} is release {manifest.release} now: "
+        f"whoever remembers release {from_release} goes back to it"
+    )
+    return 0

@@ -1,0 +1,272 @@
+"""What this host has loaded before: the highest release of each artifact, the last pointer of each channel.
+
+A signature does not say that nothing newer was signed since. Whoever remembers the newest that it has seen can
+refuse what is older. It is remembered in memory, and in a state file where one is named:
+
+    {"version": 1,
+     "releases": {"model.joblib": 7},
+     "channels": {"fraud/production": {"sequence": 3, "release": 7, "digest": "…"}}}
+
+The file belongs to this user, and to nobody who can write the artifacts. A file that cannot be understood is an
+error, never an empty one. No clock plays a part.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from safeload.atomic import lock_path, locked, replace_file
+from safeload.errors import RollbackError, SafeloadError, StorageError
+from safeload.files import storage_errors
+from safeload.strictjson import Node, parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Floors", "Mark", "resolve_floors"]
+
+MAX_ENTRIES = 10_000
+MAX_BYTES = 8 << 20
+
+_VERSION = 1
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A channel's pointer that was followed: its sequence number, the release it named, its payload's digest."""
+
+    sequence: int
+    release: int
+    digest: str
+
+
+@dataclass(slots=True)
+class _Seen:
+    releases: dict[str, int] = field(default_factory=dict)
+    channels: dict[str, Mark] = field(default_factory=dict)
+
+    def merge(self, other: _Seen) -> bool:
+        """Take what is higher in the other; return whether anything was."""
+        changed = False
+        for name, release in other.releases.items():
+            if release > self.releases.get(name, -1):
+                self.releases[name] = release
+                changed = True
+        for name, mark in other.channels.items():
+            known = self.channels.get(name)
+            if known is None or mark.sequence > known.sequence:
+                self.channels[name] = mark
+                changed = True
+        return changed
+
+
+class Floors:
+    """The highest releases and channel pointers that were accepted, which nothing older may follow.
+
+    Without a path they are kept as long as this object. With one, they are kept in that file, which several
+    threads and processes may use at once; it is made, with mode 0600, when there is something to remember.
+
+    Raises:
+        StorageError: the file is damaged, too large, or others may write it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        self._path = None if path is None else Path(os.path.abspath(path))  # noqa: PTH100 - nothing is followed
+        self._seen = _Seen()
+        self._current()  # what is wrong with the file is better said now
+
+    @property
+    def path(self) -> Path | None:
+        """The state file, if there is one."""
+        return self._path
+
+    def release(self, name: str) -> int | None:
+        """Return the highest release of this artifact that was accepted, or None."""
+        return self._current().releases.get(name)
+
+    def channel(self, name: str) -> Mark | None:
+        """Return the last pointer of this channel that was accepted, or None."""
+        return self._current().channels.get(name)
+
+    def require_release(self, name: str, release: int, *, where: str, instead: str) -> None:
+        """Refuse a release older than the highest that was accepted.
+
+        Raises: RollbackError, which says `where` it was met and what to do `instead`.
+        """
+        floor = self.release(name)
+        if floor is not None and release < floor:
+            raise RollbackError(
+                f"{where}: this is release {release}, and release {floor} was loaded here before{self._says()}. "
+                f"{instead}"
+            )
+
+    def require_pointer(self, name: str, mark: Mark, *, where: str) -> None:
+        """Refuse a channel's pointer older than the last that was accepted, or another of the same number.
+
+        Raises: RollbackError.
+        """
+        last = self.channel(name)
+        if last is None or mark == last or mark.sequence > last.sequence:
+            return
+        if mark.sequence == last.sequence:
+            raise RollbackError(
+                f"{where}: two different pointers were signed with the number {mark.sequence}; the other one was "
+                f"followed here before{self._says()}, and named release {last.release}. Promote again, which counts on."
+            )
+        raise RollbackError(
+            f"{where}: this is pointer number {mark.sequence}, to release {mark.release}, and number {last.sequence}, "
+            f"to release {last.release}, was followed here before{self._says()}. An old pointer was put back: restore "
+            f"the last one, or promote again with a sequence above {last.sequence}."
+        )
+
+    def raise_release(self, name: str, release: int) -> None:
+        """Remember that this release was accepted."""
+        self._raise(_Seen(releases={name: release}))
+
+    def raise_pointer(self, name: str, mark: Mark) -> None:
+        """Remember that this pointer was accepted."""
+        self._raise(_Seen(channels={name: mark}))
+
+    def _says(self) -> str:
+        return "" if self._path is None else f" ({self._path} says so)"
+
+    def _current(self) -> _Seen:
+        with _MEMORY:
+            if self._path is not None and (data := _read(self._path)) is not None:
+                self._seen.merge(_parse(data, self._path))
+            return _Seen(dict(self._seen.releases), dict(self._seen.channels))
+
+    def _raise(self, new: _Seen) -> None:
+        if not self._current().merge(new):
+            return
+        if self._path is not None:
+            with storage_errors("remember releases in", self._path):
+                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with locked(lock_path(self._path), self._path):
+                seen = self._current()
+                seen.merge(new)
+                replace_file(self._path, _format(seen, self._path), mode=0o600)
+        with _MEMORY:
+            self._seen.merge(new)
+
+
+def resolve_floors(floors: Floors | str | os.PathLike[str] | None) -> Floors | None:
+    """Return what was remembered, from whatever the caller passed.
+
+    Raises: StorageError as for Floors, TypeError if something else was passed.
+    """
+    if floors is None or isinstance(floors, Floors):
+        return floors
+    if isinstance(floors, str | os.PathLike):
+        return Floors(floors)
+    raise TypeError(f"floors is a state file's path, not {type(floors).__name__}")
+
+
+def _new_lock() -> None:
+    global _MEMORY
+    _MEMORY = threading.Lock()
+
+
+_MEMORY: threading.Lock  # around every Floors' own memory; held for a moment, and by nobody in a forked child
+_new_lock()
+os.register_at_fork(after_in_child=_new_lock)
+
+
+# --- the file ---
+
+
+def _format(seen: _Seen, path: Path) -> bytes:
+    if len(seen.releases) + len(seen.channels) > MAX_ENTRIES:
+        raise StorageError(
+            f"{path} remembers {MAX_ENTRIES} artifacts and channels already, and no more fit. Use a state file for "
+            "each service; or remove from it, while nothing uses it, what is not used any more."
+        )
+    content = {
+        "version": _VERSION,
+        "releases": dict(sorted(seen.releases.items())),
+        "channels": {name: asdict(mark) for name, mark in sorted(seen.channels.items())},
+    }
+    return json.dumps(content, indent=1).encode() + b"\n"
+
+
+def _read(path: Path) -> bytes | None:
+    with storage_errors("read", path):
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return None
+        try:
+            _require_own(path, os.fstat(fd))
+            _require_own(path.parent, path.parent.stat())
+            return _read_bounded(fd, path)
+        finally:
+            os.close(fd)
+
+
+def _read_bounded(fd: int, path: Path) -> bytes:
+    data = bytearray()
+    while block := os.read(fd, 1 << 20):
+        data += block
+        if len(data) > MAX_BYTES:
+            raise _damaged(path, f"has more than {MAX_BYTES} bytes")
+    return bytes(data)
+
+
+def _require_own(path: Path, status: os.stat_result) -> None:
+    """Refuse what others could change: they could make this host forget."""
+    folder = stat.S_ISDIR(status.st_mode)
+    if not folder and not stat.S_ISREG(status.st_mode):
+        raise StorageError(f"{path} is not a regular file, so it is no state file. Name another one.")
+    if status.st_uid not in (0, os.geteuid()):
+        raise StorageError(f"{path} belongs to user {status.st_uid}, who could change what is remembered in it.")
+    if status.st_mode & 0o022 and not (folder and status.st_mode & stat.S_ISVTX):
+        raise StorageError(
+            f"others may write {path} (mode {stat.S_IMODE(status.st_mode):04o}), and so change what is remembered "
+            f"there. Keep the state file where only this user can write, and run: chmod go-w {path}"
+        )
+
+
+def _damaged(path: Path, problem: str) -> StorageError:
+    return StorageError(
+        f"{path} cannot be understood: it {problem}. Until it can, nothing is loaded, because an older release could "
+        "not be told from a newer one. Restore it; or, if you are sure that what is deployed is the newest, remove it."
+    )
+
+
+def _parse(data: bytes, path: Path) -> _Seen:
+    try:
+        return _checked(parse_json(data))
+    except SafeloadError as error:
+        problem = f"says of itself: {error}"
+    except ValueError as error:
+        problem = f"is not JSON as safeload writes it ({error})"
+    raise _damaged(path, problem[:300])
+
+
+def _checked(content: object) -> _Seen:
+    state = Node(content, "state").fields("version", "releases", "channels")
+    if state["version"].integer() != _VERSION:
+        raise state["version"].error(f"must be {_VERSION}")
+    channels = _table(state["channels"], lambda node: node)
+    for node in channels.values():
+        node.fields("sequence", "release", "digest")
+    return _Seen(
+        releases=_table(state["releases"], Node.integer),
+        channels={
+            name: Mark(node["sequence"].integer(), node["release"].integer(), node["digest"].hex_digest())
+            for name, node in channels.items()
+        },
+    )
+
+
+def _table(node: Node, read: Callable[[Node], _Value]) -> dict[str, _Value]:
+    if not isinstance(node.value, dict):
+        raise node.error("must be an object")
+    return {name: read(Node(value, f"a value of {node.where}")) for name, value in node.value.items()}

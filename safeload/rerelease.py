@@ -1,0 +1,59 @@
+"""Going back on purpose, where releases that were seen are remembered: an old artifact as the newest release."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from safeload.api import Loader, PathLike, belongs, checked_target
+from safeload.keyring import resolve_keyring, resolve_signing
+from safeload.manifest import seal
+from safeload.storage import signing
+
+if TYPE_CHECKING:
+    from safeload.keyring import Keyring
+    from safeload.keys import SigningKey
+    from safeload.manifest import Manifest
+    from safeload.policy import Policy
+
+__all__ = ["rollback"]
+
+
+def rollback(
+    path: PathLike,
+    from_release: int,
+    *,
+    key: SigningKey | Keyring | PathLike | None = None,
+    policy: Policy | PathLike = "sklearn",
+) -> Manifest:
+    """Sign an older artifact, put back on purpose, as the release after the one that it replaces.
+
+    Put the old pair back in place first. It is verified in full and signed again, changed in nothing but its
+    release: `from_release` + 1. So those who remember `from_release` take it for what it is meant to be, the newest,
+    and nobody can play the decision again once there is a newer release.
+
+    Args:
+        path: the artifact, with its manifest beside it.
+        from_release: the release that it replaces, the highest that was deployed.
+        key: as for `dump`; the signature that is there must hold under a key of the same keyring.
+
+    Raises:
+        ValueError: the artifact is of `from_release` or newer: there is nothing to go back from.
+        VerificationError, PolicyViolationError, MalformedArtifactError, LimitExceededError: it is refused.
+        FileNotFoundError, KeyringError, PolicyFileError, StorageError: as they say.
+    """
+    target = checked_target(path)
+    signer = resolve_signing(key)
+    loader = Loader(keyring=resolve_keyring(key), policy=policy)
+    with signing(target, overwrite=True, belongs=belongs) as writer:
+        before = loader.read_manifest(target)  # what is wrong with the signature is raised as what it is
+        report = loader.verify(target)
+        report.raise_if_refused()
+        if type(from_release) is not int or from_release <= before.release:
+            raise ValueError(
+                f"{target} is release {before.release}, which is not older than release {from_release}: put the older "
+                "pair back first, then sign it as the newer release"
+            )
+        manifest = replace(report.manifest or before, release=from_release + 1, key_ids=(signer.key_id,))
+        writer.commit(seal(manifest, [signer]))
+    return manifest

@@ -1,0 +1,351 @@
+"""Remembered releases: what is older than what was loaded before is refused, and going back is a decision."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+import safeload
+from safeload import Loader, RollbackError, StorageError
+from safeload.floors import Floors, Mark
+from safeload.storage import manifest_path
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "floors.json"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "models").mkdir()
+    return tmp_path / "models" / "model.joblib"
+
+
+def keep(path: Path) -> Path:
+    """Copy the pair, as an attacker does who waits for better times."""
+    folder = path.parent.parent / f"kept-{safeload.scan(path).size}-{time.monotonic_ns()}"
+    folder.mkdir()
+    for file in (path, manifest_path(path)):
+        shutil.copy(file, folder)
+    return folder / path.name
+
+
+def put_back(kept: Path, path: Path) -> None:
+    for source, target in ((kept, path), (manifest_path(kept), manifest_path(path))):
+        shutil.copy(source, target)
+
+
+def two_releases(path: Path, key: safeload.SigningKey) -> Path:
+    """Release 1, kept, and release 2 in its place."""
+    safeload.dump([1], path, key=key)
+    kept = keep(path)
+    safeload.dump([2], path, key=key, overwrite=True)
+    return kept
+
+
+def test_an_older_release_put_back_is_refused_and_both_are_named(path, state, key):
+    kept = two_releases(path, key)
+    assert Loader(keyring=key, floors=state).load(path) == [2]
+    put_back(kept, path)
+    for loader in (Loader(keyring=key, floors=state), Loader(keyring=key, floors=str(state))):
+        with pytest.raises(RollbackError, match=r"release 1, and release 2 was loaded here before \(.*floors\.json"):
+            loader.load(path)
+        report = loader.verify(path)
+        assert [finding.code for finding in report.findings] == ["SL108"]
+        with pytest.raises(RollbackError):
+            loader.read_manifest(path)
+    with pytest.raises(RollbackError):
+        safeload.load(path, keyring=key, floors=state)
+    assert safeload.verify(path, keyring=key, floors=state).allowed is False
+    assert safeload.load(path, keyring=key) == [1]  # who remembers nothing is none the wiser
+
+
+def test_verifying_remembers_nothing(path, state, key):
+    kept = two_releases(path, key)
+    assert safeload.verify(path, keyring=key, floors=state).allowed
+    put_back(kept, path)
+    assert safeload.load(path, keyring=key, floors=state) == [1]
+
+
+def test_a_refused_release_is_not_remembered(path, state, key, pipeline, tmp_path):
+    safeload.dump([1], path, key=key)
+    kept = keep(path)
+    safeload.dump(pipeline, path, key=key, overwrite=True)
+    policy = tmp_path / "one.toml"
+    policy.write_text(
+        'name = "one"\nversion = 1\n[[allow]]\nmodule = "acme"\nnames = ["A"]\nroles = ["new"]\nreason = "x"\n'
+    )
+    loader = Loader(keyring=key, policy=policy, floors=state)
+    with pytest.raises(safeload.PolicyViolationError):
+        loader.load(path)
+    put_back(kept, path)
+    assert loader.load(path) == [1]
+
+
+def test_going_back_is_a_signed_decision_that_cannot_be_played_again(path, state, key):
+    loader = Loader(keyring=key, floors=state)
+    kept = two_releases(path, key)
+    assert loader.load(path) == [2]
+    second = keep(path)
+    put_back(kept, path)
+    before = safeload.read_manifest(path, keyring=key)
+    manifest = safeload.rollback(path, 2, key=key)
+    assert manifest.release == 3
+    assert loader.load(path) == [1]
+    now = safeload.read_manifest(path, keyring=key)
+    assert (now.sha256, now.created, now.producer) == (before.sha256, before.created, before.producer)
+    decision = keep(path)
+    put_back(second, path)  # what was rolled back stays so
+    with pytest.raises(RollbackError):
+        loader.load(path)
+    put_back(decision, path)
+    safeload.dump([4], path, key=key, overwrite=True)
+    assert loader.load(path) == [4]
+    put_back(decision, path)
+    with pytest.raises(RollbackError):
+        loader.load(path)
+
+
+def test_rolling_back_needs_an_older_artifact_that_is_whole_and_a_trusted_key(path, key):
+    kept = two_releases(path, key)
+    with pytest.raises(ValueError, match="put the older pair back first"):
+        safeload.rollback(path, 2, key=key)
+    put_back(kept, path)
+    with pytest.raises(safeload.UnknownKeyError):
+        safeload.rollback(path, 2, key=safeload.SigningKey.generate())
+    data = bytearray(path.read_bytes())
+    data[-2] ^= 1
+    path.write_bytes(data)
+    envelope = manifest_path(path).read_bytes()
+    with pytest.raises(safeload.SafeloadError):
+        safeload.rollback(path, 2, key=key)
+    assert manifest_path(path).read_bytes() == envelope
+
+
+def test_the_file_is_private_and_made_when_there_is_something_to_remember(path, state, key):
+    safeload.dump([1], path, key=key)
+    loader = Loader(keyring=key, floors=state)
+    assert not state.exists()
+    loader.load(path)
+    assert stat.S_IMODE(state.stat().st_mode) == 0o600
+    assert [file.name for file in state.parent.iterdir()] == ["floors.json"]
+    written = state.stat()
+    loader.load(path)
+    assert state.stat().st_mtime_ns == written.st_mtime_ns
+
+
+DAMAGE = {
+    "empty": b"",
+    "cut": b'{"version": 1, "releases": {"model.joblib"',
+    "not json": b"\x80\x04.",
+    "a later version": b'{"version": 2, "releases": {}, "channels": {}}',
+    "an unknown field": b'{"version": 1, "releases": {}, "channels": {}, "more": 1}',
+    "a field missing": b'{"version": 1, "releases": {}}',
+    "a key twice": b'{"version": 1, "releases": {"model.joblib": 2, "model.joblib": 1}, "channels": {}}',
+    "a text for a number": b'{"version": 1, "releases": {"model.joblib": "2"}, "channels": {}}',
+    "a negative number": b'{"version": 1, "releases": {"model.joblib": -2}, "channels": {}}',
+    "a truth for a number": b'{"version": 1, "releases": {"model.joblib": true}, "channels": {}}',
+    "half a channel": b'{"version": 1, "releases": {}, "channels": {"a/b": {"sequence": 1}}}',
+    "too large": b" " * (9 << 20),
+}
+
+
+@pytest.mark.parametrize("content", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_file_is_an_error_that_says_what_to_do(path, state, key, content):
+    safeload.dump([1], path, key=key)
+    loader = Loader(keyring=key, floors=state)
+    loader.load(path)
+    state.write_bytes(content)
+    for use in (lambda: loader.load(path), lambda: loader.verify(path), lambda: Loader(keyring=key, floors=state)):
+        with pytest.raises(StorageError, match=r"cannot be understood.*Restore it; or"):
+            use()
+    assert state.read_bytes() == content
+
+
+def test_a_file_that_others_can_write_is_refused(path, state, key):
+    safeload.dump([1], path, key=key)
+    loader = Loader(keyring=key, floors=state)
+    loader.load(path)
+    state.chmod(0o620)
+    with pytest.raises(StorageError, match="others may write"):
+        loader.load(path)
+    state.chmod(0o600)
+    state.parent.chmod(0o770)
+    with pytest.raises(StorageError, match="others may write"):
+        loader.load(path)
+    state.parent.chmod(0o700)
+    assert loader.load(path) == [1]
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+def test_what_is_not_a_file_is_refused_without_waiting(state, key, kind):
+    state.parent.mkdir()
+    {"folder": state.mkdir, "pipe": lambda: os.mkfifo(state), "device": lambda: state.symlink_to("/dev/zero")}[kind]()
+    with pytest.raises((StorageError, IsADirectoryError)):
+        Loader(keyring=key, floors=state)
+
+
+def test_a_running_process_remembers_when_the_file_is_removed(path, state, key):
+    kept = two_releases(path, key)
+    loader = Loader(keyring=key, floors=state)
+    loader.load(path)
+    state.unlink()
+    put_back(kept, path)
+    with pytest.raises(RollbackError):
+        loader.load(path)
+
+
+def test_it_is_bounded(state):
+    full = {"version": 1, "releases": {f"{n}.joblib": 1 for n in range(10_000)}, "channels": {}}
+    state.parent.mkdir()
+    state.write_text(json.dumps(full))
+    state.chmod(0o600)
+    floors = Floors(state)
+    floors.raise_release("7.joblib", 2)
+    with pytest.raises(StorageError, match="no more fit"):
+        floors.raise_release("one more", 1)
+    assert Floors(state).release("7.joblib") == 2
+
+
+WRITER = """
+import sys
+from safeload.floors import Floors, Mark
+path, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+for number in range(first, first + count):
+    floors = Floors(path)
+    floors.raise_release(f"{number % 7}.joblib", number)
+    floors.raise_pointer("m/production", Mark(number, number, "0" * 64))
+    print(number, flush=True)
+"""
+
+
+def test_processes_and_killed_ones_lose_nothing_that_was_remembered(state):
+    """Four processes count, one after the other is killed in the midst of it; what was said is there."""
+    said = 0
+    for turn in range(6):
+        workers = [
+            subprocess.Popen([sys.executable, "-c", WRITER, str(state), str(turn * 1000 + 1), "900"],
+                             stdout=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]  # fmt: skip
+        for worker in workers:
+            assert worker.stdout is not None
+            said = max(said, int(worker.stdout.readline()))
+        time.sleep(0.05 * turn)
+        for worker in workers:
+            worker.send_signal(signal.SIGKILL)
+            output, _ = worker.communicate()
+            said = max([said, *map(int, output.split())])
+        mark = Floors(state).channel("m/production")
+        assert mark is not None
+        assert mark.sequence >= said
+    assert Floors(state).release(f"{said % 7}.joblib") >= said
+
+
+# Forks a child for every k, which kills itself before its k-th system call of those that change anything.
+CRASHER = textwrap.dedent(
+    """
+    import os, signal, sys
+    from pathlib import Path
+    from safeload.floors import Floors
+
+    CALLS = ["open", "close", "write", "fsync", "fchmod", "rename", "replace", "link", "unlink", "remove", "mkdir"]
+
+    def die_at(k):
+        count = 0
+        def wrap(real):
+            def call(*args, **options):
+                nonlocal count
+                count += 1
+                if count == k:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(*args, **options)
+            return call
+        for name in CALLS:
+            setattr(os, name, wrap(getattr(os, name)))
+
+    for k in range(1, 1000):
+        path = Path(sys.argv[1], str(k), "floors.json")
+        if sys.argv[2] == "old":
+            Floors(path).raise_release("model.joblib", 1)
+        pid = os.fork()
+        if pid == 0:
+            floors = Floors(path)
+            die_at(k)
+            floors.raise_release("model.joblib", 2)
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL, status
+    print(k)
+    """
+)
+
+
+@pytest.mark.parametrize("before", ["old", "none"])
+def test_killed_at_any_system_call(tmp_path, before):
+    done = subprocess.run([sys.executable, "-c", CRASHER, str(tmp_path), before], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    last = int(done.stdout)
+    assert last > 5, "the calls were not counted"
+    seen = set()
+    for k in range(1, last + 1):
+        path = tmp_path / str(k) / "floors.json"
+        seen.add(Floors(path).release("model.joblib"))
+        Floors(path).raise_release("model.joblib", 3)
+        assert Floors(path).release("model.joblib") == 3
+        assert [file.name for file in path.parent.iterdir()] == ["floors.json"]
+    assert seen == {1 if before == "old" else None, 2}
+
+
+def test_two_pointers_of_one_number_are_a_fork():
+    floors = Floors()
+    mark = Mark(3, 7, "a" * 64)
+    floors.raise_pointer("m/production", mark)
+    floors.require_pointer("m/production", mark, where="here")
+    floors.require_pointer("m/production", Mark(4, 5, "b" * 64), where="here")  # a decision: newer, to an older one
+    with pytest.raises(RollbackError, match="two different pointers"):
+        floors.require_pointer("m/production", Mark(3, 7, "b" * 64), where="here")
+    with pytest.raises(RollbackError, match="number 2, to release 9, and number 3, to release 7"):
+        floors.require_pointer("m/production", Mark(2, 9, "c" * 64), where="here")
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "safeload", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_rollback_and_floors_on_the_command_line(path, state, key, tmp_path):
+    ring = tmp_path / "ring.toml"
+    safeload.Keyring.from_keys([key]).save(ring)
+    kept = two_releases(path, key)
+    Loader(keyring=key, floors=state).load(path)
+    put_back(kept, path)
+    verify = ("verify", path, "--keyring", ring, "--floors", state)
+    done = run(*verify)
+    assert (done.returncode, "SL108" in done.stdout) == (1, True)
+    assert "safeload rollback" in done.stdout
+    done = run("rollback", path, "--from-release", "1", "--keyring", ring)
+    assert done.returncode == 4
+    assert "not older than release 1" in done.stderr
+    done = run("rollback", path, "--from-release", "2", "--keyring", ring)
+    assert done.returncode == 0, done.stderr
+    assert "release 3" in done.stdout
+    assert run(*verify).returncode == 0
+    state.write_bytes(b"")
+    done = run(*verify)
+    assert (done.returncode, "cannot be understood" in done.stderr) == (2, True)
+    done = run("rollback", tmp_path / "missing.joblib", "--from-release", "2", "--keyring", ring)
+    assert (done.returncode, "no such" in done.stderr) == (2, True)
