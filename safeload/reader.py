@@ -10,6 +10,7 @@ import io
 import os
 import queue
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from safeload.digests import chunk_digest
@@ -17,7 +18,7 @@ from safeload.errors import DigestMismatchError, StorageError
 from safeload.files import storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from _typeshed import WriteableBuffer
 
@@ -29,6 +30,7 @@ __all__ = [
 _BUFFER_SIZE: Final = 16 << 10  # joblib reads arrays by 256 KiB: most of that goes around the buffer
 _READ_AHEAD_FROM: Final = 8 << 20  # bytes; below that a thread costs more than it saves
 _READ_AHEAD_MEMORY: Final = 16 << 20
+_VERIFY_MEMORY: Final = 32 << 20
 
 
 class VerifiedReader(io.RawIOBase):
@@ -108,9 +110,7 @@ class VerifiedReader(io.RawIOBase):
         self._stop_ahead()
         self._held = -1
         try:
-            for index in range(self._file.count):
-                self._hold(index)
-            self._file.check_size()
+            self._file.verify()
         except BaseException as error:
             self._give_up(error)
             raise
@@ -237,6 +237,30 @@ class _ChunkFile:
         if index == self.count - 1:
             self.check_size()
 
+    def verify(self) -> None:
+        """Read and digest every chunk, with as many threads as there are cores for large files."""
+        threads = min(_cores(), self.count, _VERIFY_MEMORY // self.chunk_size) if self.size >= _READ_AHEAD_FROM else 1
+        if threads < 2:
+            self._verify(iter(range(self.count)))
+        else:
+            from concurrent.futures import ThreadPoolExecutor
+
+            indices = iter(range(self.count))  # shared: its next() is one step for all threads
+            with ThreadPoolExecutor(threads, thread_name_prefix="safeload-verify") as pool:
+                tasks = [pool.submit(self._verify, indices) for _ in range(threads)]
+            for task in tasks:
+                task.result()
+        self.check_size()
+
+    def _verify(self, indices: Iterator[int]) -> None:
+        buffer = bytearray(min(self.size, self.chunk_size))
+        try:
+            for index in indices:
+                self._load(index, memoryview(buffer)[: self.length(index)])
+        except BaseException:
+            deque(indices, maxlen=0)  # the other threads need not go on
+            raise
+
     def check_size(self) -> None:
         """Refuse a file that has become shorter or longer than what was signed."""
         with storage_errors("read", self._path):
@@ -251,6 +275,12 @@ class _ChunkFile:
             code="SL202",
             offset=min(size, self.size),
         )
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 class _ReadAhead:

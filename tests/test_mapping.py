@@ -64,7 +64,7 @@ def test_what_was_not_signed_is_not_copied(loader: safeload.Loader, artifact: Pa
         file.write(b"\x01")
     with pytest.raises(safeload.DigestMismatchError):
         loader.load(artifact, "r")
-    assert [path for path in tmp_path.glob("deep/copies/*") if path.name != ".lock"] == []
+    assert [path for path in tmp_path.glob("deep/copies/*") if not path.name.startswith(".safeload-")] == []
 
 
 def test_copies_are_scanned(loader: safeload.Loader, shared: Path, key: safeload.SigningKey) -> None:
@@ -88,7 +88,7 @@ def test_a_copy_is_made_once_and_cannot_be_written(artifact: Path, tmp_path: Pat
     folder = tmp_path / "copies"
     loader = safeload.Loader(keyring=key, mmap_copies=folder)
     first = loader.load(artifact, "r")
-    (copy,) = [path for path in folder.iterdir() if path.name != ".lock"]
+    (copy,) = [path for path in folder.iterdir() if not path.name.startswith(".safeload-")]
     assert copy.name == loader.read_manifest(artifact).sha256
     assert (copy.stat().st_mode & 0o777, folder.stat().st_mode & 0o777) == (0o400, 0o700)
     made = copy.stat()
@@ -156,10 +156,10 @@ def test_a_killed_copier_leaves_nothing_in_the_way(shared: Path, tmp_path: Path)
     safeload.dump(OBJECT, path, key=key)
     result = subprocess.run([sys.executable, "-c", COPIER, bytes(range(32)).hex()], cwd=tmp_path)
     assert result.returncode == -signal.SIGKILL
-    assert list((tmp_path / "copies").glob(".copy-*"))
+    assert list((tmp_path / "copies").glob(".safeload-*.tmp"))
     loader = safeload.Loader(keyring=key, mmap_copies=tmp_path / "copies")
     assert (loader.load(path, "r")["weights"] == OBJECT["weights"]).all()
-    assert not list((tmp_path / "copies").glob(".copy-*"))
+    assert not list((tmp_path / "copies").glob(".safeload-*.tmp"))
 
 
 def test_a_sealed_copy_cannot_be_changed_by_anybody(artifact: Path, key: safeload.SigningKey) -> None:

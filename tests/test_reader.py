@@ -25,8 +25,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from safeload.digests import chunk_digest
+from safeload.digests import chunk_digest, digest_file
 from safeload.errors import DigestMismatchError, StorageError
+from safeload.examine import verified_reader
 from safeload.files import open_artifact
 from safeload.reader import VerifiedReader, verified_stream
 from safeload.rules import RefusedError
@@ -494,7 +495,7 @@ def test_a_forked_child_reads_on(large):
     """The thread stays with the parent; the child does without it."""
     script = """
 import os, sys
-from safeload.digests import chunk_digest
+from safeload.digests import chunk_digest, digest_file
 from safeload.reader import VerifiedReader
 fd = os.open(sys.argv[1], os.O_RDONLY)
 content = os.pread(fd, 1 << 30, 0)
@@ -893,3 +894,23 @@ def test_changed_bytes_under_a_compressed_source(signed):
     change(made, "flip", len(made.content) - 5000)
     with pytest.raises(DigestMismatchError):
         opened.skip(399_000)
+
+
+@pytest.mark.parametrize("where", [0, 1, 15, 31])
+def test_a_changed_chunk_of_a_large_file_is_found_by_all_threads_together(tmp_path: Path, where: int) -> None:
+    data = bytearray(os.urandom(1 << 20) * 32)
+    path = tmp_path / "large"
+    path.write_bytes(data)
+    fd = os.open(path, os.O_RDWR)
+    try:
+        digests = digest_file(fd)
+        reader = verified_reader(fd, digests, path)
+        reader.verify_all()
+        os.pwrite(fd, bytes([data[where << 20] ^ 1]), where << 20)
+        with pytest.raises(DigestMismatchError) as caught:
+            reader.verify_all()
+        assert caught.value.offset == where << 20
+        assert reader.failure is caught.value
+    finally:
+        os.close(fd)
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("safeload-verify")]
