@@ -109,6 +109,11 @@ def stream(*parts: bytes, version: int = 4) -> bytes:
     return proto(version) + b"".join(parts) + STOP
 
 
+def old_stream(*parts: bytes) -> bytes:
+    """The parts and STOP, without PROTO, as protocols 0 and 1 are written."""
+    return b"".join(parts) + STOP
+
+
 # --------------------------------------------------------------------------------------- numpy and joblib
 
 DTYPE = glob("numpy", "dtype")
@@ -132,6 +137,11 @@ def dtype(code: str = "f8", state: Any = None, *, args: Any = None) -> bytes:
     """dtype(code, False, True) and its state, which is the honest one unless another is given."""
     made = call(DTYPE, *(args or (code, False, True)))
     return build(made, _STATES[code] if state is None else state)
+
+
+# Two float64 as one item: part of a structure, and never what a whole array is of.
+def subarray() -> bytes:
+    return dtype(args=("V16", False, True), state=(3, "|", (dtype(), (2,)), None, None, 16, 8, 0))
 
 
 def wrapper(*, made: bytes | None = None, leave: tuple[str, ...] = (), more: Any = (), **changes: Any) -> bytes:

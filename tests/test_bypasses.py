@@ -31,11 +31,13 @@ from opcodes_builder import (
     mapping,
     new,
     number,
+    old_stream,
     proto,
     put,
     raw,
     scan,
     stream,
+    subarray,
     text,
     tup,
     value,
@@ -110,12 +112,12 @@ CRAFTED: dict[str, tuple[str, bytes]] = {
             RECONSTRUCT + get(0) + pickle.REDUCE, MEMMAP,
         ),
     ),
-    # Found by attack. In protocols 0 and 1 the class of _reconstructor's arguments counted as called, not as a value.
-    "a class out of the arguments of _reconstructor": (
-        "SL318",
-        then(call(glob("copyreg", "_reconstructor"), LINEAR, glob("builtins", "object"), None)[:-1] + put(0)
-             + pickle.REDUCE, get(0)),
+    "an array wrapper by _reconstructor, which later protocols never write": (
+        "SL318", call(glob("copyreg", "_reconstructor"), glob("joblib.numpy_pickle", "NumpyArrayWrapper"),
+                      glob("builtins", "object"), None),
     ),
+    # numpy would make an array of a dtype that no array can have.
+    "an array of a subarray": ("SL324", array((1,), subarray(), raw(bytes(16)))),
     # Found by attack. scikit-learn puts it into a warning, and so runs the repr of anything, 2**60 steps here.
     "a repr as the version": (
         "SL404",
@@ -164,11 +166,6 @@ CRAFTED: dict[str, tuple[str, bytes]] = {
     ),
     "SeedSequence of another class": (
         "SL403", call(glob("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"), LOG, 1, None),
-    ),
-    "_reconstructor with a base": ("SL318", call(glob("copyreg", "_reconstructor"), LINEAR, LOG, None)),
-    "_reconstructor with a base and a state": ("SL318", call(glob("copyreg", "_reconstructor"), LINEAR, LOG, 1)),
-    "_reconstructor with a dict": (
-        "SL318", call(glob("copyreg", "_reconstructor"), BUNCH[:-2], glob("builtins", "dict"), {"append": 1}),
     ),
     "a defaultdict that calls a function": ("SL403", call(glob("collections", "defaultdict"), LOG)),
     "a defaultdict with a start": ("SL403", call(glob("collections", "defaultdict"), glob("builtins", "list"), {})),
@@ -246,6 +243,23 @@ OLD_NAMES: dict[str, tuple[str, bytes]] = {
     "a user dict": ("SL401", line_glob("UserDict", "UserDict")),
     "urllib": ("SL401", line_glob("urllib2", "urlopen")),
 }
+
+_OLD_LINEAR = line_glob("sklearn.linear_model._base", "LinearRegression")
+_OLD_BUNCH = line_glob("sklearn.utils._bunch", "Bunch")
+_OLD_LOG = line_glob("numpy", "log1p")
+_OBJECT = line_glob("__builtin__", "object")
+RECONSTRUCTOR = line_glob("copy_reg", "_reconstructor")
+WITHOUT_PROTO: dict[str, tuple[str, bytes]] = {
+    # Found by attack. In protocols 0 and 1 the class of _reconstructor's arguments counted as called, not as a value.
+    "a class out of the arguments of _reconstructor": (
+        "SL318", then(RECONSTRUCTOR + tup(_OLD_LINEAR, _OBJECT, None) + put(0) + pickle.REDUCE, get(0)),
+    ),
+    "_reconstructor with a base": ("SL318", call(RECONSTRUCTOR, _OLD_LINEAR, _OLD_LOG, None)),
+    "_reconstructor with a base and a state": ("SL318", call(RECONSTRUCTOR, _OLD_LINEAR, _OLD_LOG, 1)),
+    "_reconstructor with a dict": (
+        "SL318", call(RECONSTRUCTOR, _OLD_BUNCH, line_glob("__builtin__", "dict"), {"append": 1}),
+    ),
+}  # fmt: skip
 
 
 class Forged:
@@ -375,6 +389,7 @@ def load_in_a_process(folder: Path, artifacts: dict[str, bytes]) -> str:
 
 
 CASES = {name: (code, stream(body)) for name, (code, body) in CRAFTED.items()}
+CASES |= {name: (code, old_stream(body)) for name, (code, body) in WITHOUT_PROTO.items()}
 CASES |= {f"in Python 2's name: {name}": (code, stream(body, version=2)) for name, (code, body) in OLD_NAMES.items()}
 
 

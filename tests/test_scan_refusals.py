@@ -37,6 +37,7 @@ from opcodes_builder import (
     mapping,
     new,
     number,
+    old_stream,
     padded,
     proto,
     put,
@@ -618,13 +619,15 @@ CALLS = {
     "type of something": ("SL403", stream(call(glob("builtins", "type"), 1))),
     "type of three": ("SL403", stream(call(glob("builtins", "type"), "x", (), {}))),
     "_reconstructor with another base": (
-        "SL318", stream(_reconstructor, tup(_line_linear, _line_linear, None), pickle.REDUCE, version=2),
+        "SL318", old_stream(_reconstructor, tup(_line_linear, _line_linear, None), pickle.REDUCE),
     ),
-    "_reconstructor with a state": ("SL318", stream(_reconstructor, tup(_line_linear, _object, 1), pickle.REDUCE,
-        version=2)),
-    "_reconstructor of an instance": ("SL318", stream(_reconstructor, tup(1, _object, None), pickle.REDUCE, version=2)),
+    "_reconstructor with a state": ("SL318", old_stream(_reconstructor, tup(_line_linear, _object, 1), pickle.REDUCE)),
+    "_reconstructor of an instance": ("SL318", old_stream(_reconstructor, tup(1, _object, None), pickle.REDUCE)),
+    "_reconstructor from protocol 2 on": (
+        "SL318", stream(_reconstructor, tup(_line_linear, _object, None), pickle.REDUCE, version=2),
+    ),
     "_reconstructor of what is not allowed": (
-        "SL401", stream(_reconstructor, tup(line_glob("posix", "DirEntry"), _object, None), pickle.REDUCE, version=2),
+        "SL401", old_stream(_reconstructor, tup(line_glob("posix", "DirEntry"), _object, None), pickle.REDUCE),
     ),
     "a codec that is not latin1": ("SL318", stream(call(glob("_codecs", "encode"), "x", "zip"), version=4)),
     "bytes of a number": ("SL318", stream(call(glob("builtins", "bytes"), 1 << 40))),
@@ -634,8 +637,7 @@ CALLS = {
     # In protocol 0 the class of these arguments counts as called; fetched again it would be a value.
     "the arguments of _reconstructor, used again": (
         "SL318",
-        stream(_reconstructor, tup(_line_linear, _object, None), put(0), pickle.REDUCE, get(0), pickle.TUPLE2,
-            version=2),
+        old_stream(_reconstructor, tup(_line_linear, _object, None), put(0), pickle.REDUCE, get(0), pickle.TUPLE2),
     ),
     "the arguments of _reconstruct, used again": (
         "SL318",

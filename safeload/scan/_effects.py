@@ -224,6 +224,8 @@ class Effects(Window):
 
     def copyreg(self, origin: Global, args: tuple[Any, ...]) -> object:
         """copyreg._reconstructor(cls, object, None): how protocols 0 and 1 make what 2 makes with NEWOBJ."""
+        if self.proto >= 2:
+            raise RefusedError("SL318", "from protocol 2 on, picklers write NEWOBJ instead", self.at, origin.name)
         base = args[1] if len(args) == 3 else None
         if not isinstance(base, Global) or base.name != "builtins.object" or args[2] is not None:
             raise RefusedError("SL318", "picklers write _reconstructor(class, object, None)", self.at, origin.name)

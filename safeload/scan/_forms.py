@@ -305,8 +305,12 @@ def _length(value: object) -> int:
 
 
 def _proven(value: object) -> Any:
-    """Return the real dtype of a proven DType, None for anything else."""
-    return value.real if isinstance(value, DType) else None
+    """Return the real dtype of a proven DType, None for anything else.
+
+    None for a subarray, too: it is part of a structure, and numpy never lets an array or a scalar be of one.
+    """
+    real = value.real if isinstance(value, DType) else None
+    return None if real is None or real.subdtype is not None else real
 
 
 def wrapper_state(state: object, at: int, remaining: int) -> WrapperState:
@@ -410,7 +414,7 @@ def array_build(array: Array, state: object, at: int, *, masked: bool) -> None:
 
 def _check_mask(dtype: Any, count: int, mask: object, fill: object, at: int) -> None:
     """Check mask and fill value: forged ones would be read out of bounds, or as pointers."""
-    if dtype.names is not None or dtype.subdtype is not None:
+    if dtype.names is not None:
         raise RefusedError("SL324", "a masked array of structures", at)
     if _length(mask) != count:
         raise RefusedError("SL324", "a mask of another length than its array", at)
@@ -423,7 +427,7 @@ def _check_mask(dtype: Any, count: int, mask: object, fill: object, at: int) -> 
 def scalar_call(origin: Global, args: tuple[Any, ...], at: int) -> None:
     """Check `scalar(dtype, bytes of its item size)`."""
     dtype = _proven(args[0]) if len(args) == 2 else None
-    if dtype is None or dtype.hasobject or dtype.subdtype is not None or _length(args[1]) != dtype.itemsize:
+    if dtype is None or dtype.hasobject or _length(args[1]) != dtype.itemsize:
         raise RefusedError("SL324", "numpy writes scalar(dtype, bytes of its item size)", at, origin.name)
 
 

@@ -47,6 +47,7 @@ from opcodes_builder import (
     put,
     raw,
     stream,
+    subarray,
     text,
     tup,
     value,
@@ -248,6 +249,7 @@ _STATES: dict[str, tuple[str, str, str, bytes]] = {
     "dtype-a-str": ("SL311", "form", "a dtype that is text", wrapper(dtype="<f8")),
     "dtype-unbuilt": (
         "SL311", "form", "a dtype without its state", wrapper(dtype=call(DTYPE, "f8", False, True))),
+    "dtype-a-subarray": ("SL311", "memory", "items that are arrays themselves", wrapper(shape=(1,), dtype=subarray())),
     "dtype-of-no-size": ("SL311", "exhaustion", "items of no size", wrapper(dtype=_void0)),
 }  # fmt: skip
 WRAPPER_STATES: Table = {
@@ -277,6 +279,9 @@ _MAKING: dict[str, tuple[str, str, str, bytes]] = {
     "by-reduce": (
         "SL318", "form", "a wrapper made by REDUCE", wrapper(made=call(WRAPPER, NDARRAY, (2,), "C", dtype()))),
     "by-newobj-with-arguments": ("SL318", "form", "a wrapper made with arguments", wrapper(made=new(WRAPPER, 1))),
+    "by-reconstructor": (
+        "SL318", "form", "a wrapper made as protocols 0 and 1 make it",
+        wrapper(made=call(glob("copyreg", "_reconstructor"), WRAPPER, glob("builtins", "object"), None))),
     "by-newobj-ex": (
         "SL318", "form", "a wrapper made by NEWOBJ_EX", wrapper(made=WRAPPER + tup() + mapping({}) + pickle.NEWOBJ_EX)),
     "built-twice": (
@@ -419,6 +424,11 @@ ARRAYS: Table = {
         "SL324", "an array of a tebibyte, made at once", call(RECONSTRUCT, NDARRAY, (1 << 40,), raw(b"b"))),
     "made-of-another-class": form("SL324", "_reconstruct of an estimator", call(RECONSTRUCT, LINEAR, (0,), raw(b"b"))),
     "made-of-objects": form("SL324", "_reconstruct with another code", call(RECONSTRUCT, NDARRAY, (0,), raw(b"O"))),
+    "of-a-subarray": memory(
+        "SL324", "an array whose items are arrays, which numpy has nowhere", array((1,), subarray(), raw(bytes(16)))),
+    "buffer-of-a-subarray": form(
+        "SL324", "the same over a buffer", call(FROMBUFFER, raw(bytes(16)), subarray(), (1,), "C")),
+    "scalar-of-a-subarray": form("SL324", "the same as a scalar", call(SCALAR, subarray(), raw(bytes(16)))),
     "by-newobj": memory("SL318", "an array made by NEWOBJ", new(NDARRAY, (1,))),
     "build-on-a-buffer": memory(
         "SL319", "BUILD on an array from a buffer",

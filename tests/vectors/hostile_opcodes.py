@@ -41,6 +41,7 @@ from opcodes_builder import (
     mapping,
     new,
     number,
+    old_stream,
     proto,
     put,
     raw,
@@ -262,14 +263,18 @@ CALLS: Table = {
     "by-generator": code(
         "SL403", "numpy's constructor of generators calls what it is given",
         call(glob("numpy.random._pickle", "__generator_ctor"), VARIABLE, UNSETENV)),
-    "by-reconstructor": form(
-        "SL318", "_reconstructor with another base, whose __new__ and __init__ are called",
-        _reconstructor, tup(_line_linear, _line_linear, None), pickle.REDUCE, version=2),
-    "by-reconstructor-of-an-instance": form(
-        "SL318", "_reconstructor of what is no class", _reconstructor, tup(1, _object, None), pickle.REDUCE, version=2),
-    "by-reconstructor-of-what-is-not-allowed": form(
-        "SL405", "_reconstructor of a class of posix", _reconstructor,
-        tup(line_glob("posix", "DirEntry"), _object, None), pickle.REDUCE, version=2),
+    "by-reconstructor": Case(
+        "SL318", "form", "_reconstructor with another base, whose __new__ and __init__ are called",
+        old_stream(_reconstructor, tup(_line_linear, _line_linear, None), pickle.REDUCE)),
+    "by-reconstructor-of-an-instance": Case(
+        "SL318", "form", "_reconstructor of what is no class",
+        old_stream(_reconstructor, tup(1, _object, None), pickle.REDUCE)),
+    "by-reconstructor-of-what-is-not-allowed": Case(
+        "SL405", "form", "_reconstructor of a class of posix",
+        old_stream(_reconstructor, tup(line_glob("posix", "DirEntry"), _object, None), pickle.REDUCE)),
+    "by-reconstructor-from-protocol-2": form(
+        "SL318", "_reconstructor, where picklers write NEWOBJ",
+        _reconstructor, tup(_line_linear, _object, None), pickle.REDUCE, version=2),
     "partial-in-a-state": form(
         "SL404", "functools.partial whose state names another function",
         build(call(PARTIAL, CHECK), (LOG, (), {}, None))),
