@@ -1,7 +1,7 @@
 """The table of finding codes: what each means, and what to do about it.
 
 A finding is one reason to refuse an artifact.  Codes are stable: SL1xx trust, SL2xx integrity,
-SL3xx malformed, SL4xx policy, SL5xx limits, SL6xx environment.
+SL3xx malformed, SL4xx policy, SL5xx limits, SL6xx environment, SL7xx what an audit finds in a policy.
 """
 
 from __future__ import annotations
@@ -94,6 +94,47 @@ RULES: dict[str, Rule] = {
         # environment
         Rule("SL601", "written by other package versions", "Install the versions that the manifest names.", "warning"),
         Rule("SL602", "codec not installed", "Install the package that the message names."),
+        # policy lint
+        Rule(
+            "SL701", "rule not valid", "Correct the rule, or remove it: nothing is loaded under this policy as it is."
+        ),
+        Rule("SL702", "rule expired", "Review it again and set a new day, or remove it."),
+        Rule(
+            "SL703",
+            "another name for what is denied",
+            "Remove the rule: in this environment the name stands for what no policy can allow.",
+        ),
+        Rule(
+            "SL704",
+            "runs what the deny floor denies",
+            "Read the code named: it runs when an artifact is loaded, with arguments from the artifact. Allow only a "
+            "form in which that is harmless, or change the class.",
+        ),
+        Rule(
+            "SL705",
+            "name stands for something else",
+            "Pickles name a class or function by the module that defines it: write the rule for that name.",
+            "warning",
+        ),
+        Rule("SL706", "not in this environment", "Nothing, if artifacts of other versions need it.", "note"),
+        Rule("SL707", "could not be imported", "What the rule allows could not be looked at: do so by hand.", "note"),
+        Rule("SL708", "no artifact can use it", "Remove the role, or grant the one that is missing.", "warning"),
+        Rule("SL709", "said twice", "Remove the rule, or what it repeats.", "warning"),
+        Rule("SL710", "no reason given", "Write down who reviewed it, and why it is safe to load.", "warning"),
+        Rule(
+            "SL711",
+            "state with any keys",
+            'Write state = "attributes" or "slots", which refuse keys such as __class__.',
+            "warning",
+        ),
+        Rule("SL712", "any arguments", "Say what the arguments may be.", "warning"),
+        Rule("SL713", "expires soon", "Review it before that day: then the whole policy becomes an error.", "warning"),
+        Rule(
+            "SL714",
+            "runs a __setstate__ of its own",
+            "Read it: it runs with a state from the artifact. Constrain the state to what it expects.",
+            "note",
+        ),
     )
 }
 

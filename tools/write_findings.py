@@ -13,6 +13,7 @@ GROUPS = {
     "SL4": "Policy",
     "SL5": "Limits",
     "SL6": "Environment",
+    "SL7": "What an audit finds in a policy",
 }
 
 TARGET = Path(__file__).parent.parent / "docs" / "findings.md"

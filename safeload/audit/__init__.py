@@ -9,5 +9,24 @@ from __future__ import annotations
 from safeload.audit._compare import Change, Comparison, compare
 from safeload.audit._explain import Explanation, explain
 from safeload.audit._learn import Lesson, learn
+from safeload.audit._lint import LintFinding, PolicyLint, lint
+from safeload.audit._needs import ArtifactAudit, Needs, Unneeded, look_at, minimal_policy, needs_of
 
-__all__ = ["Change", "Comparison", "Explanation", "Lesson", "compare", "explain", "learn"]
+__all__ = [
+    "ArtifactAudit",
+    "Change",
+    "Comparison",
+    "Explanation",
+    "Lesson",
+    "LintFinding",
+    "Needs",
+    "PolicyLint",
+    "Unneeded",
+    "compare",
+    "explain",
+    "learn",
+    "lint",
+    "look_at",
+    "minimal_policy",
+    "needs_of",
+]

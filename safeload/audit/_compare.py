@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from safeload.policy import toml_value
 
 if TYPE_CHECKING:
-    from safeload.policy import Policy
+    from safeload.policy import AllowRule, Policy
 
-__all__ = ["Change", "Comparison", "allowances", "compare"]
+__all__ = ["Change", "Comparison", "allowances", "compare", "rule_uses"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +77,25 @@ def compare(before: Policy, after: Policy) -> Comparison:
 
 def allowances(policy: Policy, name: str) -> list[str]:
     """Return every use that a policy allows of a global: its roles, those with constraints once for each form."""
-    found: dict[str, None] = {}
-    for rule in policy.rules_for(name):
-        for role in rule.roles:
-            if role == "new" and rule.args in (None, [[]]):
-                found[role] = None
-            elif role == "call" and rule.args is None:
-                found["call as numpy writes it"] = None
-            elif role in ("call", "new"):
-                found.update((_call(role, form), None) for form in rule.args or ())
-            elif role == "state" and rule.state not in (None, "attributes"):
-                found[f"state {toml_value(rule.state)}"] = None
-            else:
-                found[role] = None
-    return list(found)
+    return list(dict.fromkeys(use for rule in policy.rules_for(name) for use in rule_uses(rule)))
 
 
-def _call(role: str, form: list[Any]) -> str:
+def rule_uses(rule: AllowRule) -> list[str]:
+    """Return every use that one rule allows of each of its names."""
+    found: list[str] = []
+    for role in rule.roles:
+        if role == "new" and rule.args in (None, [[]]):
+            found.append(role)
+        elif role == "call" and rule.args is None:
+            found.append("call as numpy writes it")
+        elif role in ("call", "new"):
+            found += [_made(role, form) for form in rule.args or ()]
+        elif role == "state" and rule.state not in (None, "attributes"):
+            found.append(f"state {toml_value(rule.state)}")
+        else:
+            found.append(role)
+    return found
+
+
+def _made(role: str, form: list[Any]) -> str:
     return f"{role} ({', '.join(map(toml_value, form))})" if form or role == "call" else role

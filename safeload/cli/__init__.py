@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from safeload.cli._audit import audit
 from safeload.cli._check import scan, verify
 from safeload.cli._common import ERROR, REFUSED, USAGE, Session, debug_option, say_error, say_traceback, tool_version
 from safeload.cli._demo import demo
@@ -63,7 +64,7 @@ def _cli(context: click.Context) -> None:
         context.exit(USAGE)
 
 
-for _command in (demo, sign, verify, scan, inspect, rollback, key, policy):
+for _command in (demo, sign, verify, scan, inspect, audit, rollback, key, policy):
     _cli.add_command(_command)
 
 

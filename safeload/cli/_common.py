@@ -21,10 +21,12 @@ __all__ = [
     "USAGE",
     "Session",
     "debug_option",
+    "jobs_option",
     "json_or_text_option",
     "keyring_option",
     "output_options",
     "paths_argument",
+    "paths_or_none_argument",
     "policy_option",
     "report_options",
     "say_error",
@@ -104,6 +106,11 @@ def paths_argument(command: _Command) -> _Command:
     return click.argument("paths", nargs=-1, required=True, type=click.Path(), metavar="PATH...")(command)
 
 
+def paths_or_none_argument(command: _Command) -> _Command:
+    """Add the paths, which need not be there."""
+    return click.argument("paths", nargs=-1, type=click.Path(), metavar="[PATH]...")(command)
+
+
 def policy_option(command: _Command) -> _Command:
     """Add --policy."""
     return click.option(
@@ -113,6 +120,19 @@ def policy_option(command: _Command) -> _Command:
         default="sklearn",
         show_default=True,
         help="What artifacts may name: a pack's name, or the path of a policy file.",
+    )(command)
+
+
+def jobs_option(command: _Command) -> _Command:
+    """Add --jobs."""
+    return click.option(
+        "--jobs",
+        "-j",
+        metavar="N",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="How many files to check at once, each in its own process.",
     )(command)
 
 

@@ -20,7 +20,7 @@ from safeload.cli._text import Painter, human_size, painter_for, plain, wrapped
 from safeload.rules import RULES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from safeload.reports import Report
     from safeload.scan import GlobalUse
@@ -30,6 +30,7 @@ __all__ = [
     "Result",
     "check_output",
     "deliver",
+    "deliver_lines",
     "drop_chunks",
     "drop_output",
     "emit",
@@ -37,6 +38,8 @@ __all__ = [
     "finding_lines",
     "json_text",
     "judged",
+    "result_lines",
+    "said",
     "say_failures",
     "suggestion_lines",
     "summary",
@@ -90,10 +93,11 @@ def drop_chunks(manifest: dict[str, Any]) -> None:
 
 def failure(path: str, error: Exception) -> Result:
     """Return the result for a file that could not be judged."""
-    return Result(path=path, verdict="error", error=_said(error))
+    return Result(path=path, verdict="error", error=said(error))
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
+    """Say why a file could not be judged."""
     from safeload.errors import SafeloadError
 
     if isinstance(error, FileNotFoundError):
@@ -127,26 +131,48 @@ def deliver(
 
     `policy` is what they were held against, as the user named it.
     """
+    listed = [result for result in results if not (quiet and result.verdict == "allowed")]
+    if output is None:  # what went wrong has been said, on stderr; a file needs all of it
+        listed = [result for result in listed if result.verdict != "error"]
+
+    def lines(paint: Painter) -> Iterator[str]:
+        yield from (line for result in listed for line in result_lines(result, paint))
+        yield from suggestion_lines(listed, policy)
+        if len(results) > 1 and not quiet:
+            yield from ["", _summary(summary(results))] if listed else [_summary(summary(results))]
+
+    deliver_lines(results, lines, command=command, layout=layout, output=output)
+
+
+def deliver_lines(
+    results: Sequence[Result],
+    lines: Callable[[Painter], Iterable[str]],
+    *,
+    command: str,
+    layout: str,
+    output: str | None,
+    extra: Mapping[str, Any] | None = None,
+    sections: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Write results in the format that was asked for; `lines` are its text.
+
+    `extra` is what JSON has beside the results, `sections` what tables a page has below them.
+    """
     say_failures(results)
     counts = summary(results)
     if layout == "text":
         paint = painter_for(sys.stdout) if output is None else Painter(colours=False)
-        listed = [result for result in results if not (quiet and result.verdict == "allowed")]
-        if output is None:  # what went wrong has been said, on stderr; a file needs all of it
-            listed = [result for result in listed if result.verdict != "error"]
-        lines = [line for result in listed for line in _lines(result, paint)]
-        lines += suggestion_lines(listed, policy)
-        if len(results) > 1 and not quiet:
-            lines += ["", _summary(counts)] if lines else [_summary(counts)]
-        emit("".join(f"{line}\n" for line in lines), output)
+        text = "".join(f"{line}\n" for line in lines(paint))
     elif layout == "json":
-        emit(_as_json(results, counts, command), output)
+        listed = [result.to_dict() for result in results]
+        text = json_text({"command": command, "summary": counts, **(extra or {}), "results": listed})
     elif layout == "sarif":
-        emit(sarif_text(results, command), output)
+        text = sarif_text(results, command)
     elif layout == "junit":
-        emit(junit_text(results, command, counts), output)
+        text = junit_text(results, command, counts)
     else:
-        emit(html_text(results, command, counts), output)
+        text = html_text(results, command, counts, sections)
+    emit(text, output)
 
 
 def say_failures(results: Iterable[Result]) -> None:
@@ -164,16 +190,6 @@ def summary(results: Sequence[Result]) -> dict[str, int]:
     return {"checked": len(results), **counts}
 
 
-def _as_json(results: Sequence[Result], counts: dict[str, int], command: str) -> str:
-    return json_text(
-        {
-            "command": command,
-            "summary": counts,
-            "results": [result.to_dict() for result in results],
-        }
-    )
-
-
 def json_text(content: dict[str, Any]) -> str:
     """Return a JSON document with its version and the tool's; ASCII, so that it shows and pipes anywhere."""
     head = {"schema_version": SCHEMA_VERSION, "tool": {"name": "safeload", "version": tool_version()}}
@@ -187,7 +203,8 @@ def _summary(counts: dict[str, int]) -> str:
     return f"{counts['checked']} checked: {', '.join(parts)}"
 
 
-def _lines(result: Result, paint: Painter) -> Iterator[str]:
+def result_lines(result: Result, paint: Painter) -> Iterator[str]:
+    """Say what became of one file."""
     word = result.word if result.verdict == "allowed" else result.verdict
     yield f"{paint.verdict(word)}  {paint(plain(result.path), bold=True)}"
     if result.verdict == "error":

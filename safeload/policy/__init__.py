@@ -15,12 +15,23 @@ from typing import Any
 
 from safeload.errors import PolicyFileError
 from safeload.policy._floor import floor_reason
-from safeload.policy._parse import AllowRule, PolicyFile, pack_names, parse_policy, read_policy
+from safeload.policy._parse import AllowRule, Fault, PolicyFile, pack_names, parse_policy, read_policy
 from safeload.policy._patterns import compile_arguments, compile_pattern, shown_pattern
 from safeload.policy._write import policy_text, toml_value
 from safeload.scan import ROLES, Grant, Limits, values
 
-__all__ = ["AllowRule", "Policy", "floor_reason", "pack_names", "policy_text", "resolve_policy", "toml_value"]
+__all__ = [
+    "AllowRule",
+    "Fault",
+    "Policy",
+    "PolicyFile",
+    "floor_reason",
+    "pack_names",
+    "policy_text",
+    "resolve_policy",
+    "survey_policy",
+    "toml_value",
+]
 
 _MAX_FILES = 32
 
@@ -63,6 +74,18 @@ class Policy:
             return _load_pack(source)
         return cls(_with_extended(source if isinstance(source, str) else Path(source)))
 
+    @classmethod
+    def from_text(cls, text: str, *, origin: str = "policy") -> Policy:
+        """Return the policy of a text that extends nothing.
+
+        Raises:
+            PolicyFileError: it is not a valid policy, or extends another.
+        """
+        file = parse_policy(text, origin)
+        if file.extends:
+            raise PolicyFileError(f"{origin}: a policy that extends others has to be loaded from its file")
+        return cls([file])
+
     def extended(self, text: str, *, origin: str = "proposed policy") -> Policy:
         """Return this policy with the rules and limits of one more policy file, whatever that says it extends.
 
@@ -98,6 +121,16 @@ class Policy:
         return limits if limits is not None else Limits().tightened(self._limits)
 
 
+def survey_policy(source: str | os.PathLike[str]) -> tuple[list[PolicyFile], list[Fault]]:
+    """Read a policy for an audit: its files, without the rules that are not valid, and these as faults.
+
+    Raises:
+        PolicyFileError: there is none, or it is so wrong that its rules cannot be told.
+    """
+    faults: list[Fault] = []
+    return _with_extended(source if isinstance(source, str) else Path(source), faults), faults
+
+
 def resolve_policy(policy: Policy | str | os.PathLike[str]) -> Policy:
     """Return the policy that an argument of the public functions means.
 
@@ -116,7 +149,7 @@ def _load_pack(name: str) -> Policy:
     return Policy(_with_extended(name))
 
 
-def _with_extended(source: str | Path) -> list[PolicyFile]:
+def _with_extended(source: str | Path, faults: list[Fault] | None = None) -> list[PolicyFile]:
     """Return a policy file after all that it extends, each once."""
     done: dict[str, PolicyFile] = {}
 
@@ -128,7 +161,7 @@ def _with_extended(source: str | Path) -> list[PolicyFile]:
             return
         if len(path) >= _MAX_FILES or len(done) >= _MAX_FILES:
             raise PolicyFileError(f"{source}: more than {_MAX_FILES} policies extend one another")
-        file = read_policy(one)
+        file = read_policy(one, faults)
         for extended in file.extends:
             visit(extended, (*path, key))
         done[key] = file

@@ -15,7 +15,7 @@ from safeload.policy._floor import floor_reason
 from safeload.policy._patterns import compile_arguments, compile_pattern
 from safeload.scan import FORM_NAMES, ROLES, Limits, is_plain_module, is_plain_name
 
-__all__ = ["AllowRule", "PolicyFile", "pack_names", "parse_policy", "read_policy"]
+__all__ = ["AllowRule", "Fault", "PolicyFile", "pack_names", "parse_policy", "read_policy"]
 
 MAX_POLICY_BYTES = 1 << 20
 _POLICY_KEYS = {"name", "version", "extends", "allow", "limits", "description"}
@@ -56,14 +56,30 @@ class PolicyFile:
     limits: dict[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One rule of a policy file that is not valid, or not any more; `line` where its `[[allow]]` stands."""
+
+    origin: str
+    line: int | None
+    message: str
+    expired: bool = False
+
+
+class _ExpiredError(ValueError):
+    """A rule is past its day."""
+
+
 def pack_names() -> list[str]:
     """Return the names of the packs that ship with safeload."""
     folder = resources.files("safeload.policy.packs")
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
-def read_policy(source: str | Path) -> PolicyFile:
+def read_policy(source: str | Path, faults: list[Fault] | None = None) -> PolicyFile:
     """Read a policy: a pack by its name, or a file by its path (a Path, or a string with a / or .toml in it).
+
+    With `faults`, rules that are not valid are left out and noted there: for an audit, never for a policy to be used.
 
     Raises:
         PolicyFileError: there is none, or it is not a valid policy; the message says the file and line.
@@ -75,7 +91,7 @@ def read_policy(source: str | Path) -> PolicyFile:
                 f"there is no policy pack {source!r}; there are: {known}. A file needs its path: ./{source}"
             )
         text = resources.files("safeload.policy.packs").joinpath(f"{source}.toml").read_text(encoding="utf-8")
-        return _parse(text, f"pack {source}", None)
+        return _parse(text, f"pack {source}", None, faults)
     path = Path(source)
     try:
         with path.open("rb") as file:
@@ -88,7 +104,7 @@ def read_policy(source: str | Path) -> PolicyFile:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise PolicyFileError(f"{path}: the policy is not UTF-8 (byte {error.start})") from None
-    return _parse(text, str(path), path.parent)
+    return _parse(text, str(path), path.parent, faults)
 
 
 def parse_policy(text: str, origin: str) -> PolicyFile:
@@ -100,7 +116,7 @@ def parse_policy(text: str, origin: str) -> PolicyFile:
     return _parse(text, origin, Path())
 
 
-def _parse(text: str, origin: str, folder: Path | None) -> PolicyFile:
+def _parse(text: str, origin: str, folder: Path | None, faults: list[Fault] | None = None) -> PolicyFile:
     try:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -130,7 +146,9 @@ def _parse(text: str, origin: str, folder: Path | None) -> PolicyFile:
         try:
             rules.append(_rule(entry, f"{origin}{f', line {line}' if line else ''}"))
         except ValueError as error:
-            raise wrong(str(error), line) from None
+            if faults is None:
+                raise wrong(str(error), line) from None
+            faults.append(Fault(origin, line, str(error), isinstance(error, _ExpiredError)))
     try:
         extends = _extends(document.get("extends", []), folder)
     except ValueError as error:
@@ -139,7 +157,7 @@ def _parse(text: str, origin: str, folder: Path | None) -> PolicyFile:
         limits = _limits(document.get("limits", {}))
     except ValueError as error:
         raise wrong(str(error), _line_of(text, {"limits"})) from None
-    if not rules and not extends:
+    if not rules and not extends and not faults:
         # Empty never means allowed, but somebody who loads an empty policy has made a mistake.
         raise wrong("a policy without rules that extends nothing would refuse everything")
     return PolicyFile(name, version, origin, extends, tuple(rules), limits)
@@ -247,5 +265,5 @@ def _expiry(entry: dict[str, Any]) -> date | None:
     if not isinstance(expires, date) or isinstance(expires, datetime):
         raise ValueError("expires has to be a date, such as 2027-11-01")
     if datetime.now(UTC).date() > expires:
-        raise ValueError(f"the rule expired on {expires}; review it again, or remove it")
+        raise _ExpiredError(f"the rule expired on {expires}; review it again, or remove it")
     return expires

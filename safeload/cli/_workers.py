@@ -1,0 +1,96 @@
+"""Do the same with many files, in this process or in several; one file's failure never hides what becomes of others."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from safeload.cli._common import say_traceback
+from safeload.cli._output import said
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+__all__ = ["Task", "each"]
+
+_DIED = "a worker process died, perhaps for lack of memory: try fewer --jobs"
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+
+
+class Task(Protocol[T_co]):
+    """What to do with each file; it can be sent to another process, and holds no key."""
+
+    @property
+    def debug(self) -> bool:
+        """Whether to show where errors come from."""
+
+    def start(self) -> Callable[[str], T_co]:
+        """Return what works on one file, with all that is needed for it read already."""
+
+
+def each(
+    task: Task[T], work: Callable[[str], T], files: Sequence[str], jobs: int
+) -> Iterator[tuple[str, T | None, str]]:
+    """Yield for every file, in their order, what came of it: a result, or why there is none.
+
+    `work` is what `task.start()` returned, for use in this process.
+    """
+    jobs = min(jobs, len(files))
+    if jobs <= 1:
+        for path in files:
+            yield (path, *_one(work, path, debug=task.debug))
+        return
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    # spawn: forking a process that has threads (the progress bar's, numpy's) may hang the child.
+    context = multiprocessing.get_context("spawn")
+    done = 0
+    try:
+        with ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(task,)) as pool:
+            with _without_interrupts():
+                working = pool.map(_work, files)
+            for path, outcome in zip(files, working, strict=True):
+                done += 1
+                yield (path, *outcome)
+    except BrokenProcessPool:
+        for path in files[done:]:
+            yield path, None, _DIED
+
+
+def _one(work: Callable[[str], T], path: str, *, debug: bool) -> tuple[T | None, str]:
+    try:
+        return work(path), ""
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is about this file alone
+        if debug:
+            say_traceback(error)
+        return None, said(error)  # as text: not every exception can be sent to another process
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Let processes that are started here ignore Ctrl-C: their parent gets it too, and ends the work."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class _Worker:
+    """What a worker process keeps from one file to the next: keyring and policy are read once in each."""
+
+    debug = False
+    work: Callable[[str], Any]
+
+
+def _start_worker(task: Task[Any]) -> None:
+    _Worker.debug = task.debug
+    _Worker.work = staticmethod(task.start())
+
+
+def _work(path: str) -> tuple[Any, str]:
+    return _one(_Worker.work, path, debug=_Worker.debug)
