@@ -151,6 +151,9 @@ NESTED: Table = {
         nested(proto(5) + frame(array((1,), dtype("O8"), [RUN]) + STOP))),
     "without-proto": Case("SL314", "form", "a nested pickle without PROTO", nested(_inner + STOP)),
     "of-protocol-4": Case("SL314", "form", "a nested pickle of protocol 4", nested(stream(_inner, version=4))),
+    "frame-in-protocol-2": Case(
+        "SL305", "form", "a nested pickle of protocol 2, as joblib before 1.5 wrote it, with a frame",
+        nested(proto(2) + frame(pickle.NONE + STOP))),
     "frame-longer-than-its-stop": Case(
         "SL305", "form",
         "the nested frame goes on after STOP: one unpickler drops the rest, another runs it in the outer pickle",
@@ -296,6 +299,7 @@ _MAKING: dict[str, tuple[str, str, str, bytes]] = {
         "SL320", "form", "the state's dict changes after the array was read",
         new(WRAPPER) + _plain_state + put(0) + pickle.BUILD + FLOATS + get(0) + setitem("shape", (9,))
         + pickle.TUPLE2),
+    "as-a-value": ("SL402", "form", "the class itself as a value, for somebody to call", WRAPPER + pickle.TUPLE1),
     "never-built": ("SL319", "form", "a wrapper that never gets a state", new(WRAPPER)),
     "never-built-in-a-tuple": ("SL319", "form", "the same in a tuple", new(WRAPPER) + pickle.TUPLE1),
     "built-without-a-made-one": (

@@ -335,6 +335,9 @@ STATES: Table = {
 ITEMS: Table = {
     "append-to-a-tuple": form("SL320", "APPEND to a tuple", tup(), pickle.NONE, pickle.APPEND),
     "append-to-a-dict": form("SL320", "APPEND to a dict", mapping({}), pickle.NONE, pickle.APPEND),
+    "append-to-a-bytearray": form(
+        "SL320", "APPEND to a bytearray, which has that method",
+        pickle.BYTEARRAY8 + bytes([1, 0, 0, 0, 0, 0, 0, 0]) + b"a", number(1), pickle.APPEND, version=5),
     "append-to-a-class": form("SL320", "APPEND to a class", LINEAR, pickle.NONE, pickle.APPEND),
     "append-to-an-array": form("SL320", "APPEND to an array", array(), pickle.NONE, pickle.APPEND),
     "append-to-an-estimator": form("SL402", "APPEND to an estimator", new(LINEAR), pickle.NONE, pickle.APPEND),
