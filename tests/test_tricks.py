@@ -126,6 +126,14 @@ def test_followed_exactly(data: bytes) -> None:
     assert trace.end == end == len(data)
 
 
+@pytest.mark.parametrize("data", FOLLOWED.values(), ids=FOLLOWED.keys())
+def test_cut_off_anywhere(data: bytes) -> None:
+    """Many of Lib/pickle.py's reads take what is there for all there is."""
+    for length in range(len(data)):
+        code = scan(data[:length]).findings[0].code
+        assert code in ("SL301", "SL507") or (code, length) == ("SL323", 0), length
+
+
 @pytest.mark.parametrize("protocol", range(6))
 def test_what_is_mapped_lies_where_the_scanner_sees_it(protocol: int, tmp_path: Path) -> None:
     """With mmap_mode joblib computes an array's place anew, and moves on by what numpy says of its size."""

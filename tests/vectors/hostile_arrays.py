@@ -291,6 +291,14 @@ _MAKING: dict[str, tuple[str, str, str, bytes]] = {
         "SL311", "form", "a wrapper built twice: the memo keeps the wrapper, not its array",
         wrapper(made=new(WRAPPER) + put(0), numpy_array_alignment_bytes=None) + FLOATS + get(0) + _plain_state
         + pickle.BUILD + FLOATS + pickle.TUPLE2),
+    "built-twice-by-long-get": (
+        "SL311", "form", "the same by a long memo index",
+        wrapper(made=new(WRAPPER) + put(0), numpy_array_alignment_bytes=None) + FLOATS
+        + pickle.LONG_BINGET + bytes(4) + _plain_state + pickle.BUILD + FLOATS + pickle.TUPLE2),
+    "built-twice-by-text-get": (
+        "SL311", "form", "the same by a memo index in text",
+        wrapper(made=new(WRAPPER) + put(0), numpy_array_alignment_bytes=None) + FLOATS
+        + pickle.GET + b"0\n" + _plain_state + pickle.BUILD + FLOATS + pickle.TUPLE2),
     "one-state-for-two": (
         "SL311", "form", "one dict is the state of two wrappers",
         new(WRAPPER) + _plain_state + put(0) + pickle.BUILD + FLOATS + new(WRAPPER) + get(0) + pickle.BUILD
