@@ -114,6 +114,8 @@ def test_followed_exactly(data: bytes) -> None:
     """joblib's unpickler does the same with it, in the same order, and stops at the same byte."""
     trace = scan(data, record=True)
     assert not trace.findings, trace.findings
+    if b"numpy._core" in data and int(np.__version__.split(".")[0]) < 2:
+        pytest.skip("its array is named as numpy 2 names it")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _, events, end = oracle.load(data)
@@ -151,6 +153,36 @@ def test_what_is_mapped_lies_where_the_scanner_sees_it(protocol: int, tmp_path: 
             assert isinstance(loaded[0], np.memmap)
             assert list(trace.events) == unpickler.log.events
             assert file.tell() == trace.end
+
+
+CHANGES = {
+    "list_of": (pickle.EMPTY_LIST, text("a") + pickle.APPEND, pickle.MARK + number(1) + pickle.APPENDS),
+    "set_of": (
+        pickle.EMPTY_SET, pickle.MARK + text("a") + pickle.ADDITEMS, pickle.MARK + number(1) + pickle.ADDITEMS),
+    "dict_of": (pickle.EMPTY_DICT, text("a") + text("b") + pickle.SETITEM, text("a") + number(1) + pickle.SETITEM),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_what_a_constraint_looked_into_may_not_change(kind: str, tmp_path: Path) -> None:
+    pattern = '["str", "str"]' if kind == "dict_of" else '"str"'
+    policy = tmp_path / "policy.toml"
+    policy.write_text(f"""name = "acme"
+version = 1
+extends = ["core"]
+
+[[allow]]
+module = "acme.features"
+names = ["Clipper"]
+roles = ["new", "state"]
+state = {{ attributes = {{ column = {{ {kind} = {pattern} }} }} }}
+reason = "a column"
+""")
+    empty, first, change = CHANGES[kind]
+    built = glob("acme.features", "Clipper") + tup() + pickle.NEWOBJ
+    built += pickle.EMPTY_DICT + text("column") + empty + put(0) + first + pickle.SETITEM + pickle.BUILD
+    assert not scan(stream(built, get(0), pickle.TUPLE2), policy).findings
+    assert [one.code for one in scan(stream(built, get(0), change, pickle.TUPLE2), policy).findings] == ["SL320"]
 
 
 # ------------------------------------------------------------------------------------------------ the table
