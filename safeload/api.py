@@ -8,6 +8,7 @@ scan    the scan alone, for an artifact of unknown origin
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,12 +38,14 @@ from safeload.strictjson import is_text
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Collection
+    from contextlib import AbstractContextManager
     from datetime import datetime, timedelta
 
     from safeload.keys import SigningKey, VerifyingKey
     from safeload.mapping import Copies
     from safeload.scan import Limits
+
+    Guarded = Callable[..., AbstractContextManager[None]]
 
 __all__ = ["Accept", "Loader", "belongs", "checked_target", "dump", "load", "read_manifest", "scan", "sign", "verify"]
 
@@ -297,11 +300,11 @@ class Loader:
             warn_caller(f'mmap_mode "{mmap_mode}" is ignored: {target} is compressed.', UserWarning)
             mmap_mode = None
         if mmap_mode is None:
-            obj = self._unpickle(reader, manifest, target, lambda stream, named: _read(stream, named, manifest))
+            obj = self._unpickle(reader, manifest, target, lambda stream, guarded: _read(stream, guarded, manifest))
             return obj, manifest
         with mappable(fd, reader, _digests(manifest), target, self._copies) as (mapped_fd, verified, path):
             obj = self._unpickle(
-                verified, manifest, target, lambda stream, named: _map(stream, named, mapped_fd, path, mmap_mode)
+                verified, manifest, target, lambda stream, guarded: _map(stream, guarded, mapped_fd, path, mmap_mode)
             )
             return obj, manifest
 
@@ -310,7 +313,7 @@ class Loader:
         reader: VerifiedReader,
         manifest: Manifest,
         target: Path,
-        load: Callable[[io.BufferedReader[VerifiedReader], Collection[tuple[str, str]]], Any],
+        load: Callable[[io.BufferedReader[VerifiedReader], Guarded], Any],
     ) -> Any:
         """Scan, and let `load` make the object of the same verified bytes, under the tripwire."""
         with verified_stream(reader) as stream:
@@ -322,7 +325,8 @@ class Loader:
                 stream.seek(0)
             check_drift(str(target), manifest.producer.python, manifest.producer.packages, self._on_version_mismatch)
             import_modules(names.modules)
-            obj = load(stream, names.named)
+            events = self._policy.events(names.full)
+            obj = load(stream, functools.partial(tripwire, names.named, events=events))
             if reader.failure is not None:
                 raise reader.failure  # swallowed by what was being loaded
             return obj
@@ -370,20 +374,20 @@ def _digests(manifest: Manifest) -> FileDigests:
     return FileDigests(manifest.size, manifest.sha256, manifest.digest_algorithm, manifest.chunk_size, manifest.chunks)
 
 
-def _read(stream: io.BufferedReader[VerifiedReader], named: Collection[tuple[str, str]], manifest: Manifest) -> Any:
+def _read(stream: io.BufferedReader[VerifiedReader], guarded: Guarded, manifest: Manifest) -> Any:
     stream.raw.start_read_ahead()
-    with tripwire(named):
+    with guarded():
         return load_stream(stream, compression=manifest.compression)
 
 
 def _map(
     stream: io.BufferedReader[VerifiedReader],
-    named: Collection[tuple[str, str]],
+    guarded: Guarded,
     fd: int,
     path: str,
     mmap_mode: MmapMode,
 ) -> Any:
-    with tripwire(named, mmap_fd=fd):
+    with guarded(mmap_fd=fd):
         return load_mapped(stream, path=path, fd=fd, mmap_mode=mmap_mode)
 
 

@@ -15,6 +15,8 @@ What is let through, and what each could do at most:
 - `sys._getframe`, and reading `f_code` of a frame: debuggers and coverage do so at every call, if they are written
   in Python or use `sys.monitoring`; running code can reach the same in other ways;
 - `mmap.__new__` of the verified descriptor, read-only or copy-on-write, and only where mapping was asked for;
+- `ctypes.dlsym` of a symbol that a rule names, and lending a buffer to a C library (`ctypes.cdata/buffer`), where the
+  policy grants that to a global that the scan saw: boosters hand their bytes to their own library like this;
 - anything while the garbage collector runs, see `_on_gc`.
 
 Two things that are not the artifact's doing are held to the same rule, because they cannot be told apart: a
@@ -110,16 +112,19 @@ def _cannot_import(module: str, error: ImportError) -> str:
     )
 
 
-def tripwire(allowed: Collection[tuple[str, str]], *, mmap_fd: int | None = None) -> AbstractContextManager[None]:
+def tripwire(
+    allowed: Collection[tuple[str, str]], *, mmap_fd: int | None = None, events: Collection[str] = ()
+) -> AbstractContextManager[None]:
     """Return a context in which this thread may do only what the scan has seen.
 
     `allowed` has module and name of each global, as the pickle spells them.  `mmap_fd` is the one descriptor
-    that may be mapped.  Other threads are not affected.  Within one tripwire another may be set: inside, only
+    that may be mapped.  `events` are those that the policy grants to the globals that were scanned, as it spells them.
+    Other threads are not affected.  Within one tripwire another may be set: inside, only
     the inner one applies.  It has to be entered by a `with` statement of a plain function.
 
     Raises (from the event, and once more at the end if that was swallowed): TripwireError.
     """
-    return _Tripwire(frozenset(allowed), mmap_fd)
+    return _Tripwire(frozenset(allowed), mmap_fd, frozenset(events))
 
 
 class _Tripwire:
@@ -130,11 +135,13 @@ class _Tripwire:
     where a library switches between several stacks in one thread (greenlets), each has its own.
     """
 
-    __slots__ = ("_allowed", "_error", "_mmap_fd", "_probed", "_thread", "collecting", "frame")
+    __slots__ = ("_allowed", "_error", "_events", "_lent", "_mmap_fd", "_probed", "_thread", "collecting", "frame")
 
-    def __init__(self, allowed: frozenset[tuple[str, str]], mmap_fd: int | None) -> None:
+    def __init__(self, allowed: frozenset[tuple[str, str]], mmap_fd: int | None, events: frozenset[str]) -> None:
         self._allowed = allowed
         self._mmap_fd = mmap_fd
+        self._events = events
+        self._lent = -1  # address of the buffer that was just lent to a C library; -1 for none
         self._thread = 0  # of the thread that it is set in; no thread has this id
         self._error: TripwireError | None = None
         self.collecting = False  # the garbage collector is at work in this thread
@@ -209,7 +216,21 @@ class _Tripwire:
             )
         if event == "open":
             return _reads_imported_source(args)
-        return False
+        return bool(self._events) and self._is_granted(event, args)
+
+    def _is_granted(self, event: str, args: tuple[Any, ...]) -> bool:
+        """Tell whether the policy grants this event to what was scanned: see the `events` of a rule."""
+        if event == "ctypes.dlsym":
+            return len(args) == 2 and type(args[1]) is str and f"{event} {args[1]}" in self._events
+        if event not in ("ctypes.cdata/buffer", "ctypes.cdata") or "ctypes.cdata/buffer" not in self._events:
+            return False
+        if event == "ctypes.cdata":  # a view of what was lent right before, and of no other address
+            lent, self._lent = self._lent, -1
+            return args == (lent,) and lent != -1
+        if len(args) != 3 or not all(type(arg) is int for arg in args):
+            return False
+        self._lent = args[0] + args[2]
+        return True
 
 
 def _reads_imported_source(args: tuple[Any, ...]) -> bool:

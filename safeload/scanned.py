@@ -23,10 +23,11 @@ _MOST = 16  # contents; a server rarely has more models in turn
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What an artifact names: modules to import beforehand, and globals as the pickle spells them."""
+    """What an artifact names: modules to import beforehand, and globals as the pickle spells them and in full."""
 
     modules: frozenset[str]
     named: frozenset[tuple[str, str]]
+    full: frozenset[str]
 
 
 class Scanned:
@@ -47,7 +48,11 @@ class Scanned:
 
     def put(self, manifest: Manifest, trace: Trace) -> Names:
         """Remember content that was allowed."""
-        names = Names(frozenset(use.module for use in trace.globals), frozenset(use.named_as for use in trace.globals))
+        names = Names(
+            frozenset(use.module for use in trace.globals),
+            frozenset(use.named_as for use in trace.globals),
+            frozenset(use.name for use in trace.globals),
+        )
         with self._lock:
             self._names[_content(manifest)] = names
             if len(self._names) > _MOST:

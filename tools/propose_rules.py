@@ -27,6 +27,8 @@ import joblib
 import numpy as np
 from joblib.numpy_pickle import NumpyArrayWrapper, NumpyUnpickler
 
+from safeload.policy._named import NamedPatterns
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -322,14 +324,18 @@ def matches(wanted: Any, shape: Shape) -> bool:
         return kind == "scalar" and type(shape[1]) is int and bool(inner[0] <= shape[1] <= inner[1])
     if key == "bytes":
         return kind == "scalar" and isinstance(shape[1], bytes) and bool(len(shape[1]) == inner)
-    if key in ("global", "instance"):
-        return bool(kind == key and shape[1] in inner)
+    if key in ("global", "instance", "built"):
+        return bool(kind == ("global" if key == "global" else "instance") and shape[1] in inner)
     if key == "tuple":
         return kind == "tuple" and len(shape[1]) == len(inner) and all(map(matches, inner, shape[1]))
     if key in ("list_of", "tuple_of", "set_of"):
         return kind == key[:-3] and all(matches(inner, part) for part in shape[1])
     if key == "dict_of":
         return kind == "dict" and all(matches(inner[0], name) and matches(inner[1], one) for name, one in shape[1])
+    if key == "only":
+        return kind == "dict" and all(
+            name[0] == "scalar" and name[1] in inner and matches(inner[name[1]], value) for name, value in shape[1]
+        )
     if key == "attributes":
         return is_attributes(shape) and all(
             matches(inner[name[1]], value) for name, value in shape[1] if name[1] in inner
@@ -372,7 +378,9 @@ def read_pack(name: str) -> dict[str, list[dict[str, Any]]]:
     for base in policy.get("extends", []):
         beside = path.parent / base
         rules.update(read_pack(str(beside) if base.endswith(".toml") else base))
-    for rule in policy["allow"]:
+    named = NamedPatterns(policy.get("patterns", {}))
+    for rule in policy.get("allow", []):
+        rule.update({key: named.resolve(rule[key]) for key in ("args", "state") if key in rule})
         for one in rule["names"]:
             rules.setdefault(f"{rule['module']}.{one}", []).append(rule)
     return rules

@@ -11,14 +11,17 @@ import json
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safeload.errors import PolicyFileError
 from safeload.policy._floor import floor_reason
 from safeload.policy._parse import AllowRule, Fault, PolicyFile, pack_names, parse_policy, read_policy
-from safeload.policy._patterns import compile_arguments, compile_pattern, shown_pattern
+from safeload.policy._patterns import compile_arguments, compile_pattern, shortened, shown_pattern
 from safeload.policy._write import policy_text, toml_value
 from safeload.scan import ROLES, Grant, Limits, values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "AllowRule",
@@ -116,6 +119,10 @@ class Policy:
             found = self._grants[name] = _grant(self._by_name[name])
         return found
 
+    def events(self, names: Iterable[str]) -> frozenset[str]:
+        """Return which audit events loading these globals may raise, beyond those that any artifact may."""
+        return frozenset(event for name in names for rule in self._by_name.get(name, ()) for event in rule.events)
+
     def limits(self, limits: Limits | None = None) -> Limits:
         """Return the limits in force: the caller's if given, else the defaults as the policy tightens them."""
         return limits if limits is not None else Limits().tightened(self._limits)
@@ -171,7 +178,9 @@ def _with_extended(source: str | Path, faults: list[Fault] | None = None) -> lis
 
 
 def _digest(rules: tuple[AllowRule, ...], limits: dict[str, int]) -> str:
-    in_force = [[rule.module, rule.names, rule.roles, rule.args, rule.state, str(rule.expires)] for rule in rules]
+    in_force = [
+        [rule.module, rule.names, rule.roles, rule.args, rule.state, str(rule.expires), rule.events] for rule in rules
+    ]
     text = json.dumps([in_force, limits], sort_keys=True)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
@@ -201,7 +210,7 @@ def _grant(rules: list[AllowRule]) -> Grant:
 
 def _state_check(states: list[Any]) -> Any:
     matches = compile_pattern({"any_of": states})
-    text = " or ".join(map(shown_pattern, states))
+    text = shortened(" or ".join(map(shown_pattern, states)))
 
     def check(state: Any) -> str | None:
         return None if matches(state) else f"its state is {values.describe(state)}; allowed: {text}"

@@ -12,15 +12,17 @@ from typing import Any
 
 from safeload.errors import PolicyFileError
 from safeload.policy._floor import floor_reason
+from safeload.policy._named import NamedPatterns
 from safeload.policy._patterns import compile_arguments, compile_pattern
 from safeload.scan import FORM_NAMES, ROLES, Limits, is_plain_module, is_plain_name
 
 __all__ = ["AllowRule", "Fault", "PolicyFile", "pack_names", "parse_policy", "read_policy"]
 
 MAX_POLICY_BYTES = 1 << 20
-_POLICY_KEYS = {"name", "version", "extends", "allow", "limits", "description"}
-_RULE_KEYS = {"module", "names", "roles", "args", "state", "form", "reason", "expires"}
+_POLICY_KEYS = {"name", "version", "extends", "patterns", "allow", "limits", "description"}
+_RULE_KEYS = {"module", "names", "roles", "args", "state", "form", "events", "reason", "expires"}
 _PACK = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
+_EVENT = re.compile(r"ctypes\.dlsym [A-Za-z_][A-Za-z0-9_]{0,99}|ctypes\.cdata/buffer", re.ASCII)
 _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*allow[ \t]*\]\]", re.MULTILINE)
 
 
@@ -36,6 +38,7 @@ class AllowRule:
     reason: str
     expires: date | None
     where: str
+    events: tuple[str, ...] = ()
 
     @property
     def is_reviewed(self) -> bool:
@@ -140,15 +143,21 @@ def _parse(text: str, origin: str, folder: Path | None, faults: list[Fault] | No
     entries = document.get("allow", [])
     if not isinstance(entries, list):
         raise wrong("allow is written as [[allow]] tables")
+    try:
+        named = _named_patterns(document.get("patterns", {}))
+    except ValueError as error:
+        raise wrong(str(error), _line_of(text, {"patterns"})) from None
     rules = []
     for index, entry in enumerate(entries):
         line = lines[index] if index < len(lines) else None
         try:
-            rules.append(_rule(entry, f"{origin}{f', line {line}' if line else ''}"))
+            rules.append(_rule(entry, f"{origin}{f', line {line}' if line else ''}", named))
         except ValueError as error:
             if faults is None:
                 raise wrong(str(error), line) from None
             faults.append(Fault(origin, line, str(error), isinstance(error, _ExpiredError)))
+    if named.unused() and not faults:
+        raise wrong(f"nothing uses the pattern {named.unused()[0]!r}", _line_of(text, {"patterns"}))
     try:
         extends = _extends(document.get("extends", []), folder)
     except ValueError as error:
@@ -194,7 +203,14 @@ def _limits(value: Any) -> dict[str, int]:
     return value
 
 
-def _rule(entry: Any, where: str) -> AllowRule:
+def _named_patterns(table: Any) -> NamedPatterns:
+    named = NamedPatterns(table)
+    for pattern in named.patterns():
+        compile_pattern(pattern)
+    return named
+
+
+def _rule(entry: Any, where: str, named: NamedPatterns) -> AllowRule:
     if not isinstance(entry, dict):
         raise ValueError("allow is written as [[allow]] tables")
     unknown = entry.keys() - _RULE_KEYS
@@ -216,8 +232,9 @@ def _rule(entry: Any, where: str) -> AllowRule:
     if len(set(full)) != len(full):
         raise ValueError("a name is listed twice")
     roles = _roles(entry.get("roles", ["import"]), full)
-    args, state = _constraints(entry, full, roles)
-    return AllowRule(module, tuple(names), roles, args, state, _reason(entry), _expiry(entry), where)
+    args, state = _constraints(entry, full, roles, named)
+    events = _events(entry.get("events", []), roles)
+    return AllowRule(module, tuple(names), roles, args, state, _reason(entry), _expiry(entry), where, events)
 
 
 def _roles(value: Any, names: list[str]) -> tuple[str, ...]:
@@ -231,8 +248,10 @@ def _roles(value: Any, names: list[str]) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _constraints(entry: dict[str, Any], names: list[str], roles: tuple[str, ...]) -> tuple[list[Any] | None, Any]:
-    args, state, form = entry.get("args"), entry.get("state"), entry.get("form")
+def _constraints(
+    entry: dict[str, Any], names: list[str], roles: tuple[str, ...], named: NamedPatterns
+) -> tuple[list[Any] | None, Any]:
+    args, state, form = named.resolve(entry.get("args")), named.resolve(entry.get("state")), entry.get("form")
     proven = [name for name in names if name in FORM_NAMES]
     if form is not None and (form != "numpy" or proven != names):
         raise ValueError('form = "numpy" is for the names whose form the scanner itself proves, and for those only')
@@ -249,6 +268,18 @@ def _constraints(entry: dict[str, Any], names: list[str], roles: tuple[str, ...]
             raise ValueError("state belongs to a rule with the role state")
         compile_pattern(state)
     return args, state
+
+
+def _events(value: Any, roles: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the audit events that a rule lets its globals raise while they are loaded: of the few that there are."""
+    if not isinstance(value, list) or not all(isinstance(one, str) and _EVENT.fullmatch(one) for one in value):
+        raise ValueError(
+            'events lists what loading may do beyond the scan: "ctypes.dlsym SYMBOL" looks a symbol up in a library '
+            'that is loaded, "ctypes.cdata/buffer" lends a buffer to one; there are no others'
+        )
+    if value and not {"call", "new", "state"} & set(roles):
+        raise ValueError("events belongs to a rule with one of the roles call, new and state")
+    return tuple(value)
 
 
 def _reason(entry: dict[str, Any]) -> str:

@@ -12,10 +12,11 @@ from typing import Any
 
 from safeload.scan import values
 
-__all__ = ["Predicate", "compile_arguments", "compile_pattern", "shown_pattern"]
+__all__ = ["Predicate", "compile_arguments", "compile_pattern", "shortened", "shown_pattern"]
 
 Predicate = Callable[[Any], bool]
 _MAX_DEPTH = 16
+_MAX_SHOWN = 500  # characters of what is allowed, in a finding
 
 
 def _is_bytes(value: Any) -> bool:
@@ -97,9 +98,14 @@ def compile_arguments(alternatives: Any) -> Callable[[tuple[Any, ...]], str | No
             if len(one) == len(args) and all(matches(arg) for matches, arg in zip(one, args, strict=True)):
                 return None
         given = ", ".join(values.describe(arg) for arg in args[:8]) + (", …" if len(args) > 8 else "")
-        return f"it is called with ({given}); allowed: {text}"
+        return f"it is called with ({given}); allowed: {shortened(text)}"
 
     return check
+
+
+def shortened(text: str) -> str:
+    """Return as much of a description as fits a finding; `safeload policy show` prints all of it."""
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + " …"
 
 
 def shown_pattern(pattern: Any) -> str:
@@ -158,6 +164,11 @@ def _instance(detail: Any, _depth: int) -> Predicate:
         return origin is not None and origin.name in allowed
 
     return matches
+
+
+def _built(detail: Any, depth: int) -> Predicate:
+    made = _instance(detail, depth)
+    return lambda value: bool(made(value) and value.built)
 
 
 def _tuple(detail: Any, depth: int) -> Predicate:
@@ -229,6 +240,25 @@ def _attributes(detail: Any, depth: int) -> Predicate:
     return check
 
 
+def _only(detail: Any, depth: int) -> Predicate:
+    if not isinstance(detail, dict) or not detail:
+        raise ValueError("only takes a table of patterns by key")
+    parts = {name: compile_pattern(one, depth) for name, one in detail.items()}
+
+    def check(value: Any) -> bool:
+        if not isinstance(value, values.ADict):
+            return False
+        value.sealed = True
+        keys, items = value.flat[::2], value.flat[1::2]
+        return (
+            all(isinstance(key, str) and key in parts for key in keys)
+            and len(set(keys)) == len(keys)
+            and all(parts[key](item) for key, item in zip(keys, items, strict=True))
+        )
+
+    return check
+
+
 def _int(detail: Any, _depth: int) -> Predicate:
     if len(_listed(detail, "int")) != 2 or not all(type(one) is int for one in detail):
         raise ValueError("int takes the least and the greatest value")
@@ -251,6 +281,7 @@ _TABLES: dict[str, Callable[[Any, int], Predicate]] = {
     "literal": _literal,
     "global": _global,
     "instance": _instance,
+    "built": _built,
     "tuple": _tuple,
     "list_of": _list_of,
     "tuple_of": _tuple_of,
@@ -258,6 +289,7 @@ _TABLES: dict[str, Callable[[Any, int], Predicate]] = {
     "dict_of": _dict_of,
     "any_of": _any_of,
     "attributes": _attributes,
+    "only": _only,
     "int": _int,
     "bytes": _bytes,
 }

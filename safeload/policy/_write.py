@@ -47,6 +47,8 @@ def _rule_lines(rule: AllowRule) -> Iterator[str]:
         yield 'form = "numpy"'
     if rule.state is not None:
         yield f"state = {toml_value(rule.state)}"
+    if rule.events:
+        yield f"events = {toml_value(list(rule.events))}"
     if rule.reason:
         yield f"reason = {toml_value(rule.reason)}"
     if rule.expires is not None:
