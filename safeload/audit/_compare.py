@@ -94,7 +94,7 @@ def rule_uses(rule: AllowRule) -> list[str]:
             found.append(f"state {toml_value(rule.state)}")
         else:
             found.append(role)
-    return found
+    return found + [f"the event {event} while loading" for event in rule.events]
 
 
 def _made(role: str, form: list[Any]) -> str:
