@@ -307,6 +307,21 @@ def test_a_bad_keyring_is_said_once(run: Callable[..., Outcome], models: Path, r
     assert outcome.err.count("chmod 600") == 1
 
 
+def test_a_link_that_leads_nowhere_is_said_to(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    (tmp_path / "model.pkl").symlink_to("elsewhere.pkl")
+    outcome = run("scan", tmp_path)
+    assert outcome.code == ERROR
+    assert "it is a link to 'elsewhere.pkl', and there is no such file" in outcome.err
+
+
+def test_a_folder_that_may_not_be_written_is_said_to_be_one(key: safeload.SigningKey) -> None:
+    # Not even root may write there; where containers mount it read-only, that is what is said.
+    if not Path("/sys").is_dir():
+        pytest.skip("there is no /sys")
+    with pytest.raises(safeload.StorageError, match=r"may not write in its folder, /sys, where|read-only"):
+        safeload.dump([1], "/sys/model.joblib", key=key)
+
+
 def test_an_internal_error_is_no_verdict(
     run: Callable[..., Outcome], models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

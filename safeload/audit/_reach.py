@@ -147,5 +147,11 @@ _SELF = object()
 
 
 def _name_of(value: Any, fallback: str) -> str:
+    """Return the name that a value has for itself, if it is to be found there: Cython's enums say a wrong module."""
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
-    return f"{module}.{name}" if isinstance(module, str) and isinstance(name, str) else fallback
+    if not isinstance(module, str) or not isinstance(name, str):
+        return fallback
+    where: Any = sys.modules.get(module)
+    for part in name.split("."):
+        where = getattr(where, part, None)
+    return f"{module}.{name}" if where is value or floor_reason(f"{module}.{name}") is None else fallback

@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+_NO_FILE = "there is no such file"
 
 _MAX_SHOWN = 20  # findings of one file in text; JSON has them all
 _INDENT = " " * 10
@@ -93,15 +94,16 @@ def drop_chunks(manifest: dict[str, Any]) -> None:
 
 def failure(path: str, error: Exception) -> Result:
     """Return the result for a file that could not be judged."""
-    return Result(path=path, verdict="error", error=said(error))
+    return Result(path=path, verdict="error", error=said(error, path))
 
 
-def said(error: Exception) -> str:
+def said(error: Exception, path: str) -> str:
     """Say why a file could not be judged."""
     from safeload.errors import SafeloadError
 
     if isinstance(error, FileNotFoundError):
-        return "there is no such file"
+        link = Path(path)
+        return f"it is a link to {str(link.readlink())!r}, and {_NO_FILE}" if link.is_symlink() else _NO_FILE
     if isinstance(error, OSError):
         return error.strerror or str(error)
     if isinstance(error, SafeloadError):

@@ -67,7 +67,7 @@ def _one(work: Callable[[str], T], path: str, *, debug: bool) -> tuple[T | None,
     except Exception as error:  # noqa: BLE001 - whatever it is, it is about this file alone
         if debug:
             say_traceback(error)
-        return None, said(error)  # as text: not every exception can be sent to another process
+        return None, said(error, path)  # as text: not every exception can be sent to another process
 
 
 @contextmanager
