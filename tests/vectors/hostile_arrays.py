@@ -325,6 +325,10 @@ def struct_dtype(names: object, fields: object, size: int, flags: int = 0, sub: 
     return build(call(DTYPE, f"V{size}", False, True), (3, "|", sub, names, fields, size, 1, flags))
 
 
+def time_dtype(metadata: object, unit: tuple[object, ...]) -> bytes:
+    return build(call(DTYPE, "M8", False, True), (4, "<", None, None, None, -1, -1, 0, (metadata, unit)))
+
+
 def deep_dtype(levels: int) -> bytes:
     made = dtype("u1")
     for _ in range(levels):
@@ -373,6 +377,15 @@ DTYPES: Table = {
     "not-copied": form("SL312", "dtype without copy", call(DTYPE, "f8", False, False)),
     "numbers-for-booleans": form("SL312", "0 and 1 for False and True", call(DTYPE, "f8", 0, 1)),
     "state-twice": form("SL319", "a dtype's state is set twice", build(dtype(), _f8)),
+    "fields-in-a-number": memory(
+        "SL312", "the fields of a structure in the state of float64",
+        build(call(DTYPE, "f8", False, True), (3, "|", None, ("a",), {"a": (dtype(), 0)}, 8, 1, 16))),
+    "subarray-in-a-number": memory(
+        "SL312", "a subarray in the state of float64",
+        build(call(DTYPE, "f8", False, True), (3, "|", (dtype(), (2,)), None, None, 16, 8, 0))),
+    "state-twice-beside-none": form(
+        "SL319", "the same beside a dtype that has none, so that there are as many states as dtypes",
+        build(dtype(), _f8), call(DTYPE, "f8", False, True), pickle.TUPLE2),
     "state-never": form("SL319", "a dtype never gets its state", call(DTYPE, "f8", False, True)),
     "by-newobj": form("SL318", "a dtype made by NEWOBJ", new(DTYPE, "f8")),
     "field-beyond-the-end": memory(
@@ -394,6 +407,9 @@ DTYPES: Table = {
     "unit-of-no-length": form(
         "SL312", "a time unit of length 0",
         build(call(DTYPE, "M8", False, True), (4, "<", None, None, None, -1, -1, 0, (None, (raw(b"ns"), 0, 1, 1))))),
+    "unit-with-metadata": form("SL312", "metadata beside a time unit", time_dtype({"a": 1}, (raw(b"ns"), 1, 1, 1))),
+    "unit-of-a-fraction": form("SL312", "a part of a time unit", time_dtype(None, (raw(b"ns"), 1, 2, 1))),
+    "unit-of-many-events": form("SL312", "several events in a time unit", time_dtype(None, (raw(b"ns"), 1, 1, 7))),
     "unit-unknown": form(
         "SL312", "a time unit that is none",
         build(call(DTYPE, "M8", False, True), (4, "<", None, None, None, -1, -1, 0, (None, (raw(b"x"), 1, 1, 1))))),
@@ -431,6 +447,15 @@ ARRAYS: Table = {
         "SL324", "a state without its version",
         build(call(RECONSTRUCT, NDARRAY, (0,), raw(b"b")), ((1,), dtype(), False, raw(bytes(8))))),
     "state-twice": memory("SL319", "an array's state is set twice", build(array(), _ARRAY_STATE)),
+    "state-twice-beside-none": memory(
+        "SL319", "the same beside an array that has none, so that there are as many states as arrays",
+        build(array(), _ARRAY_STATE), call(RECONSTRUCT, NDARRAY, (0,), raw(b"b")), pickle.TUPLE2),
+    "state-of-another-version": form(
+        "SL324", "an array's state of version 0",
+        build(call(RECONSTRUCT, NDARRAY, (0,), raw(b"b")), (0, *_ARRAY_STATE[1:]))),
+    "state-of-six": form(
+        "SL324", "an array's state with one more part",
+        build(call(RECONSTRUCT, NDARRAY, (0,), raw(b"b")), (*_ARRAY_STATE, None))),
     "state-never": form("SL319", "an array never gets its state", call(RECONSTRUCT, NDARRAY, (0,), raw(b"b"))),
     "made-with-a-size": exhaust(
         "SL324", "an array of a tebibyte, made at once", call(RECONSTRUCT, NDARRAY, (1 << 40,), raw(b"b"))),

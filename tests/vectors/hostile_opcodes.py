@@ -375,6 +375,13 @@ KEYS: Table = {
     "colliding-integers-in-a-set": exhaust(
         "SL321", "the same in a set made by a call",
         call(line_glob("__builtin__", "set"), [((1 << 61) - 1) * i for i in range(8, 128)]), version=2),
+    "wide-tuple": exhaust("SL321", "a tuple of 1,000 as a key", mapping([((1,) * 1000, 1)])),
+    "tree-of-tuples": exhaust(
+        "SL321", "tuples of 63 numbers and the next tuple", pickle.EMPTY_DICT,
+        (pickle.MARK + number(1) * 63) * 40 + pickle.NONE + pickle.TUPLE * 40, number(1), pickle.SETITEM),
+    "a-set": form("SL321", "a set as a key", mapping([(pickle.EMPTY_SET, 1)])),
+    "a-bytearray": form(
+        "SL321", "a bytearray as a key", mapping([(pickle.BYTEARRAY8 + bytes(8), 1)]), version=5),
     "a-list": form("SL321", "a list as a key", mapping([([], 1)])),
     "an-array": form("SL321", "an array as a key", mapping([(array(), 1)])),
 }  # fmt: skip
