@@ -15,7 +15,9 @@ from tempfile import TemporaryDirectory
 from setuptools import Distribution, Extension, setup
 from setuptools.command.build_ext import build_ext
 
-COMPILED = [f"safeload/scan/{name}.py" for name in ("_effects", "_machine", "_opcodes", "_window", "values")]
+COMPILED = [
+    f"safeload/scan/{name}.py" for name in ("_effects", "_keys", "_ledger", "_machine", "_opcodes", "_window", "values")
+]
 # A build has none of the packages that the rest of safeload imports, and mypy's findings are not its business.
 OPTIONS = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
 SWITCH = os.environ.get("SAFELOAD_MYPYC", "auto")

@@ -35,6 +35,7 @@ def examine(
     compression = None
     trace = _NOTHING
     findings: tuple[Finding, ...] = ()
+    limits = limits.for_file(size)
     try:
         source, compression = open_source(stream, size, max_unpacked=limits.max_unpacked, max_ratio=limits.max_ratio)
         trace = scan_stream(source, policy.grant, limits)

@@ -91,6 +91,7 @@ RULES: dict[str, Rule] = {
         Rule("SL506", "too many globals", _LIMITS),
         Rule("SL507", "length exceeds what is there", _INSPECT),
         Rule("SL508", "number too long", _INSPECT),
+        Rule("SL509", "takes too much memory to check", _LIMITS),
         # environment
         Rule("SL601", "written by other package versions", "Install the versions that the manifest names.", "warning"),
         Rule("SL602", "codec not installed", "Install the package that the message names."),

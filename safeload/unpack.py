@@ -17,7 +17,8 @@ __all__ = ["FileSource", "UnpackedSource", "detect_compression", "open_source"]
 _STEP: Final = 1 << 20  # what one step of unpacking may bring forth
 _PACKED_STEP: Final = 64 << 10
 _RATIO_FROM: Final = 64 << 20  # below that no ratio is suspicious: an array of zeros packs 1000 to 1
-_LZMA_MEMORY: Final = 128 << 20  # twice what the highest preset needs
+_MUCH: Final = 512 << 20  # what unpacks in about a second; beyond it, a twentieth of the ratio has to do
+_LZMA_MEMORY: Final = 72 << 20  # what the highest preset needs, and some
 
 # joblib/compressor.py, and the order of joblib.numpy_pickle_utils._detect_compressor
 _PREFIXES: Final = (
@@ -124,7 +125,8 @@ class UnpackedSource:
         self._compression = compression
         self._packed_size = packed_size
         self._max_unpacked = max_unpacked
-        self._most_by_ratio = max(_RATIO_FROM, packed_size * max_ratio)
+        by_ratio = packed_size * max_ratio
+        self._most_by_ratio = max(_RATIO_FROM, min(by_ratio, max(_MUCH, by_ratio / 20)))
         self._piece = b""
         self._used = 0  # bytes of _piece
         self._unpacked = 0  # bytes, with all of _piece

@@ -24,9 +24,31 @@ def _is_bytes(value: Any) -> bool:
 
 
 def _is_scalar(value: Any) -> bool:
-    return value is None or isinstance(value, (bool, int, str, values.Float)) or _is_bytes(value)
+    return value is None or isinstance(value, (bool, int, values.Float)) or _is_str(value) or _is_bytes(value)
 
 
+def _is_str(value: Any) -> bool:
+    return isinstance(value, (str, values.Text))
+
+
+def _once(check: Predicate) -> Predicate:
+    """Look through a container once only: any number of calls may be given the same one, which is sealed by then."""
+
+    def matches(value: Any) -> bool:
+        if not isinstance(value, (values.AList, values.ADict, values.ASet)):
+            return check(value)
+        known = value.proven or ()
+        for other, result in known:
+            if other is check:
+                return bool(result)
+        result = check(value)
+        value.proven = (*known, (check, result))
+        return result
+
+    return matches
+
+
+@_once
 def _is_attributes(value: Any) -> bool:
     return values.attributes(value) is not None
 
@@ -46,7 +68,7 @@ _WORDS: dict[str, Predicate] = {
     "int": lambda value: type(value) is int,
     "float": lambda value: isinstance(value, values.Float),
     "number": lambda value: isinstance(value, (bool, int, values.Float)),
-    "str": lambda value: isinstance(value, str),
+    "str": _is_str,
     "bytes": _is_bytes,
     "bytearray": lambda value: isinstance(value, values.Blob) and value.mutable,
     "scalar": _is_scalar,
@@ -189,7 +211,7 @@ def _list_of(detail: Any, depth: int) -> Predicate:
         value.sealed = True
         return all(map(matches, value.items))
 
-    return check
+    return _once(check)
 
 
 def _tuple_of(detail: Any, depth: int) -> Predicate:
@@ -206,7 +228,7 @@ def _set_of(detail: Any, depth: int) -> Predicate:
         value.sealed = True
         return all(map(matches, value.items))
 
-    return check
+    return _once(check)
 
 
 def _dict_of(detail: Any, depth: int) -> Predicate:
@@ -220,7 +242,7 @@ def _dict_of(detail: Any, depth: int) -> Predicate:
         value.sealed = True
         return all(map(key, value.flat[::2])) and all(map(item, value.flat[1::2]))
 
-    return check
+    return _once(check)
 
 
 def _any_of(detail: Any, depth: int) -> Predicate:
@@ -237,7 +259,7 @@ def _attributes(detail: Any, depth: int) -> Predicate:
         found = values.attributes(value)
         return found is not None and all(parts[name](found[name]) for name in parts.keys() & found.keys())
 
-    return check
+    return _once(check)
 
 
 def _only(detail: Any, depth: int) -> Predicate:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from safeload.rules import Finding, RefusedError
 from safeload.scan import _forms as forms
 from safeload.scan import _names as names
-from safeload.scan._window import Window
+from safeload.scan._keys import Keys
+from safeload.scan._ledger import A_CONTAINER, A_DTYPE, A_GLOBAL, A_SLOT, A_TUPLE, AN_OBJECT, Ledger
 from safeload.scan.values import (
     CALL,
     IMPORT,
@@ -18,13 +19,12 @@ from safeload.scan.values import (
     NEW,
     ROLES,
     STATE,
+    USED_STATE,
     ADict,
     AList,
     Array,
     ASet,
-    Blob,
     DType,
-    Float,
     Global,
     Grant,
     Instance,
@@ -45,12 +45,11 @@ if TYPE_CHECKING:
     from safeload.scan.limits import Limits
 
 _MAX_FINDINGS: Final = 100
-_MAX_KEY_PARTS: Final = 64
 _AS_LIST: Final = 1
 _AS_DICT: Final = 2
 
 
-class Effects(Window):
+class Effects(Ledger):
     """The objects of one stream: its globals, what was made of them, and what the policy does not allow."""
 
     def __init__(
@@ -60,7 +59,7 @@ class Effects(Window):
         limits: Limits,
         record: list[tuple[Any, ...]] | None,
     ) -> None:
-        super().__init__(source)
+        super().__init__(source, limits)
         self.grant_of = grant_of
         self.record = record
         self.max_globals: int = limits.max_globals
@@ -102,6 +101,7 @@ class Effects(Window):
         return found
 
     def first_named(self, module: str, name: str) -> Global:
+        self.memory += A_GLOBAL
         if len(self.globals) >= self.max_globals:
             raise RefusedError("SL506", f"more than {self.max_globals} globals", self.at)
         new_module, new_name = module, name
@@ -149,8 +149,9 @@ class Effects(Window):
             return Wrapper(origin)
         grant = origin.grant
         if args and (grant is None or not grant.roles & NEW):
-            note_arguments(origin, args)
+            self.note(origin, args)
         if grant is not None and (args or grant.new is not None):
+            self.weigh(args)
             wrong = "it is made with arguments" if grant.new is None else grant.new(args)
             if wrong is not None:
                 self.report("SL403", wrong, origin)
@@ -179,12 +180,20 @@ class Effects(Window):
             self.record.append(("call", origin.module, origin.qualname))
         grant = origin.grant
         if grant is None or not grant.roles & CALL:
-            note_arguments(origin, args)
+            self.note(origin, args)
         if grant is not None and grant.roles & CALL and not (origin.form and grant.call is None):
+            self.weigh(args)
             wrong = "no form of its arguments is listed" if grant.call is None else grant.call(args)
             if wrong is not None:
                 self.report("SL403", wrong, origin)
         return self.call_form(origin, args) if origin.form else Instance(origin)
+
+    def note(self, origin: Global, args: tuple[Any, ...]) -> None:
+        """Keep how a global is called that no rule grants."""
+        looks: i64 = origin.looks
+        note_arguments(origin, args)
+        if origin.looks > looks:
+            self.spend(500)
 
     def call_form(self, origin: Global, args: tuple[Any, ...]) -> object:
         form = origin.form
@@ -195,15 +204,21 @@ class Effects(Window):
             return forms.dtype_call(origin, args, self.at)
         if form == forms.RECONSTRUCT:
             self.unbuilt += 1
-            return forms.reconstruct_call(origin, args, self.at)
+            made = forms.reconstruct_call(origin, args, self.at)
+            self.memory -= A_TUPLE + 24  # the memo never keeps these arguments
+            return made
         if form == forms.MASKED:
             self.unbuilt += 1
             return forms.masked_call(origin, args, self.at)
         if form == forms.FROMBUFFER:
-            return forms.frombuffer_call(origin, args, self.at)
+            array = forms.frombuffer_call(origin, args, self.at)
+            self.used_up(args, 0)
+            return self.new_array(array)
         if form == forms.SCALAR:
-            forms.scalar_call(origin, args, self.at)
-            return Instance(origin)
+            kind = forms.scalar_call(origin, args, self.at)
+            self.memory -= AN_OBJECT
+            self.used_up(args, 1)
+            return self.scalar(origin, kind in "SU")
         if form == forms.ENCODE:
             return forms.encode_call(args, self.at)
         if form == forms.BYTES:
@@ -219,8 +234,11 @@ class Effects(Window):
         items = args[0] if len(args) == 1 else None
         if not isinstance(items, AList):
             raise RefusedError("SL318", "picklers write a set as set([...])", self.at, origin.name)
-        self.check_keys(items.items, 1)
-        return ASet(list(items.items), origin.qualname == "frozenset")
+        made = ASet(items.items, origin.qualname == "frozenset")
+        self.check_keys(made, items.items, 1)
+        items.sealed = True
+        items.items = USED_STATE.flat
+        return made
 
     def copyreg(self, origin: Global, args: tuple[Any, ...]) -> object:
         """copyreg._reconstructor(cls, object, None): how protocols 0 and 1 make what 2 makes with NEWOBJ."""
@@ -247,6 +265,7 @@ class Effects(Window):
             grant = origin.grant
             wrong: str | None = None
             if grant is not None and grant.state is not None:
+                self.weigh(state)
                 wrong = grant.state(state)
             else:
                 found = attributes(state)
@@ -254,14 +273,18 @@ class Effects(Window):
                     self.note_version(found.get("_sklearn_version"))
                 elif grant is not None and grant.roles & STATE:
                     wrong = "the state is not a dict of plain attribute names, but " + describe(state)
-                else:
+                elif not origin.seen_state:
                     origin.seen_state = pattern_of(state, 0)
             if isinstance(state, ADict):
                 state.sealed = True
             if wrong is not None:
                 self.report("SL404", wrong, origin)
         elif isinstance(target, DType):
+            self.weigh(state)
+            self.spend(20)
             forms.dtype_build(target, state, self.at)
+            self.spend(2 * target.leaves)
+            self.memory += A_DTYPE * target.leaves
             self.unbuilt -= 1
             self.count_state(target.origin)
         elif isinstance(target, Array) and target.origin is not None and target.origin.form != forms.FROMBUFFER:
@@ -290,28 +313,31 @@ class Effects(Window):
             if target.sealed:
                 raise self.changed(target)
             target.items.extend(items)
+            self.memory += A_SLOT * len(items)
         else:
             self.items_of(target, _AS_LIST)
 
     def set_items(self, target: object, items: list[Any]) -> None:
         if len(items) % 2:
             raise RefusedError("SL306", "a key without a value", self.at)
-        self.check_keys(items, 2)
+        self.check_keys(target, items, 2)
         if isinstance(target, ADict):
             if target.sealed:
                 raise self.changed(target)
             target.flat.extend(items)
+            self.memory += A_SLOT * len(items)
         else:
             self.items_of(target, _AS_DICT)
             self.check_item_names(target, items)
 
     def add_items(self, target: object, items: list[Any]) -> None:
-        self.check_keys(items, 1)
         if not isinstance(target, ASet) or target.frozen:
             raise RefusedError("SL320", f"items are added to {describe(target)}", self.at)
+        self.check_keys(target, items, 1)
         if target.sealed:
             raise self.changed(target)
         target.items.extend(items)
+        self.memory += A_SLOT * len(items)
 
     def items_of(self, target: object, kind: i64) -> None:
         """Item opcodes call `append`, `extend` or `__setitem__` of whatever is there; before its state, always."""
@@ -340,42 +366,25 @@ class Effects(Window):
     def changed(self, target: object) -> RefusedError:
         return RefusedError("SL320", f"{describe(target)} changes after a decision that rests on it", self.at)
 
-    def check_keys(self, items: list[Any], step: i64) -> None:
-        """Let only keys be hashed that hash in bounded time and without recursion."""
+    def check_keys(self, target: object, items: list[Any], step: i64) -> None:
+        """Let only keys be hashed that hash in bounded time, without recursion, and without collisions on purpose."""
         index: i64 = 0
         count: i64 = len(items)
         while index < count:
             key = items[index]
             if not isinstance(key, str):
-                self.check_key(key)
+                self.check_key(target, key)
             index += step
 
-    def check_key(self, key: object) -> None:
-        pending: list[object] = [key]
-        seen: i64 = 0
-        while pending:
-            value = pending.pop()
-            seen += 1
-            if isinstance(value, tuple):
-                if len(value) > _MAX_KEY_PARTS or seen > _MAX_KEY_PARTS:
-                    raise RefusedError("SL321", "a tuple as a key that is too large to hash", self.at)
-                pending.extend(value)
-            elif isinstance(value, bool) or value is None:
-                continue
-            elif isinstance(value, int):
-                # Longer ones could be made to collide: Python's hash of an int is its residue.
-                if value >= 1 << 64 or value < -(1 << 63):
-                    raise RefusedError("SL321", "an integer of more than 64 bits as a key", self.at)
-            elif isinstance(value, ASet):
-                if not value.frozen or len(value.items) > _MAX_KEY_PARTS:
-                    raise RefusedError("SL321", f"{describe(value)} as a key", self.at)
-            elif isinstance(value, Blob):
-                if value.mutable:
-                    raise RefusedError("SL321", f"{describe(value)} as a key", self.at)
-            elif not isinstance(value, (str, bytes, Float, Global, Instance)):
-                raise RefusedError("SL321", f"{describe(value)} as a key", self.at)
-            if seen > 2 * _MAX_KEY_PARTS:
-                raise RefusedError("SL321", "a key that is too large to hash", self.at)
+    def check_key(self, target: object, key: object) -> None:
+        if not isinstance(target, (ADict, ASet, Instance)):
+            raise RefusedError("SL320", f"items are added to {describe(target)}", self.at)
+        keys: Any = target.keys
+        if keys is None:
+            keys = target.keys = Keys(isinstance(target, ASet))
+            self.memory += A_CONTAINER
+        self.spend(keys.add(key, self.max_odd_keys, self.at))
+        self.memory += 16
 
     def check_roles(self) -> None:
         """Compare what was done with every global with what the policy grants."""

@@ -20,6 +20,7 @@ from safeload.scan.values import (
     Blob,
     DType,
     Global,
+    Text,
     attributes,
     describe,
     shown,
@@ -243,11 +244,16 @@ def _unit(state: tuple[Any, ...]) -> str:
 
 def encode_call(args: tuple[Any, ...], at: int) -> bytes | Blob:
     """Check `_codecs.encode(str, 'latin1')`, and return the bytes that it gives."""
-    if len(args) != 2 or not isinstance(args[0], str) or not isinstance(args[1], str) or args[1] != "latin1":
+    plain = len(args) == 2 and isinstance(args[0], (str, Text)) and isinstance(args[1], str)
+    if not plain or args[1] != "latin1":
         raise RefusedError("SL318", "picklers write bytes as encode(str, 'latin1')", at, "_codecs.encode")
+    if isinstance(args[0], Text) and args[0].latin1:
+        return Blob(args[0].length, mutable=False)
     try:
-        return kept(args[0].encode("latin1"))
-    except UnicodeEncodeError:
+        if isinstance(args[0], str):
+            return kept(args[0].encode("latin1"))
+        raise ValueError
+    except ValueError:
         raise RefusedError("SL318", "text that is no latin1 stands for bytes", at, "_codecs.encode") from None
 
 
@@ -424,11 +430,13 @@ def _check_mask(dtype: Any, count: int, mask: object, fill: object, at: int) -> 
         raise RefusedError("SL324", "a fill value of another dtype than its array", at)
 
 
-def scalar_call(origin: Global, args: tuple[Any, ...], at: int) -> None:
-    """Check `scalar(dtype, bytes of its item size)`."""
+def scalar_call(origin: Global, args: tuple[Any, ...], at: int) -> str:
+    """Check `scalar(dtype, bytes of its item size)`, and return the kind of its dtype, as numpy letters them."""
     dtype = _proven(args[0]) if len(args) == 2 else None
     if dtype is None or dtype.hasobject or _length(args[1]) != dtype.itemsize:
         raise RefusedError("SL324", "numpy writes scalar(dtype, bytes of its item size)", at, origin.name)
+    kind: str = dtype.kind
+    return kind
 
 
 def frombuffer_call(origin: Global, args: tuple[Any, ...], at: int) -> Array:

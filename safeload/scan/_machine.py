@@ -15,12 +15,67 @@ from typing import TYPE_CHECKING, Any, Final
 
 from safeload.rules import RefusedError
 from safeload.scan import _forms as forms
-from safeload.scan import _opcodes as op
 from safeload.scan._effects import Effects
+from safeload.scan._ledger import A_CONTAINER, A_GLOBAL, A_SLOT, A_TEXT, A_TUPLE, AN_INTEGER, AN_OBJECT
+from safeload.scan._opcodes import (
+    ADDITEMS,
+    APPEND,
+    APPENDS,
+    BINBYTES,
+    BINBYTES8,
+    BINFLOAT,
+    BINGET,
+    BININT,
+    BININT1,
+    BININT2,
+    BINPUT,
+    BINUNICODE,
+    BINUNICODE8,
+    BUILD,
+    BYTEARRAY8,
+    DICT,
+    EMPTY_DICT,
+    EMPTY_LIST,
+    EMPTY_SET,
+    EMPTY_TUPLE,
+    FLOAT,
+    FRAME,
+    FROZENSET,
+    GET,
+    GLOBAL,
+    INT,
+    LIST,
+    LONG,
+    LONG1,
+    LONG4,
+    LONG_BINGET,
+    LONG_BINPUT,
+    MARK,
+    MEMOIZE,
+    NEVER_WRITTEN,
+    NEWFALSE,
+    NEWOBJ,
+    NEWOBJ_EX,
+    NEWTRUE,
+    NONE,
+    PROTO,
+    PUT,
+    REDUCE,
+    SETITEM,
+    SETITEMS,
+    SHORT_BINBYTES,
+    SHORT_BINUNICODE,
+    STACK_GLOBAL,
+    STOP,
+    TUPLE,
+    TUPLE1,
+    TUPLE2,
+    TUPLE3,
+    UNICODE,
+)
+from safeload.scan._window import KEPT_TEXT
 from safeload.scan.values import (
     FLOAT_VALUE,
-    FORBIDDEN_ARGUMENTS,
-    FORBIDDEN_WRAPPER,
     ADict,
     AList,
     Array,
@@ -44,10 +99,12 @@ _NO_FRAME: Final = 1 << 62
 # What a pickle without PROTO (protocols 0 and 1) can begin with.
 _FIRST_OPCODES: Final = frozenset(
     (
-        op.MARK, op.NONE, op.INT, op.LONG, op.FLOAT, op.UNICODE, op.GLOBAL, op.EMPTY_DICT, op.EMPTY_LIST,
-        op.EMPTY_TUPLE, op.BININT, op.BININT1, op.BININT2, op.BINFLOAT, op.BINUNICODE,
+        MARK, NONE, INT, LONG, FLOAT, UNICODE, GLOBAL, EMPTY_DICT, EMPTY_LIST,
+        EMPTY_TUPLE, BININT, BININT1, BININT2, BINFLOAT, BINUNICODE,
     )
 )  # fmt: skip
+
+_SMALL: Final = tuple([(number,) for number in range(256)])  # most shapes
 
 
 class Machine(Effects):
@@ -61,11 +118,6 @@ class Machine(Effects):
         record: list[tuple[Any, ...]] | None,
     ) -> None:
         super().__init__(source, grant_of, limits, record)
-        self.max_opcodes: i64 = limits.max_opcodes
-        self.max_memo: i64 = limits.max_memo
-        self.max_stack: i64 = limits.max_stack
-        self.memo: list[Any] = []
-        self.opcodes: i64 = 0
         self.arrays: i64 = 0
 
     # -------------------------------------------------------------------------------------------- run
@@ -76,8 +128,9 @@ class Machine(Effects):
         metastack: list[list[Any]] = []
         memo = self.memo
         frame_end: i64 = _NO_FRAME
+        fetched: i64 = -1
         opcodes: i64 = self.opcodes
-        limit: i64 = self.max_opcodes
+        limit: i64 = 0
         buf = self.buf
         pos: i64 = self.pos
         end: i64 = len(buf)
@@ -88,11 +141,11 @@ class Machine(Effects):
         size: i64 = 0
         first = True
         while True:
-            if end - pos < 16 and not self.exhausted:
+            if (end - pos < 16 and not self.exhausted) or first:
                 # Often enough to bound what piles up, and rarely enough to cost nothing.
-                if len(stack) > self.max_stack or len(metastack) > self.max_stack:
-                    raise RefusedError("SL505", f"more than {self.max_stack} values are open at once", self.at)
-                self.pos = pos
+                self.pos, self.opcodes = pos, opcodes
+                self.check_limits(stack, metastack)
+                limit = self.max_opcodes - self.work
                 self.fill(16)
                 buf, pos, end, base = self.buf, self.pos, len(self.buf), self.base
             self.at = base + pos
@@ -106,10 +159,11 @@ class Machine(Effects):
             pos += 1
             opcodes += 1
             if opcodes > limit:
-                raise RefusedError("SL501", f"more than {limit} opcodes", self.at)
+                self.opcodes = opcodes
+                raise RefusedError("SL501", f"more than {self.max_opcodes} opcodes, or their worth in work", self.at)
             if first:
                 first = False
-                if code == op.PROTO:
+                if code == PROTO:
                     if pos >= end:
                         raise self.ended()
                     self.set_proto(buf[pos], nested)
@@ -119,7 +173,7 @@ class Machine(Effects):
                     raise RefusedError("SL314", "a nested pickle without PROTO", self.at)
 
             # Everything with a fixed length of up to 8 bytes is in the window, unless the stream ends here.
-            if code == op.BINGET:
+            if code == BINGET:
                 if pos >= end:
                     raise self.ended()
                 size = buf[pos]
@@ -127,35 +181,41 @@ class Machine(Effects):
                 if size >= len(memo):
                     raise self.no_memo(size)
                 value = memo[size]
+                if size > fetched:
+                    fetched = self.fetched = size
                 if isinstance(value, Global):
                     value.pushed += 1
                 elif isinstance(value, Forbidden):
                     raise self.forbidden(value)
                 stack.append(value)
-            elif code == op.MEMOIZE:
+            elif code == MEMOIZE:
                 if len(memo) >= self.max_memo:
                     raise self.memo_full()
                 value = stack[-1]
                 memo.append(value if isinstance(value, str) else self.kept(value))
-            elif code == op.SHORT_BINUNICODE:
+                self.memory += A_SLOT
+            elif code == SHORT_BINUNICODE:
                 if pos >= end:
                     raise self.ended()
                 size = buf[pos]
                 pos += 1
                 if size > end - pos:
                     self.pos = pos
-                    value = self.text(size)
+                    stack.append(self.text(size))
                     buf, pos, end, base = self.buf, self.pos, len(self.buf), self.base
-                    stack.append(value)
+                    self.memory += A_TEXT + 4 * (size if size < KEPT_TEXT else 0)
                 else:
-                    stack.append(self.decoded(buf[pos : pos + size]))
+                    text = self.decoded(buf[pos : pos + size])
+                    # Characters beyond ASCII take up to four bytes each, whatever they took in the file.
+                    self.memory += A_TEXT + (size if len(text) == size else 4 * size)
+                    stack.append(text)
                     pos += size
-            elif code == op.BININT1:
+            elif code == BININT1:
                 if pos >= end:
                     raise self.ended()
                 stack.append(buf[pos])
                 pos += 1
-            elif code == op.LONG_BINGET:
+            elif code == LONG_BINGET:
                 if end - pos < 4:
                     raise self.ended()
                 size = buf[pos] | buf[pos + 1] << 8 | buf[pos + 2] << 16 | buf[pos + 3] << 24
@@ -163,103 +223,122 @@ class Machine(Effects):
                 if size >= len(memo):
                     raise self.no_memo(size)
                 value = memo[size]
+                if size > fetched:
+                    fetched = self.fetched = size
                 if isinstance(value, Global):
                     value.pushed += 1
                 elif isinstance(value, Forbidden):
                     raise self.forbidden(value)
                 stack.append(value)
-            elif code == op.BINFLOAT:
+            elif code == BINFLOAT:
                 if end - pos < 8:
                     raise self.ended()
                 pos += 8
                 stack.append(FLOAT_VALUE)
-            elif code == op.BININT:
+            elif code == BININT:
                 if end - pos < 4:
                     raise self.ended()
                 size = buf[pos] | buf[pos + 1] << 8 | buf[pos + 2] << 16 | buf[pos + 3] << 24
                 if size >= 1 << 31:
                     size -= 1 << 32
                 stack.append(size)
+                self.memory += AN_INTEGER
                 pos += 4
-            elif code == op.BININT2:
+            elif code == BININT2:
                 if end - pos < 2:
                     raise self.ended()
                 stack.append(buf[pos] | buf[pos + 1] << 8)
+                self.memory += AN_INTEGER
                 pos += 2
-            elif code == op.BINPUT:
+            elif code == BINPUT:
                 if pos >= end:
                     raise self.ended()
                 self.put(buf[pos], stack[-1])
                 pos += 1
-            elif code == op.LONG_BINPUT:
+            elif code == LONG_BINPUT:
                 if end - pos < 4:
                     raise self.ended()
                 size = buf[pos] | buf[pos + 1] << 8 | buf[pos + 2] << 16 | buf[pos + 3] << 24
                 pos += 4
                 self.put(size, stack[-1])
-            elif code == op.BINUNICODE:
+            elif code == BINUNICODE:
                 if end - pos < 4:
                     raise self.ended()
                 size = buf[pos] | buf[pos + 1] << 8 | buf[pos + 2] << 16 | buf[pos + 3] << 24
                 pos += 4
-                if size > end - pos:
+                if size > end - pos or size > KEPT_TEXT:
                     self.pos = pos
-                    value = self.text(size)
+                    stack.append(self.text(size))
                     buf, pos, end, base = self.buf, self.pos, len(self.buf), self.base
-                    stack.append(value)
+                    self.memory += A_TEXT + 4 * (size if size < KEPT_TEXT else 0)
                 else:
-                    stack.append(self.decoded(buf[pos : pos + size]))
+                    text = self.decoded(buf[pos : pos + size])
+                    # Characters beyond ASCII take up to four bytes each, whatever they took in the file.
+                    self.memory += A_TEXT + (size if len(text) == size else 4 * size)
+                    stack.append(text)
                     pos += size
-            elif code == op.MARK:
+            elif code == MARK:
                 metastack.append(stack)
                 stack = []
-            elif code == op.NONE:
+            elif code == NONE:
                 stack.append(None)
-            elif code == op.NEWTRUE:
+            elif code == NEWTRUE:
                 stack.append(True)
-            elif code == op.NEWFALSE:
+            elif code == NEWFALSE:
                 stack.append(False)
-            elif code == op.EMPTY_TUPLE:
+            elif code == EMPTY_TUPLE:
                 stack.append(())
-            elif code == op.TUPLE1:
-                stack[-1] = (stack[-1],)
-            elif code == op.TUPLE2:
+            elif code == TUPLE1:
+                value = stack[-1]
+                if type(value) is int and 0 <= value < 256:
+                    stack[-1] = _SMALL[value]
+                else:
+                    stack[-1] = (value,)
+                    self.memory += A_TUPLE + 8
+            elif code == TUPLE2:
                 value = stack.pop()
                 stack[-1] = (stack[-1], value)
-            elif code == op.TUPLE3:
+                self.memory += A_TUPLE + 16
+            elif code == TUPLE3:
                 value = stack.pop()
                 second = stack.pop()
                 stack[-1] = (stack[-1], second, value)
-            elif code == op.TUPLE:
+                self.memory += A_TUPLE + 24
+            elif code == TUPLE:
                 items = stack
                 stack = metastack.pop()
                 stack.append(tuple(items))
-            elif code == op.EMPTY_DICT:
+                self.memory += A_TUPLE + 8 * len(items)
+            elif code == EMPTY_DICT:
                 stack.append(ADict([]))
-            elif code == op.EMPTY_LIST:
+                self.memory += A_CONTAINER
+            elif code == EMPTY_LIST:
                 stack.append(AList([]))
-            elif code == op.SETITEMS:
+                self.memory += A_CONTAINER
+            elif code == SETITEMS:
                 items = stack
                 stack = metastack.pop()
                 self.set_items(stack[-1], items)
-            elif code == op.SETITEM:
+            elif code == SETITEM:
                 value = stack.pop()
                 items = [stack.pop(), value]
                 self.set_items(stack[-1], items)
-            elif code == op.APPENDS:
+            elif code == APPENDS:
                 items = stack
                 stack = metastack.pop()
                 self.append(stack[-1], items)
-            elif code == op.APPEND:
+            elif code == APPEND:
                 items = [stack.pop()]
                 self.append(stack[-1], items)
-            elif code == op.NEWOBJ:
+            elif code == NEWOBJ:
                 value = stack.pop()
+                self.memory += AN_OBJECT
                 stack[-1] = self.new(stack[-1], value)
-            elif code == op.REDUCE:
+            elif code == REDUCE:
                 value = stack.pop()
+                self.memory += AN_OBJECT
                 stack[-1] = self.call(stack[-1], value)
-            elif code == op.BUILD:
+            elif code == BUILD:
                 value = stack.pop()
                 target = stack[-1]
                 if isinstance(target, Wrapper):
@@ -271,19 +350,22 @@ class Machine(Effects):
                     frame_end = _NO_FRAME
                     self.pos, self.opcodes = pos, opcodes
                     stack[-1] = self.array(target, value)
+                    self.finished(target, value)
                     buf, pos, end, base = self.buf, self.pos, len(self.buf), self.base
                     opcodes = self.opcodes
                 else:
                     self.build(target, value)
-            elif code == op.STOP:
+                    stack[-1] = self.finished(target, value)
+            elif code == STOP:
                 value = stack.pop()
                 if stack or metastack:
                     raise RefusedError("SL306", "values are left on the stack at the end", self.at)
                 if frame_end != _NO_FRAME and frame_end != base + pos:
                     raise RefusedError("SL305", "a frame goes on past the end", self.at)
                 self.pos, self.opcodes = pos, opcodes
+                self.check_limits(stack, metastack)
                 return value
-            elif code == op.FRAME:
+            elif code == FRAME:
                 if end - pos < 8:
                     raise self.ended()
                 if self.proto < 4:
@@ -301,86 +383,107 @@ class Machine(Effects):
                 self.pos = pos
                 stack = self.rare(code, stack, metastack)
                 buf, pos, end, base = self.buf, self.pos, len(self.buf), self.base
+                fetched = self.fetched
 
     def rare(self, code: i64, stack: list[Any], metastack: list[list[Any]]) -> list[Any]:
         """Do one of the rarer opcodes and return the stack to go on with."""
         value: Any = None
         items: list[Any] = []
         size: i64 = 0
-        if code == op.STACK_GLOBAL:
+        if code == STACK_GLOBAL:
             value = stack.pop()
             stack[-1] = self.stack_global(stack[-1], value)
-        elif code == op.GLOBAL:
+        elif code == GLOBAL:
             stack.append(self.line_global())
-        elif code == op.SHORT_BINBYTES:
-            stack.append(self.short_bytes(self.number(1)))
-        elif code == op.BINBYTES:
-            stack.append(self.short_bytes(self.number(4)))
-        elif code == op.BINBYTES8:
-            stack.append(self.short_bytes(self.number(8)))
-        elif code == op.BYTEARRAY8:
+        elif code == SHORT_BINBYTES:
+            stack.append(self.bytes_of(self.number(1)))
+        elif code == BINBYTES:
+            stack.append(self.bytes_of(self.number(4)))
+        elif code == BINBYTES8:
+            stack.append(self.bytes_of(self.number(8)))
+        elif code == BYTEARRAY8:
             size = self.number(8)
             self.pass_over(size)
             stack.append(Blob(size, True))
-        elif code == op.BINUNICODE8:
-            stack.append(self.text(self.number(8)))
-        elif code == op.LONG1:
+            self.memory += A_TEXT
+        elif code == BINUNICODE8:
+            size = self.number(8)
+            stack.append(self.text(size))
+            self.memory += A_TEXT + 4 * (size if size < KEPT_TEXT else 0)
+        elif code == LONG1:
             stack.append(self.long(self.number(1)))
-        elif code == op.LONG4:
+            self.memory += AN_INTEGER + 24
+        elif code == LONG4:
             stack.append(self.long(self.number(4)))
-        elif code == op.EMPTY_SET:
+            self.memory += AN_INTEGER + 24
+        elif code == EMPTY_SET:
             stack.append(ASet([], False))
-        elif code == op.ADDITEMS:
+            self.memory += A_CONTAINER
+        elif code == ADDITEMS:
             items = stack
             stack = metastack.pop()
             self.add_items(stack[-1], items)
-        elif code == op.FROZENSET:
+        elif code == FROZENSET:
             items = stack
             stack = metastack.pop()
-            self.check_keys(items, 1)
-            stack.append(ASet(items, True))
-        elif code == op.LIST:
+            value = ASet(items, True)
+            self.check_keys(value, items, 1)
+            stack.append(value)
+            self.memory += A_CONTAINER + A_SLOT * len(items)
+        elif code == LIST:
             items = stack
             stack = metastack.pop()
             stack.append(AList(items))
-        elif code == op.DICT:
+            self.memory += A_CONTAINER + A_SLOT * len(items)
+        elif code == DICT:
             items = stack
             stack = metastack.pop()
             value = ADict([])
+            self.memory += A_CONTAINER
             self.set_items(value, items)
             stack.append(value)
-        elif code == op.NEWOBJ_EX:
+        elif code == NEWOBJ_EX:
             keywords = stack.pop()
             value = stack.pop()
             stack[-1] = self.new_ex(stack[-1], value, keywords)
-        elif code == op.PUT:
+        elif code == PUT:
             self.put(self.decimal(), stack[-1])
-        elif code == op.GET:
+        elif code == GET:
             size = self.decimal()
             if size >= len(self.memo):
                 raise self.no_memo(size)
             value = self.memo[size]
+            if size > self.fetched:
+                self.fetched = size
             if isinstance(value, Global):
                 value.pushed += 1
             elif isinstance(value, Forbidden):
                 raise self.forbidden(value)
             stack.append(value)
-        elif code == op.INT:
+        elif code == INT:
             stack.append(self.text_int())
-        elif code == op.LONG:
+            self.memory += AN_INTEGER + 24
+        elif code == LONG:
             stack.append(self.text_long())
-        elif code == op.FLOAT:
+            self.memory += AN_INTEGER + 24
+        elif code == FLOAT:
             self.text_float()
             stack.append(FLOAT_VALUE)
-        elif code == op.UNICODE:
-            stack.append(self.text_line())
-        elif code == op.PROTO:
+        elif code == UNICODE:
+            value = self.text_line()
+            stack.append(value)
+            self.memory += A_TEXT + 4 * (len(value) if isinstance(value, str) else 0)
+        elif code == PROTO:
             raise RefusedError("SL309", "PROTO stands anywhere but at the start", self.at)
-        elif code in op.NEVER_WRITTEN:
-            raise RefusedError("SL303", f"{op.NEVER_WRITTEN[code]}: no pickler writes it for a model", self.at)
+        elif code in NEVER_WRITTEN:
+            raise RefusedError("SL303", f"{NEVER_WRITTEN[code]}: no pickler writes it for a model", self.at)
         else:
             raise RefusedError("SL302", f"0x{int(code):02x} is no opcode", self.at)
         return stack
+
+    def bytes_of(self, size: i64) -> object:
+        self.memory += AN_INTEGER + (size if size <= forms.KEPT_BYTES else 0)
+        return self.short_bytes(size)
 
     def set_proto(self, version: i64, nested: bool) -> None:
         if nested and version not in (2, 5):
@@ -389,41 +492,6 @@ class Machine(Effects):
         if version < 2 or version > 5:
             raise RefusedError("SL309", f"protocol {version}, where 2 to 5 state themselves", self.at)
         self.proto = version
-
-    # ------------------------------------------------------------------------------------------- memo
-
-    def put(self, index: i64, value: object) -> None:
-        """BINPUT and its kin; picklers number the memo without gaps, and a gap could be 2^32 wide."""
-        memo = self.memo
-        if index == len(memo):
-            if index >= self.max_memo:
-                raise self.memo_full()
-            memo.append(self.kept(value))
-        elif index < len(memo):
-            raise RefusedError("SL307", f"memo {index} is written twice", self.at)
-        else:
-            raise RefusedError("SL307", f"memo {index} is written before those below it", self.at)
-
-    def kept(self, value: object) -> object:
-        """Return what the memo keeps of a value: of what may be used only once, nothing that could be fetched."""
-        if isinstance(value, Wrapper):
-            return FORBIDDEN_WRAPPER
-        if isinstance(value, tuple) and len(value) >= 3 and isinstance(value[0], Global):
-            # The classes in these arguments count as used by the call, so nobody else may get hold of them.
-            second: object = value[1]
-            base = isinstance(second, Global) and second.name == "builtins.object"
-            if value[0].form == forms.ARRAY_CLASS or (base and value[2] is None):
-                return FORBIDDEN_ARGUMENTS
-        return value
-
-    def memo_full(self) -> RefusedError:
-        return RefusedError("SL502", f"more than {self.max_memo} memoised values", self.at)
-
-    def no_memo(self, index: i64) -> RefusedError:
-        return RefusedError("SL307", f"memo {index} is read but was never written", self.at)
-
-    def forbidden(self, value: Forbidden) -> RefusedError:
-        return RefusedError(value.code, value.message, self.at)
 
     # ----------------------------------------------------------------------------------------- arrays
 
@@ -448,7 +516,7 @@ class Machine(Effects):
             self.record.append(("array", int(start), found.length, int(here)))
         array = Array(None)
         array.dtype, array.shape, array.built = found.dtype, found.shape, True
-        return array
+        return self.new_array(array)
 
     def padding(self) -> None:
         """Joblib pads with 1 to 16 bytes of 0xff, so that the array starts at a multiple of 16."""
@@ -461,7 +529,9 @@ class Machine(Effects):
     def nested(self, wrapped: forms.WrapperState) -> object:
         """Joblib reads the pickle of an object array with an unpickler of its own."""
         memo, proto, at, unbuilt = self.memo, self.proto, self.at, self.unbuilt
+        fetched, memory, names = self.fetched, self.memory, len(self.globals)
         self.memo = []
+        self.fetched = -1
         self.unbuilt = 0
         self.proto = 5
         start: i64 = self.base + self.pos
@@ -479,6 +549,10 @@ class Machine(Effects):
         if self.record is not None:
             self.record.append(("nested", int(start), int(self.base + self.pos - start)))
         self.memo, self.proto, self.unbuilt, self.at = memo, proto, unbuilt, at
+        self.fetched = fetched
+        if value.dtype.names is None and value.dtype.subdtype is None:
+            # Of a nested pickle only the array stays, with a dtype that is numpy's own.
+            self.memory = memory + A_GLOBAL * (len(self.globals) - names)
         return value
 
     # ---------------------------------------------------------------------------------------- the whole
@@ -489,9 +563,9 @@ class Machine(Effects):
         if not self.buf:
             raise RefusedError("SL323", "the file is empty", 0)
         first = self.buf[0]
-        if first != op.PROTO and first not in _FIRST_OPCODES:
+        if first != PROTO and first not in _FIRST_OPCODES:
             raise RefusedError("SL323", "it starts with nothing that a pickle starts with", 0)
-        if first == op.PROTO and len(self.buf) > 1:
+        if first == PROTO and len(self.buf) > 1:
             self.outer_proto = self.buf[1]
         self.run(False)
         if self.unbuilt:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import TYPE_CHECKING, Final, Protocol
 
 from safeload.rules import RefusedError
 from safeload.scan import _forms as forms
-from safeload.scan.values import Blob
+from safeload.scan.values import Blob, Text
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
-_READ_AHEAD: Final = 1 << 18
-_MAX_PIECE: Final = 1 << 24
+_READ_AHEAD: Final = 1 << 17
 _MAX_LINE: Final = 4096  # bytes of a name or a number
-_MAX_TEXT: Final = 1 << 32  # bytes of a protocol 0 string, which is a line of any length
+KEPT_TEXT: Final = 4096  # bytes of a text that is kept
 _MAX_LONG: Final = 1024  # bytes of an integer
+_MAX_DIGITS: Final = 400
+_HUGE: Final = 1 << 200  # an integer from here on is as good as any other: no rule and no form has one
 
 
 class Source(Protocol):
@@ -62,36 +64,19 @@ class Window:
         return RefusedError("SL301", "the stream ends inside the pickle", self.at)
 
     def take(self, length: i64) -> bytes:
-        """Take `length` bytes that may be longer than the window."""
+        """Take `length` bytes, which are few."""
         if length > len(self.buf) - self.pos:
-            # The size comes first: a length that cannot be true must not be allocated.
-            if self.size >= 0 and length > self.size - (self.base + self.pos):
-                raise RefusedError("SL507", f"a length of {length} where fewer bytes are left", self.at)
-            self.take_slowly(length)
+            self.check_length(length)
+            self.fill(length)
             if length > len(self.buf) - self.pos:
                 raise self.ended()
         start = self.pos
         self.pos = start + length
         return self.buf[start : start + length]
 
-    def take_slowly(self, length: i64) -> None:
-        """Fill the window piece by piece, where the size is not known and the length may be a lie."""
-        parts = [self.buf[self.pos :]]
-        have: i64 = len(parts[0])
-        while have < length and not self.exhausted:
-            more: i64 = length - have
-            if more > _MAX_PIECE:
-                more = _MAX_PIECE
-            if more < _READ_AHEAD:
-                more = _READ_AHEAD
-            data = self.source.read(more)
-            if len(data) < more:
-                self.exhausted = True
-            parts.append(data)
-            have += len(data)
-        self.base += self.pos
-        self.buf = b"".join(parts)
-        self.pos = 0
+    def check_length(self, length: i64) -> None:
+        if self.size >= 0 and length > self.size - (self.base + self.pos):
+            raise RefusedError("SL507", f"a length of {length} where fewer bytes are left", self.at)
 
     def pass_over(self, length: i64) -> None:
         """Pass over bytes that nobody looks at."""
@@ -99,8 +84,7 @@ class Window:
         if length <= have:
             self.pos += length
             return
-        if self.size >= 0 and length > self.size - (self.base + self.pos):
-            raise RefusedError("SL507", f"a length of {length} where fewer bytes are left", self.at)
+        self.check_length(length)
         self.source.skip(length - have)
         self.base += self.pos + length
         self.buf = b""
@@ -152,8 +136,29 @@ class Window:
         except UnicodeDecodeError:
             raise RefusedError("SL322", "text that is not UTF-8", self.at) from None
 
-    def text(self, size: i64) -> str:
-        return self.decoded(self.take(size))
+    def text(self, size: i64) -> object:
+        """Take a text: a str, or only its length where it is long."""
+        if size <= KEPT_TEXT:
+            return self.decoded(self.take(size))
+        self.check_length(size)
+        left: i64 = size
+        length: i64 = 0
+        latin1 = True
+        rest = b""
+        while left > 0:
+            self.fill(1)
+            piece = rest + self.buf[self.pos : self.pos + left]
+            taken: i64 = len(piece) - len(rest)
+            if taken == 0:
+                raise self.ended()
+            self.pos += taken
+            left -= taken
+            cut: i64 = len(piece) if left == 0 else last_start(piece)
+            rest = piece[cut:]
+            text = self.decoded(piece[:cut])
+            length += len(text)
+            latin1 = latin1 and is_latin1(text)
+        return Text(length, latin1)
 
     def short_bytes(self, size: i64) -> object:
         if size <= forms.KEPT_BYTES:
@@ -164,7 +169,7 @@ class Window:
     def long(self, size: i64) -> int:
         if size > _MAX_LONG:
             raise RefusedError("SL508", f"an integer of {size} bytes", self.at)
-        return int.from_bytes(self.take(size), "little", signed=True)
+        return kept_int(int.from_bytes(self.take(size), "little", signed=True))
 
     def text_int(self) -> object:
         """INT: `I%d` or the booleans of protocol 0; int() would take far more.
@@ -187,9 +192,9 @@ class Window:
 
     def canonical_int(self, line: bytes) -> int:
         digits = line[1:] if line[:1] == b"-" else line
-        if not digits.isdigit() or (digits[:1] == b"0" and line != b"0") or len(digits) > _MAX_LONG:
+        if not digits.isdigit() or (digits[:1] == b"0" and line != b"0") or len(digits) > _MAX_DIGITS:
             raise RefusedError("SL310", "an integer that is not plain decimal", self.at)
-        return int(line)
+        return kept_int(int(line))
 
     def text_float(self) -> None:
         """FLOAT: the repr of a float; float() would take blanks, underscores and more."""
@@ -200,10 +205,56 @@ class Window:
         except ValueError:
             raise RefusedError("SL310", "a float that is not as repr writes it", self.at) from None
 
-    def text_line(self) -> str:
-        """UNICODE: raw-unicode-escape, as Lib/pickle.py decodes it."""
-        line = self.line(_MAX_TEXT)
+    def text_line(self) -> object:
+        """UNICODE: a line in raw-unicode-escape, as Lib/pickle.py decodes it."""
+        self.fill(KEPT_TEXT + 1)
+        end: i64 = self.buf.find(b"\n", self.pos, self.pos + KEPT_TEXT + 1)
+        length: i64 = 0
+        latin1 = True
+        rest = b""
         try:
-            return line.decode("raw-unicode-escape")
+            if end >= 0:
+                line = self.buf[self.pos : end]
+                self.pos = end + 1
+                return line.decode("raw-unicode-escape")
+            while end < 0:
+                end = self.buf.find(b"\n", self.pos)
+                piece = rest + (self.buf[self.pos : end] if end >= 0 else self.buf[self.pos :])
+                text, used = codecs.raw_unicode_escape_decode(piece, "strict", end >= 0)
+                rest = piece[used:]
+                length += len(text)
+                latin1 = latin1 and is_latin1(text)
+                self.pos = end + 1 if end >= 0 else len(self.buf)
+                if end < 0:
+                    if self.exhausted:
+                        raise self.ended()
+                    self.fill(1)
         except UnicodeDecodeError:
             raise RefusedError("SL322", "text in a broken escape", self.at) from None
+        return Text(length, latin1)
+
+
+def last_start(piece: bytes) -> i64:
+    """Return where the last character of UTF-8 begins."""
+    end: i64 = len(piece)
+    index: i64 = end - 1
+    while index > 0 and index > end - 4 and piece[index] & 0xC0 == 0x80:
+        index -= 1
+    return index
+
+
+def is_latin1(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode("latin1")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def kept_int(value: int) -> int:
+    """Return an integer that is as good as this one, and not long."""
+    if value >= _HUGE:
+        return _HUGE
+    return max(-_HUGE, value)

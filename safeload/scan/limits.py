@@ -11,19 +11,31 @@ __all__ = ["Limits"]
 class Limits:
     """What an artifact may hold at most; every field is a positive count, sizes in bytes.
 
+    With the defaults, a small file is judged within seconds and 256 MiB whatever it holds; a large one may take time in
+    proportion to its size on the disk.
+
     Attributes:
-        max_opcodes: pickle opcodes, nested pickles included.
+        max_opcodes: pickle opcodes, nested pickles included, however large the file is. What is costly to check (a
+            dtype, a large key, a container that a constraint looks into) counts as several.
+        min_opcodes: so many opcodes are allowed however small the file is; beyond them, one for every 2 bytes on the
+            disk, up to `max_opcodes`.
+        max_memory: what checking may keep in memory of an artifact, by an estimate that errs on the high side.
         max_memo: memoised values of one pickle.
         max_stack: values on the stack that are in no container yet, and marks.
         max_globals: distinct globals that are named.
+        max_odd_keys: keys of one dict or set whose hashes are not known before it is loaded, so that they might be made
+            to collide: floats and numpy's scalars count one, other instances ten.
         max_unpacked: size of the pickle stream when the artifact is compressed.
-        max_ratio: unpacked size over compressed size, enforced beyond 64 MiB unpacked.
+        max_ratio: unpacked size over compressed size, enforced beyond 64 MiB; beyond 512 MiB, a twentieth of it.
     """
 
-    max_opcodes: int = 100_000_000
+    max_opcodes: int = 50_000_000
+    min_opcodes: int = 5_000_000
+    max_memory: int = 160 << 20
     max_memo: int = 50_000_000
     max_stack: int = 1_000_000
     max_globals: int = 10_000
+    max_odd_keys: int = 10_000
     max_unpacked: int = 16 << 30
     max_ratio: int = 2_000
 
@@ -37,3 +49,7 @@ class Limits:
         """Return these limits, lowered wherever `other` is lower; a policy can only tighten."""
         lower = {name: value for name, value in other.items() if value < getattr(self, name)}
         return replace(self, **lower)
+
+    def for_file(self, size: int) -> Limits:
+        """Return these limits for a file of this size on the disk: a small one may not cost seconds."""
+        return replace(self, max_opcodes=min(self.max_opcodes, self.min_opcodes + size // 2))

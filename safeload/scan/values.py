@@ -1,8 +1,11 @@
 """Abstract values: what the pickle machine keeps instead of the objects that a pickle would make.
 
 `None`, `bool`, `int`, `str` and short `bytes` stand for themselves, and a `tuple` of abstract values for a
-tuple.  Everything else is one of the classes below.  Nothing here is ever hashed or compared by content:
-that of a hostile file could take for ever.
+tuple.  Everything else is one of the classes below.  Nothing here is ever hashed or compared by content, short keys
+aside (see `_keys`): that of a hostile file could take for ever.
+
+What is kept of them is bounded: of long texts and bytes only the length, of a state that was checked nothing, and
+values that nothing tells apart are one.  `slot` is where the memo keeps a value: -1 if nowhere, -2 in several places.
 """
 
 from __future__ import annotations
@@ -66,19 +69,31 @@ class Global:
         self.first_new: i64 = -1
         self.first_state: i64 = -1
         self.first_items: i64 = -1
+        # What stands for every instance of it that has its state: nothing tells them apart.
+        self.finished: Any = None
         # Of a global that is not granted: the arguments and states seen, as patterns for whoever reviews it.
         self.seen_args: list[str] = []
+        self.looks: i64 = 0  # how often they were looked at
         self.seen_state: str = ""
 
 
 @final
 class Instance:
-    """What a CALL or NEW of a global made; `built` once it has its state, `filled` by the first kind of items."""
+    """What a CALL or NEW of a global made; `built` once it has its state, `filled` by the first kind of items.
+
+    `scalar` tells that it is one of numpy, and `text` that it hashes as texts do: with a secret of the process.
+    """
+
+    __slots__ = ("built", "filled", "keys", "origin", "scalar", "slot", "text")
 
     def __init__(self, origin: Global) -> None:
         self.origin = origin
         self.built: bool = False
         self.filled: i64 = 0
+        self.slot: i64 = -1
+        self.keys: Any = None
+        self.scalar: bool = False
+        self.text: bool = False
 
 
 @final
@@ -87,6 +102,8 @@ class DType:
 
     `depth` and `leaves` say how deep it is nested, and how many plain dtypes it unfolds to.
     """
+
+    __slots__ = ("code", "depth", "leaves", "origin", "real")
 
     def __init__(self, origin: Global, code: str) -> None:
         self.origin = origin
@@ -100,11 +117,14 @@ class DType:
 class Array:
     """An array of any way of writing; `dtype` is None and `shape` empty until its state was proven."""
 
+    __slots__ = ("built", "dtype", "origin", "shape", "slot")
+
     def __init__(self, origin: Global | None) -> None:
         self.origin = origin
         self.dtype: Any = None
         self.shape: tuple[int, ...] = ()
         self.built: bool = False
+        self.slot: i64 = -1
 
 
 @final
@@ -117,39 +137,67 @@ class Wrapper:
 
 @final
 class AList:
-    """A list; `sealed` once a decision rests on what it holds, after which it may not change."""
+    """A list; `sealed` once a decision rests on what it holds, after which it may not change.
+
+    `proven` is for those who decide, to look through a large container only once.
+    """
+
+    __slots__ = ("items", "proven", "sealed")
 
     def __init__(self, items: list[Any]) -> None:
         self.items = items
         self.sealed: bool = False
+        self.proven: Any = None
 
 
 @final
 class ADict:
     """A dict, as the flat list of its keys and values in the order in which they were set."""
 
+    __slots__ = ("flat", "keys", "proven", "sealed", "slot")
+
     def __init__(self, flat: list[Any]) -> None:
         self.flat = flat
         self.sealed: bool = False
+        self.slot: i64 = -1
+        self.keys: Any = None
+        self.proven: Any = None
 
 
 @final
 class ASet:
     """A set or frozenset."""
 
+    __slots__ = ("frozen", "items", "keys", "proven", "sealed")
+
     def __init__(self, items: list[Any], frozen: bool) -> None:
         self.items = items
         self.frozen = frozen
         self.sealed: bool = False
+        self.keys: Any = None
+        self.proven: Any = None
 
 
 @final
 class Blob:
     """Bytes that are too long to keep, or a bytearray: only the length is known."""
 
+    __slots__ = ("length", "mutable")
+
     def __init__(self, length: i64, mutable: bool) -> None:
         self.length: i64 = length
         self.mutable: bool = mutable
+
+
+@final
+class Text:
+    """A str that is too long to keep; `length` in characters, `latin1` if all of them are."""
+
+    __slots__ = ("latin1", "length")
+
+    def __init__(self, length: i64, latin1: bool) -> None:
+        self.length: i64 = length
+        self.latin1: bool = latin1
 
 
 @final
@@ -170,6 +218,12 @@ FLOAT_VALUE: Final = Float()
 FORBIDDEN_WRAPPER: Final = Forbidden("SL311", "an array wrapper is used a second time")
 FORBIDDEN_ARGUMENTS: Final = Forbidden("SL318", "the arguments of a call are used a second time")
 
+# In place of what a container held before it was used up: no pattern lets it pass for anything.
+GONE: Final = Global("", "", 0, None, 0)
+GONE.name = "what was used up"
+USED_STATE: Final = ADict([GONE, GONE])
+USED_STATE.sealed = True
+
 
 def attributes(value: object) -> dict[str, Any] | None:
     """Return an exact dict of attribute names as a dict, sealed; None if it is anything else.
@@ -187,7 +241,7 @@ def attributes(value: object) -> dict[str, Any] | None:
         if not isinstance(key, str) or key in found or key[:2] == "__":
             return None
         # scikit-learn's __setstate__ puts it into a warning: of anything but text it would run the repr.
-        if key == "_sklearn_version" and not isinstance(flat[index + 1], str):
+        if key == "_sklearn_version" and not isinstance(flat[index + 1], (str, Text)):
             return None
         found[key] = flat[index + 1]
         index += 2
@@ -195,14 +249,17 @@ def attributes(value: object) -> dict[str, Any] | None:
 
 
 _MAX_ALTERNATIVES: Final = 4
+_MAX_LOOKS: Final = 32
 _MAX_PARTS: Final = 16
+_MAX_PATTERN: Final = 2000  # characters
 
 
 def note_arguments(origin: Global, args: tuple[Any, ...]) -> None:
     """Keep the arguments of a call that no rule grants, as a pattern; the first few forms are enough."""
-    if len(origin.seen_args) < _MAX_ALTERNATIVES and len(args) <= _MAX_PARTS:
+    if len(origin.seen_args) < _MAX_ALTERNATIVES and origin.looks < _MAX_LOOKS and len(args) <= _MAX_PARTS:
+        origin.looks += 1
         pattern = "[" + ", ".join([pattern_of(arg, 0) for arg in args]) + "]"
-        if pattern not in origin.seen_args:
+        if pattern not in origin.seen_args and len(pattern) <= _MAX_PATTERN:
             origin.seen_args.append(pattern)
 
 
@@ -216,7 +273,7 @@ def pattern_of(value: object, depth: i64) -> str:
         return '"int"'
     if isinstance(value, Float):
         return '"float"'
-    if isinstance(value, str):
+    if isinstance(value, (str, Text)):
         return '"str"'
     if isinstance(value, Global):
         return '{ global = ["' + value.name + '"] }'
@@ -255,6 +312,8 @@ def describe(value: object) -> str:
         return "an int"
     if isinstance(value, str):
         return "the str " + shown(value)
+    if isinstance(value, Text):
+        return "a long str"
     if isinstance(value, Global):
         return value.name
     if isinstance(value, Instance):

@@ -80,7 +80,7 @@ def dissect(
     max_opcodes: int = MAX_OPCODES,
 ) -> Dissection:
     """Return an artifact's pickles; raises nothing that is in the file."""
-    limits = limits.tightened({"max_opcodes": max_opcodes})
+    limits = limits.for_file(size).tightened({"max_opcodes": max_opcodes})
     try:
         trace = scan_stream(_source(stream, size, limits), grant_of, limits, record=True)
         if any(finding.code == "SL501" for finding in trace.findings):

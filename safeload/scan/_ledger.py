@@ -1,0 +1,238 @@
+"""What is kept while a stream is read, and how much: the memo, an estimate of the memory, a count of the work.
+
+The limits hold by this count and not by what the machine happens to have.  Everything that is made is counted once,
+too high rather than too low, and taken off again only where nobody can have it any more: it was memoised at most once,
+the memo never gave it out, and what took it from the stack let go of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from safeload.rules import RefusedError
+from safeload.scan import _forms as forms
+from safeload.scan._window import Window
+from safeload.scan.values import (
+    FORBIDDEN_ARGUMENTS,
+    FORBIDDEN_WRAPPER,
+    USED_STATE,
+    ADict,
+    AList,
+    Array,
+    ASet,
+    Blob,
+    Forbidden,
+    Global,
+    Instance,
+    Wrapper,
+)
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
+
+    from safeload.scan._window import Source
+    from safeload.scan.limits import Limits
+
+_MAX_DEPTH: Final = 20  # patterns look no deeper than this
+# How many bytes are kept of what, by estimate; pure Python's and compiled objects differ little.
+A_SLOT: Final = 9
+A_TUPLE: Final = 64
+A_TEXT: Final = 64
+AN_INTEGER: Final = 40
+A_CONTAINER: Final = 176
+AN_OBJECT: Final = 96
+A_GLOBAL: Final = 1500
+A_DTYPE: Final = 700
+
+
+class Ledger(Window):
+    """The memo of one stream, and what it and all else that is kept amounts to."""
+
+    def __init__(self, source: Source, limits: Limits) -> None:
+        super().__init__(source)
+        self.max_memory: i64 = limits.max_memory
+        self.max_memo: i64 = limits.max_memo
+        self.max_stack: i64 = limits.max_stack
+        self.max_opcodes: i64 = limits.max_opcodes
+        self.max_odd_keys: i64 = limits.max_odd_keys
+        self.memo: list[Any] = []
+        self.fetched: i64 = -1  # the greatest index that was ever read from this memo
+        self.memory: i64 = 0  # bytes that are kept, by estimate
+        self.work: i64 = 0  # what costs more than its opcodes, in opcodes
+        self.opcodes: i64 = 0
+        self.blobs: dict[int, Blob] = {}
+        self.last_array: Array | None = None
+        self.scalars: list[Instance] = []
+
+    # ----------------------------------------------------------------------------------------- limits
+
+    def spend(self, work: i64) -> None:
+        """Count what takes as long as so many opcodes."""
+        self.work += work
+        if self.opcodes + self.work > self.max_opcodes:
+            raise RefusedError("SL501", f"more work than {self.max_opcodes} opcodes may be", self.at)
+
+    def weigh(self, value: object) -> None:
+        """Count the parts of arguments or of a state that a constraint could look at: they may be shared by many.
+
+        A container that was looked through is marked, and not looked through again.
+        """
+        pending: list[tuple[object, int]] = [(value, 0)]
+        weight: i64 = 0
+        while pending:
+            one, depth = pending.pop()
+            parts: list[object] | tuple[object, ...] = ()
+            if isinstance(one, tuple):
+                parts = one
+            elif isinstance(one, (AList, ASet)) and one.proven is None:
+                parts = one.items
+            elif isinstance(one, ADict) and one.proven is None:
+                parts = one.flat
+            weight += 1 + len(parts)
+            if weight > 1000:
+                self.spend(weight)
+                weight = 0
+            if depth < _MAX_DEPTH:
+                pending.extend([(part, depth + 1) for part in parts if isinstance(part, (tuple, AList, ADict, ASet))])
+        if weight > 8:
+            self.spend(weight)
+
+    def check_limits(self, stack: list[Any], metastack: list[list[Any]]) -> None:
+        """Refuse what is too much by now: of memory, of values that are open, of opcodes."""
+        most = self.max_stack
+        count: i64 = len(stack)
+        if count <= most and metastack:
+            for below in metastack:
+                count += len(below)
+        if count > most or len(metastack) > most:
+            raise RefusedError("SL505", f"more than {most} values are open at once", self.at)
+        if self.memory + 96 * len(metastack) > self.max_memory:
+            raise RefusedError("SL509", f"checking it takes more than {self.max_memory} bytes of memory", self.at)
+
+    # ------------------------------------------------------------------------------------------- memo
+
+    def put(self, index: i64, value: object) -> None:
+        """BINPUT and its kin; picklers number the memo without gaps, and a gap could be 2^32 wide."""
+        memo = self.memo
+        if index == len(memo):
+            if index >= self.max_memo:
+                raise self.memo_full()
+            memo.append(self.kept(value))
+            self.memory += A_SLOT
+        elif index < len(memo):
+            raise RefusedError("SL307", f"memo {index} is written twice", self.at)
+        else:
+            raise RefusedError("SL307", f"memo {index} is written before those below it", self.at)
+
+    def kept(self, value: object) -> object:
+        """Return what the memo keeps of a value: of what may be used only once, nothing that could be fetched."""
+        if isinstance(value, (Instance, ADict, Array)):
+            value.slot = len(self.memo) if value.slot == -1 else -2
+        if isinstance(value, Wrapper):
+            return FORBIDDEN_WRAPPER
+        if isinstance(value, tuple) and len(value) >= 3 and isinstance(value[0], Global):
+            # The classes in these arguments count as used by the call, so nobody else may get hold of them.
+            second: object = value[1]
+            base = isinstance(second, Global) and second.name == "builtins.object"
+            if value[0].form == forms.ARRAY_CLASS or (base and value[2] is None):
+                return FORBIDDEN_ARGUMENTS
+        return value
+
+    def memo_full(self) -> RefusedError:
+        return RefusedError("SL502", f"more than {self.max_memo} memoised values", self.at)
+
+    def no_memo(self, index: i64) -> RefusedError:
+        return RefusedError("SL307", f"memo {index} is read but was never written", self.at)
+
+    def forbidden(self, value: Forbidden) -> RefusedError:
+        return RefusedError(value.code, value.message, self.at)
+
+    # ------------------------------------------------------------------------------------------ sharing
+
+    def unfetched(self, slot: i64) -> bool:
+        """Tell whether the memo never gave out a value that it keeps here, so that it stands in one more place only."""
+        return slot > self.fetched and slot >= 0
+
+    def used_up(self, parts: Any, data: i64) -> None:
+        """Forget a tuple that a form of numpy's took, if it was memoised just before; and its bytes, number `data`.
+
+        numpy makes both for this one use, so no pickler fetches them again.
+        """
+        memo = self.memo
+        last: i64 = len(memo) - 1
+        if last < 1 or not self.unfetched(last - 1) or memo[last] is not parts or memo[last - 1] is parts:
+            return
+        memo[last] = FORBIDDEN_ARGUMENTS
+        self.memory -= A_TUPLE + 8 * len(parts)
+        content = parts[data]
+        if memo[last - 1] is not content or not isinstance(content, bytes) or len(content) < 2:
+            return
+        if last == 1 or memo[last - 2] is not content:
+            memo[last - 1] = self.blob(len(content))
+            self.memory -= AN_INTEGER + len(content)
+
+    def blob(self, length: int) -> Blob:
+        found = self.blobs.get(length)
+        if found is None:
+            found = self.blobs[length] = Blob(length, False)
+        return found
+
+    def finished(self, target: object, state: object) -> object:
+        """Return what stands for an object that has its state, and drop what was kept until then.
+
+        Whoever got hold of the object meanwhile (by the memo, from within its own state) has one that is done, too.
+        """
+        if isinstance(state, ADict) and isinstance(target, (Instance, Wrapper)):
+            self.memory -= A_SLOT * len(state.flat)
+            state.flat = USED_STATE.flat
+            if self.unfetched(state.slot):
+                self.memo[state.slot] = USED_STATE
+                self.memory -= A_CONTAINER
+        if isinstance(target, Instance):
+            shared = target.origin.finished
+            if shared is None or target.keys is not None:
+                target.origin.finished = target
+                return target
+            if self.unfetched(target.slot):
+                self.memo[target.slot] = shared
+                self.memory -= AN_OBJECT
+            return shared
+        if isinstance(target, Array):
+            self.used_up(state, 4)
+            if isinstance(state, tuple) and isinstance(state[4], AList):
+                self.memory -= A_SLOT * len(state[4].items)
+                state[4].items = USED_STATE.flat
+            return self.one_array(target)
+        return target
+
+    def new_array(self, array: Array) -> Array:
+        """Return the array before, if nothing tells this one, which nobody else has yet, apart from it."""
+        one = self.one_array(array)
+        if one is not array:
+            self.memory -= AN_OBJECT
+        return one
+
+    def one_array(self, array: Array) -> Array:
+        """Return the array before, if nothing tells the two apart."""
+        last = self.last_array
+        if last is None or last.origin is not array.origin or last.dtype is not array.dtype:
+            self.last_array = array
+            return array
+        if last.shape != array.shape:
+            self.last_array = array
+            return array
+        if self.unfetched(array.slot):
+            self.memo[array.slot] = last
+            self.memory -= AN_OBJECT
+        return last
+
+    def scalar(self, origin: Global, text: bool) -> Instance:
+        """Return what stands for every scalar of numpy; `text` tells that it is one of those that hash as texts."""
+        for one in self.scalars:
+            if one.origin is origin and one.text == text:
+                return one
+        made = Instance(origin)
+        made.built = made.scalar = True
+        made.text = text
+        self.scalars.append(made)
+        return made

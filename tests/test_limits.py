@@ -1,0 +1,193 @@
+"""Hostile load: whatever a small file holds, it is judged with bounded work and memory, and refused with a code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from opcodes_builder import DTYPE, glob, mapping, new, stream, tup
+
+import safeload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+MIB = 1 << 20
+MANY = 4_000_000
+WIDE = b"\x8c\xff" + "😀".encode() + b"a" * 251
+CHILD = """
+import resource, sys
+import numpy, safeload
+
+def used():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
+
+safeload.scan(sys.argv[1])
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")
+before = used()
+report = safeload.scan(sys.argv[2])
+print(used() - before, report.findings[0].code if report.findings else "allowed")
+"""
+
+
+def filled(item: bytes, count: int = MANY, version: int = 5) -> bytes:
+    """A list of this item, many times."""
+    return pickle.PROTO + bytes([version]) + b"]\x94" + (b"(" + item * 50_000 + b"e") * (count // 50_000) + b"."
+
+
+TRAPS: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "empty lists": ("SL509", lambda: filled(b"]")),
+    "empty dicts, memoised": ("SL509", lambda: filled(b"}\x94")),
+    "tuples": ("SL509", lambda: filled(b"N\x85")),
+    "texts that take four bytes a character": (
+        "SL509",
+        lambda: filled(WIDE, 400_000),
+    ),
+    "integers": ("SL509", lambda: filled(b"J\1\2\3\4")),
+    "more opcodes than the file has room for": ("SL501", lambda: filled(b"N", 6_000_000)),
+    "one value memoised for ever": ("SL501", lambda: b"\x80\x04N" + b"\x94" * 6_000_000),
+    "a text of 300 MB": ("allowed", lambda: b"\x80\x04X" + struct.pack("<I", 300 * MIB) + b"a" * (300 * MIB) + b"."),
+    "a line of 300 MB": ("allowed", lambda: b"V" + b"a" * (300 * MIB) + b"\n."),
+    "a line without an end": ("SL301", lambda: b"V" + b"a" * (300 * MIB)),
+    "integers of 255 bytes": ("allowed", lambda: filled(b"\x8a\xff" + b"\x7f" * 255, 500_000)),
+}
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="measures memory as Linux tells it")
+@pytest.mark.parametrize("name", TRAPS)
+def test_memory_is_bounded(name: str, tmp_path: Path) -> None:
+    code, make = TRAPS[name]
+    plain, path = tmp_path / "plain", tmp_path / "trap"
+    plain.write_bytes(pickle.dumps(np.arange(3)))
+    path.write_bytes(zlib.compress(make(), 1))
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(plain), str(path)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    used, found = done.stdout.split()
+    assert found == code
+    assert int(used) < 256 * 1024  # KiB
+
+
+def scan(tmp_path: Path, data: bytes, **limits: int) -> safeload.Report:
+    path = tmp_path / "artifact.pkl"
+    path.write_bytes(data)
+    return safeload.scan(path, limits=safeload.Limits(**limits) if limits else None)
+
+
+def first(report: safeload.Report) -> str:
+    return report.findings[0].code if report.findings else "allowed"
+
+
+def shared_argument(module: str, name: str, argument: bytes, times: int) -> bytes:
+    call = b"h\x01h\x02R"
+    return stream(
+        pickle.EMPTY_LIST + b"\x94",
+        glob(module, name) + b"\x94",
+        argument + b"\x94",
+        b"000"[:0] + b"(",
+        call * times,
+        b"t\x87",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [("slice", tup(*[None] * 5000)), ("frozenset", tup(tup(*[None] * 5000)))],
+)
+def test_one_large_argument_of_many_calls(name: str, argument: bytes, tmp_path: Path) -> None:
+    report = scan(tmp_path, shared_argument("builtins", name, argument, 20_000))
+    assert "SL501" in [finding.code for finding in report.findings] or not report.allowed
+
+
+def test_dtypes_made_again_and_again(tmp_path: Path) -> None:
+    once = b"h\x00h\x01Rh\x02b"
+    state = tup(3, "<", None, None, None, -1, -1, 0)
+    data = stream(b"(", DTYPE + b"\x94", tup("f8", False, True) + b"\x94", state + b"\x94", once * 300_000, b"t")
+    assert first(scan(tmp_path, data)) == "SL501"
+
+
+def probing() -> list[int]:
+    """Integers that fill half a table of 16,384 along the way on which CPython's dict looks, and more that walk it."""
+    size, count = 1 << 14, 8000
+    way = [1]
+    while len(way) < count:
+        way.append((way[-1] * 5 + 1) % size)
+    taken, walkers, key = set(way), [], 1
+    while len(walkers) < 2800:
+        key += size
+        place, rest = key % size, key
+        while rest and place in taken:
+            rest >>= 5
+            place = (place * 5 + rest + 1) % size
+        if place in taken:
+            walkers.append(key)
+    return way + walkers
+
+
+def test_integers_that_collide(tmp_path: Path) -> None:
+    assert first(scan(tmp_path, pickle.dumps(dict.fromkeys(probing()), 4))) == "SL321"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        range(50_000),
+        range(0, 5_000_000, 100),
+        range(0, 50_000 << 10, 1 << 10),
+        np.random.default_rng(0).permutation(50_000).tolist(),
+        np.random.default_rng(0).integers(0, 1 << 62, 50_000).tolist(),
+        [(i, j) for i in range(200) for j in range(200)],
+        [(i, str(i)) for i in range(20_000)],
+    ],
+    ids=["counted", "hundreds", "powers", "shuffled", "random", "pairs", "mixed"],
+)
+def test_honest_keys_are_allowed(keys: Any, tmp_path: Path) -> None:
+    assert first(scan(tmp_path, pickle.dumps(dict.fromkeys(keys), 4))) == "allowed"
+    assert first(scan(tmp_path, pickle.dumps(set(keys), 4))) == "allowed"
+
+
+def test_keys_of_unknown_hash_are_limited(tmp_path: Path) -> None:
+    data = pickle.dumps(dict.fromkeys(float(i) for i in range(300)))
+    assert first(scan(tmp_path, data, max_odd_keys=299)) == "SL321"
+    assert first(scan(tmp_path, data, max_odd_keys=300)) == "allowed"
+
+
+def test_texts_of_numpy_are_keys_without_number(tmp_path: Path) -> None:
+    data = pickle.dumps({np.str_(f"w{i}"): i for i in range(300)})
+    assert first(scan(tmp_path, data, max_odd_keys=1)) == "allowed"
+
+
+@pytest.mark.parametrize("what", ["scalars", "instances", "arrays"])
+def test_many_alike_cost_no_memory(what: str, tmp_path: Path) -> None:
+    from sklearn.linear_model import LinearRegression
+
+    many: list[Any] = {
+        "scalars": lambda: [np.float64(i) for i in range(20_000)],
+        "instances": lambda: [LinearRegression() for _ in range(20_000)],
+        "arrays": lambda: [np.arange(3.0) + i for i in range(20_000)],
+    }[what]()
+    # The places in the list and in the memo, and little else.
+    assert first(scan(tmp_path, pickle.dumps(many), max_memory=100 * len(many))) == "allowed"
+
+
+def test_a_state_that_was_used_is_no_other_ones(tmp_path: Path) -> None:
+    made = new(glob("sklearn.linear_model._base", "LinearRegression"))
+    state = mapping({"copy_X": True})
+    again = stream(made + b"\x94", state + b"\x94", b"b", b"h\x01\x86")
+    assert first(scan(tmp_path, again)) == "allowed"  # its dict, as a value
+    changed = stream(made + b"\x94", state + b"\x94", b"b", b"h\x01", b"\x8c\x01xNs\x86")
+    assert first(scan(tmp_path, changed)) == "SL320"
+    second = stream(made + b"\x94", state + b"\x94", b"b", made, b"h\x01", b"b\x86")
+    assert first(scan(tmp_path, second)) == "SL319"
