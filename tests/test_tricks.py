@@ -8,6 +8,7 @@ import pickle
 import re
 import struct
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from opcodes_builder import (
     wrapper,
 )
 
+import safeload
 from safeload.rules import RULES
 
 ROOT = Path(__file__).parent.parent
@@ -129,11 +131,16 @@ def test_followed_exactly(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", FOLLOWED.values(), ids=FOLLOWED.keys())
-def test_cut_off_anywhere(data: bytes) -> None:
-    """Many of Lib/pickle.py's reads take what is there for all there is."""
+def test_cut_off_anywhere(data: bytes, tmp_path: Path) -> None:
+    """Many of Lib/pickle.py's reads take what is there for all there is; in a compressed file, too."""
+    policy = safeload.Policy.load("sklearn")
+    path = tmp_path / "packed"
     for length in range(len(data)):
-        code = scan(data[:length]).findings[0].code
+        code = scan(data[:length], policy).findings[0].code
         assert code in ("SL301", "SL507") or (code, length) == ("SL323", 0), length
+        path.write_bytes(zlib.compress(data[:length]))
+        code = safeload.scan(path, policy=policy).findings[0].code
+        assert code == ("SL301" if length else "SL323"), length
 
 
 @pytest.mark.parametrize("protocol", range(6))

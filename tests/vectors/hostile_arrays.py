@@ -481,6 +481,8 @@ ARRAYS: Table = {
         call(FROMBUFFER, raw(bytes(8)), dtype("O8"), (1,), "C")),
     "buffer-too-short": form(
         "SL324", "a buffer shorter than its shape", call(FROMBUFFER, raw(bytes(8)), dtype(), (2,), "C")),
+    "buffer-shape-wraps": memory(
+        "SL324", "a shape whose product wraps, over a buffer", call(FROMBUFFER, raw(b""), dtype(), _huge, "C")),
     "buffer-order": form("SL324", "a buffer in order A", call(FROMBUFFER, raw(bytes(8)), dtype(), (1,), "A")),
     "mask-of-another-length": memory("SL324", "a mask longer than its array", masked(b"\0\0")),
     "fill-value-of-objects": memory(

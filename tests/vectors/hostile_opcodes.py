@@ -287,6 +287,8 @@ CALLS: Table = {
     "newobj-with-arguments": form("SL403", "NEWOBJ with arguments", new(LINEAR, 1)),
     "newobj-ex": form("SL403", "NEWOBJ_EX with keywords", LINEAR, tup(), mapping({"a": 1}), pickle.NEWOBJ_EX),
     "a-codec": form("SL318", "another codec than latin1", call(glob("_codecs", "encode"), "x", "utf-16")),
+    "latin1-of-other-letters": form(
+        "SL318", "text that latin1 does not have", call(glob("_codecs", "encode"), "\u0100", "latin1")),
     "bytes-of-a-number": exhaust("SL318", "bytes(2**40)", call(glob("builtins", "bytes"), 1 << 40)),
     "bytearray-of-a-number": exhaust("SL318", "bytearray(2**40)", call(glob("builtins", "bytearray"), 1 << 40)),
     "a-function-as-transformer": Case(
@@ -396,7 +398,7 @@ _SPELLED: dict[str, tuple[str, bytes]] = {
     "int-with-a-zero": ("INT with a zero in front", b"I010\n"),
     "int-minus-zero": ("INT of minus zero", b"I-0\n"),
     "int-with-a-return": ("INT with a carriage return", b"I1\r\n"),
-    "long-without-l": ("LONG without its L", b"L1\n"),
+    "long-without-l": ("LONG without its L", b"L12\n"),
     "long-with-a-base": ("LONG in another base", b"L0x1L\n"),
     "float-with-a-blank": ("FLOAT with a blank", b"F 1.0\n"),
     "float-with-an-underscore": ("FLOAT with an underscore", b"F1_0.0\n"),

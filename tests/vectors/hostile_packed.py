@@ -84,6 +84,9 @@ COMPRESSED |= {
         "SL506", "exhaustion", "10,001 distinct globals in a tuple",
         bz2.compress(proto(2) + pickle.MARK + b"".join(line_glob("numpy", f"a{i}") for i in range(10_001))
                      + pickle.TUPLE + STOP)),
+    "bytes-of-two-to-the-63": Case(
+        "SL507", "exhaustion", "bytes of 2**63 where nobody knows how many follow",
+        pack("zlib", stream(pickle.BINBYTES8 + (1 << 63).to_bytes(8, "little")))),
     "bomb-bz2": Case(
         "SL504", "exhaustion", "80 MiB of zeros in bz2",
         bz2.compress(proto(4) + pickle.BINBYTES + (80 << 20).to_bytes(4, "little") + bytes(80 << 20) + STOP)),
