@@ -1,88 +1,182 @@
-"""Measure what safety costs: load, dump and peak memory against plain joblib, in paired ratios.
+"""Measure what safety costs: every figure of the README, as a Markdown table.
 
-    python benchmarks/run.py                 # all of it, as Markdown on stdout
-    python benchmarks/run.py --repeat 5 forest tfidf
+    pip install '.[bench]'
+    python benchmarks/run.py                        # all of it; twenty minutes
+    python benchmarks/run.py load map --rounds 5    # some of it
+    python benchmarks/run.py load --pure PYTHON     # and with another interpreter's, uncompiled safeload beside it
+    python benchmarks/sweep.py                      # cost against size, and the plot
 
-Both sides of a pair run in this process, alternately, and the median of the ratios is what counts: the machines that
-this runs on are noisy.  Peak memory is measured in a fresh process for each side.
+Ratios are medians over rounds in which both sides run by turns in this process, because the machines that this runs
+on are noisy.  Peak memory is measured in a fresh process for each side.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
+import importlib.metadata
 import os
+import pickle
 import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import joblib
-import numpy as np
-import sklearn
+from models import MODELS, array, forest
+from timing import Ratio, paired
 
 import safeload
 from safeload.scan import COMPILED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+Row = tuple[str, str, str, str, str]  # what, against what, goal, ratio, seconds or other detail
 
 
-def forest() -> Any:
-    from sklearn.datasets import make_classification
-    from sklearn.ensemble import RandomForestClassifier
+class Bench:
+    """A folder, a key in it, and how many rounds."""
 
-    rows, labels = make_classification(2000, 20, random_state=0)
-    return RandomForestClassifier(1000, n_jobs=2, random_state=0).fit(rows, labels)
+    def __init__(self, folder: Path, rounds: int) -> None:
+        self.folder = folder
+        self.rounds = rounds
+        self.ring = folder / "ring.toml"
+        self.key = safeload.SigningKey.generate()
+        safeload.Keyring.from_keys([self.key]).save(self.ring)
 
+    def loader(self) -> safeload.Loader:
+        """A Loader that has scanned nothing yet."""
+        return safeload.Loader(keyring=self.ring)
 
-def tfidf() -> Any:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    words = [f"w{index * 7919 % 250_000:x}" for index in range(250_000)]
-    return TfidfVectorizer().fit(" ".join(words[start : start + 100]) for start in range(0, len(words), 100))
-
-
-def array200() -> Any:
-    return {"weights": np.random.default_rng(0).random(25_000_000)}
-
-
-def pipeline() -> Any:
-    from sklearn.datasets import load_iris
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    return make_pipeline(StandardScaler(), LogisticRegression()).fit(*load_iris(return_X_y=True))
+    def load(self, path: Path) -> Ratio:
+        return paired(lambda fresh: fresh.load(path), lambda _: joblib.load(path), self.rounds, prepare=self.loader)
 
 
-MODELS: dict[str, tuple[str, Callable[[], Any]]] = {
-    "forest": ("random forest, 1000 trees", forest),
-    "tfidf": ("TF-IDF, 250,000 words", tfidf),
-    "array200": ("arrays, 200 MB", array200),
-    "pipeline": ("small pipeline, warm Loader", pipeline),
-}
+def loads(bench: Bench) -> Iterator[Row]:
+    goals = {"array200": "1.30", "array1000": "1.30"}
+    for name in ("forest", "boosting", "histogram", "tfidf", "array200", "array1000"):
+        title, make = MODELS[name]
+        path = bench.folder / f"{name}.joblib"
+        safeload.dump(make(), path, key=bench.key)
+        found = bench.load(path)
+        goal = goals.get(name, "1.10" if COMPILED else "1.45")
+        yield f"load {title}", "joblib.load", goal, str(found), found.seconds
+        path.unlink()
 
 
-def timed(function: Callable[[], Any]) -> float:
-    gc.collect()
-    start = time.perf_counter()
-    kept = function()
-    taken = time.perf_counter() - start
-    del kept
-    return taken
+def compressed(bench: Bench) -> Iterator[Row]:
+    for name in ("forest", "tfidf"):
+        title, make = MODELS[name]
+        path = bench.folder / f"{name}.joblib.z"
+        safeload.dump(make(), path, key=bench.key)
+        found = bench.load(path)
+        yield f"load {title}, zlib", "joblib.load", "1.15", str(found), found.seconds
+        path.unlink()
 
 
-def paired(ours: Callable[[], Any], theirs: Callable[[], Any], repeat: int) -> tuple[float, float, float]:
-    """Return the median ratio and both medians in seconds; one round is thrown away."""
-    ours(), theirs()
-    rounds = [(timed(ours), timed(theirs)) for _ in range(repeat)]
-    ratio = statistics.median(one / other for one, other in rounds)
-    return ratio, statistics.median(one for one, _ in rounds), statistics.median(other for _, other in rounds)
+def warm(bench: Bench) -> Iterator[Row]:
+    title, make = MODELS["pipeline"]
+    path = bench.folder / "pipeline.joblib"
+    safeload.dump(make(), path, key=bench.key)
+    loader = bench.loader()
+    found = paired(lambda _: loader.load(path), lambda _: joblib.load(path), bench.rounds * 40)
+    yield f"load {title}, warm Loader", "joblib.load", "1.5", str(found), found.seconds
+    path.unlink()
+
+
+def mapped(bench: Bench) -> Iterator[Row]:
+    from blake3 import blake3
+
+    def digest(path: Path) -> None:
+        hasher = blake3(max_threads=blake3.AUTO)
+        hasher.update_mmap(path)
+        hasher.digest()
+
+    for name in ("array200", "array1000"):
+        title, make = MODELS[name]
+        path = bench.folder / f"{name}.joblib"
+        safeload.dump(make(), path, key=bench.key)
+        found = paired(
+            lambda fresh, path=path: fresh.load(path, "r"),
+            lambda _, path=path: digest(path),
+            bench.rounds,
+            prepare=bench.loader,
+        )
+        yield f'load {title}, mmap_mode="r"', "BLAKE3, all cores", "1.15", str(found), found.seconds
+        path.unlink()
+
+
+def dumps(bench: Bench) -> Iterator[Row]:
+    for name in ("forest", "tfidf", "array200", "pipeline"):
+        title, make = MODELS[name]
+        model = make()
+        path, plain = bench.folder / f"{name}.joblib", bench.folder / f"{name}-plain.joblib"
+
+        def dump_and_sync(_: Any, model: Any = model, plain: Path = plain) -> None:
+            joblib.dump(model, plain)
+            with plain.open("rb") as file:
+                os.fsync(file.fileno())
+
+        def dump(_: Any, model: Any = model, path: Path = path) -> None:
+            safeload.dump(model, path, key=bench.key, overwrite=True)
+
+        found = paired(dump, dump_and_sync, max(3, bench.rounds // 2))
+        yield f"dump {title}", "joblib.dump and fsync", "1.35", str(found), found.seconds
+        path.unlink()
+        plain.unlink()
+
+
+def scanners(bench: Bench) -> Iterator[Row]:
+    """A plain pickle, which all of them read to its end."""
+    path = bench.folder / "plain.pkl"
+    path.write_bytes(pickle.dumps(forest(200), protocol=4))
+    others: list[tuple[str, str, Callable[[Any], Any]]] = []
+    try:
+        from picklescan.scanner import scan_file_path
+
+        others.append(("picklescan", "0.10", lambda _: scan_file_path(str(path))))
+    except ImportError:
+        pass
+    from fickling.analysis import check_safety
+    from fickling.fickle import Pickled
+
+    others.append(("fickling", "0.02", lambda _: check_safety(Pickled.load(path.read_bytes()))))
+    for name, goal, other in others:
+        found = paired(lambda _: safeload.scan(path), other, max(3, bench.rounds // 3))
+        yield (
+            "scan a plain pickle",
+            f"{name} {importlib.metadata.version(name)}",
+            goal,
+            f"{found.ratio:.3f}",
+            (found.seconds),
+        )
+
+
+def skops(bench: Bench) -> Iterator[Row]:
+    try:
+        from skops import io
+    except ImportError:
+        return
+    version = importlib.metadata.version("skops")
+    for name in ("forest", "tfidf", "pipeline"):
+        title, make = MODELS[name]
+        model = make()
+        path, theirs = bench.folder / f"{name}.joblib", bench.folder / f"{name}.skops"
+        safeload.dump(model, path, key=bench.key)
+        io.dump(model, theirs)
+        trusted = io.get_untrusted_types(file=theirs)
+        rounds = max(3, bench.rounds // 3) if name != "pipeline" else bench.rounds
+        found = paired(
+            lambda fresh, path=path: fresh.load(path),
+            lambda _, theirs=theirs, trusted=trusted: io.load(theirs, trusted=trusted),
+            rounds,
+            prepare=bench.loader,
+        )
+        yield f"load {title}", f"skops.io.load {version}", "0.33", str(found), found.seconds
+        path.unlink()
 
 
 PEAK = """
@@ -96,59 +190,94 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
-def peak(side: str, path: Path, ring: Path) -> float:
-    """Return how much the peak of resident memory grows by one load (MiB)."""
-    command = [sys.executable, "-c", PEAK, side, str(path), str(ring)]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1024
+def memory(bench: Bench) -> Iterator[Row]:
+    def peak(side: str, path: Path) -> float:
+        command = [sys.executable, "-c", PEAK, side, str(path), str(bench.ring)]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1024
+
+    for name, suffix in (("forest", ""), ("tfidf", ""), ("array200", ""), ("forest", ".z")):
+        title, make = MODELS[name]
+        path = bench.folder / f"{name}.joblib{suffix}"
+        safeload.dump(make(), path, key=bench.key)
+        more = statistics.median(peak("safeload", path) - peak("joblib", path) for _ in range(3))
+        kind = ", zlib" if suffix else ""
+        yield f"peak memory of load {title}{kind}", "joblib.load", "+64 MiB", f"{more:+.0f} MiB", ""
+        path.unlink()
 
 
-def dump_and_sync(model: Any, path: Path) -> None:
-    joblib.dump(model, path)
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+def folders(bench: Bench) -> Iterator[Row]:
+    folder = bench.folder / "folder"
+    folder.mkdir()
+    small = MODELS["pipeline"][1]()
+    for number in range(500):
+        safeload.dump(small, folder / f"small{number}.joblib", key=bench.key)
+    for number in range(20):
+        safeload.dump(array(50), folder / f"large{number}.joblib", key=bench.key)
+
+    def verify(jobs: int) -> Callable[[Any], Any]:
+        command = [sys.executable, "-m", "safeload", "verify", "--quiet", "--keyring", str(bench.ring), "--jobs"]
+        return lambda _: subprocess.run([*command, str(jobs), str(folder)], check=True, capture_output=True)
+
+    found = paired(verify(2), verify(1), 3)
+    yield "verify 500 small and 20 large artifacts, --jobs 2", "--jobs 1", "0.6", str(found), found.seconds
+
+
+def startup(bench: Bench) -> Iterator[Row]:
+    def run(*command: str) -> Callable[[Any], Any]:
+        return lambda _: subprocess.run([sys.executable, *command], check=True, capture_output=True)
+
+    plain = run("-c", "import joblib")
+    for what, ours in (
+        ("import safeload", run("-c", "import safeload")),
+        ("safeload --help", run("-m", "safeload", "-h")),
+    ):
+        found = paired(ours, plain, bench.rounds * 2)
+        yield what, "import joblib", "1.5", str(found), found.seconds
+
+
+GROUPS: dict[str, Callable[[Bench], Iterator[Row]]] = {
+    "load": loads,
+    "map": mapped,
+    "compressed": compressed,
+    "warm": warm,
+    "dump": dumps,
+    "scanners": scanners,
+    "skops": skops,
+    "memory": memory,
+    "folder": folders,
+    "startup": startup,
+}
+
+
+def versions() -> str:
+    names = ("joblib", "scikit-learn", "numpy", "skops", "picklescan", "fickling")
+    found = []
+    for name in names:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            found.append(f"no {name}")
+    kind = "compiled" if COMPILED else "pure Python"
+    cores = len(os.sched_getaffinity(0))
+    return f"Python {platform.python_version()}, {', '.join(found)}, {cores} cores {platform.machine()}, scanner {kind}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", choices=[[], *MODELS], help="which models (all)")
-    parser.add_argument("--repeat", type=int, default=11, help="rounds of each pair")
+    parser.add_argument("groups", nargs="*", choices=[[], *GROUPS], help="which groups of rows (all)")
+    parser.add_argument("--rounds", type=int, default=11, help="rounds of each pair (11)")
+    parser.add_argument("--pure", metavar="PYTHON", help="an interpreter with an uncompiled safeload, for the loads")
     options = parser.parse_args()
-    print(
-        f"Python {platform.python_version()}, joblib {joblib.__version__}, scikit-learn {sklearn.__version__}, "
-        f"numpy {np.__version__}, {os.cpu_count()} cores, scanner {'compiled' if COMPILED else 'pure Python'}\n"
-    )
-    print("| model | size | load : joblib.load | s | dump : joblib.dump + fsync | s | peak over joblib's |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print(f"{versions()}\n\n| what | against | goal | ratio | s |\n| --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
-        ring = Path(folder, "ring.toml")
-        key = safeload.SigningKey.generate()
-        safeload.Keyring.from_keys([key]).save(ring)
-        for name in options.names or MODELS:
-            print(measured(name, Path(folder), ring, key, options.repeat), flush=True)
-
-
-def measured(name: str, folder: Path, ring: Path, key: safeload.SigningKey, repeat: int) -> str:
-    """Return the table's row for one model."""
-    title, make = MODELS[name]
-    model = make()
-    path, plain = folder / f"{name}.joblib", folder / f"{name}-plain.joblib"
-    safeload.dump(model, path, key=key)
-    loader = safeload.Loader(keyring=ring)
-    rounds = repeat * 20 if name == "pipeline" else repeat
-    load, ours, theirs = paired(lambda: loader.load(path), lambda: joblib.load(path), rounds)
-    dump, our_dump, their_dump = paired(
-        lambda: safeload.dump(model, path, key=key, overwrite=True),
-        lambda: dump_and_sync(model, plain),
-        max(3, repeat // 3),
-    )
-    more = statistics.median(peak("safeload", path, ring) - peak("joblib", path, ring) for _ in range(3))
-    size = path.stat().st_size / 1e6
-    path.unlink()
-    plain.unlink()
-    return (
-        f"| {title} | {size:.1f} MB | {load:.2f} | {ours:.3f} / {theirs:.3f} "
-        f"| {dump:.2f} | {our_dump:.3f} / {their_dump:.3f} | {more:+.0f} MiB |"
-    )
+        bench = Bench(Path(folder), options.rounds)
+        for name in options.groups or GROUPS:
+            for row in GROUPS[name](bench):
+                print("| " + " | ".join(row) + " |", flush=True)
+    if options.pure:
+        print(flush=True)
+        groups = [name for name in ("load", "compressed") if name in (options.groups or GROUPS)]
+        subprocess.run([options.pure, __file__, *groups, "--rounds", str(options.rounds)], check=True)
 
 
 if __name__ == "__main__":
