@@ -309,6 +309,68 @@ def test_a_lightgbm_booster_takes_text_only() -> None:
     assert "SL401" in codes(stream(new(glob("lightgbm.basic", "_InnerPredictor"))), "lightgbm")
 
 
+def test_hdbscan_makes_listed_metrics_and_no_memory_with_a_folder() -> None:
+    new_obj = glob("hdbscan.dist_metrics", "newObj")
+    memory, model = glob("joblib.memory", "Memory"), glob("hdbscan.hdbscan_", "HDBSCAN")
+    allowed_and_refused(
+        "hdbscan",
+        call(new_obj, glob("hdbscan.dist_metrics", "EuclideanDistance")),
+        {"another class": call(new_obj, model), "a function": call(new_obj, glob("builtins", "len"))},
+        "SL403",
+    )
+    nowhere = build(new(memory), {"location": None, "store_backend": None})
+    allowed_and_refused(
+        "hdbscan",
+        build(new(model), {"memory": nowhere}),
+        {
+            "a folder": build(new(model), {"memory": build(new(memory), {"location": "/tmp/cache"})}),
+            "a folder by name": build(new(model), {"memory": "/tmp/cache"}),
+        },
+        "SL404",
+    )
+    assert "SL401" in codes(stream(call(new_obj, glob("hdbscan.dist_metrics", "PyFuncDistance"))), "hdbscan")
+
+
+def test_a_quantile_forest_takes_no_matrices_from_its_state() -> None:
+    forest = call(glob("quantile_forest._quantile_forest_fast", "QuantileForest"), array(), array(), array(), False)
+    sparse = call(glob("quantile_forest._quantile_forest_fast", "QuantileForest"), array(), array(), array(), True)
+    allowed_and_refused("quantile-forest", build(forest, {}), {"sparse": sparse}, "SL403")
+    allowed_and_refused("quantile-forest", forest, {"a matrix": build(forest, {"matrix1": forest})}, "SL404")
+
+
+def test_catboost_parameters_are_plain_values() -> None:
+    model = glob("catboost.core", "CatBoostClassifier")
+    allowed_and_refused(
+        "catboost",
+        build(new(model), {"__model": raw(b"CBM1"), "depth": 3}),
+        {
+            "an object as a loss": build(new(model), {"loss_function": new(model)}),
+            "a function as a metric": build(new(model), {"eval_metric": glob("builtins", "len")}),
+        },
+        "SL404",
+    )
+
+
+def test_polars_frames_are_bytes_and_lazy_ones_are_never_allowed(tmp_path: Path) -> None:
+    series = glob("polars.series.series", "Series")
+    allowed_and_refused("polars", build(new(series), raw(b"x")), {"attributes": build(new(series), {"_s": 1})}, "SL404")
+    assert "SL401" in codes(stream(build(new(glob("polars.lazyframe.frame", "LazyFrame")), raw(b"x"))), "polars")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("polars.lazyframe.frame", "LazyFrame"),
+        ("polars.expr.expr", "Expr"),
+        ("statsmodels.base.data", "PandasData"),
+        ("statsmodels.base.data", "ModelData"),
+    ],
+)
+def test_what_runs_code_out_of_its_state_is_in_the_floor(module: str, name: str, tmp_path: Path) -> None:
+    with pytest.raises(PolicyFileError, match="cannot be allowed by any policy"):
+        written(tmp_path, f'[[allow]]\nmodule = "{module}"\nnames = ["{name}"]\nroles = ["new", "state"]\n')
+
+
 # --------------------------------------------------------------------------------------------------- events
 
 XGB_EVENTS = ["ctypes.cdata/buffer", "ctypes.dlsym getpid"]

@@ -60,6 +60,16 @@ _NAMES: dict[str, str] = {
          "types.CodeType", "types.MethodType", "types.LambdaType", "code.InteractiveInterpreter"),
         _RUNS,
     ),
+    **dict.fromkeys(
+        ("polars.expr.expr.Expr", "polars.lazyframe.frame.LazyFrame", "polars.Expr", "polars.LazyFrame"),
+        "its state unpickles and runs Python functions (cloudpickle) inside the bytes that are read by Rust",
+    ),
+    **dict.fromkeys(
+        ("statsmodels.base.data.ModelData", "statsmodels.base.data.PandasData", "statsmodels.base.data.PatsyData",
+         "statsmodels.formula.formulatools.handle_formula_data",
+         "patsy.design_info.DesignInfo", "patsy.eval.EvalEnvironment"),
+        "its state is a formula, which is evaluated as Python code when it is unpickled",
+    ),
     **dict.fromkeys(("builtins.__import__", "test.support.import_helper.import_module"), _IMPORTS),
     **dict.fromkeys(
         ("joblib.load", "joblib.numpy_pickle.load", "joblib.numpy_pickle.NumpyUnpickler",
