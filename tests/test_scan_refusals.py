@@ -296,7 +296,7 @@ WRAPPERS = {
         + FLOATS + new(WRAPPER) + get(0) + pickle.BUILD,
     ),
     "a dict that changes afterwards": (
-        "SL320",
+        "SL311",
         build(new(WRAPPER), wrapper(numpy_array_alignment_bytes=None)[len(new(WRAPPER)) : -1] + put(0))
         + FLOATS + get(0) + text("shape") + value((9,)) + pickle.SETITEM + pickle.TUPLE2,
     ),

@@ -14,6 +14,7 @@ from safeload.scan import _forms as forms
 from safeload.scan._window import Window
 from safeload.scan.values import (
     FORBIDDEN_ARGUMENTS,
+    FORBIDDEN_STATE,
     FORBIDDEN_WRAPPER,
     USED_STATE,
     ADict,
@@ -185,7 +186,11 @@ class Ledger(Window):
         if isinstance(state, ADict) and isinstance(target, (Instance, Wrapper)):
             self.memory -= A_SLOT * len(state.flat)
             state.flat = USED_STATE.flat
-            if self.unfetched(state.slot):
+            if isinstance(target, Wrapper):
+                if state.slot >= 0:
+                    self.memo[state.slot] = FORBIDDEN_STATE
+                    self.memory -= A_CONTAINER
+            elif self.unfetched(state.slot):
                 self.memo[state.slot] = USED_STATE
                 self.memory -= A_CONTAINER
         if isinstance(target, Instance):

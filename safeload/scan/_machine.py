@@ -185,6 +185,8 @@ class Machine(Effects):
                     fetched = self.fetched = size
                 if isinstance(value, Global):
                     value.pushed += 1
+                elif isinstance(value, ADict):
+                    value.shared = True
                 elif isinstance(value, Forbidden):
                     raise self.forbidden(value)
                 stack.append(value)
@@ -227,6 +229,8 @@ class Machine(Effects):
                     fetched = self.fetched = size
                 if isinstance(value, Global):
                     value.pushed += 1
+                elif isinstance(value, ADict):
+                    value.shared = True
                 elif isinstance(value, Forbidden):
                     raise self.forbidden(value)
                 stack.append(value)
@@ -457,6 +461,8 @@ class Machine(Effects):
                 self.fetched = size
             if isinstance(value, Global):
                 value.pushed += 1
+            elif isinstance(value, ADict):
+                value.shared = True
             elif isinstance(value, Forbidden):
                 raise self.forbidden(value)
             stack.append(value)
@@ -497,8 +503,9 @@ class Machine(Effects):
 
     def array(self, wrapper: Wrapper, state: object) -> object:
         """BUILD on an array wrapper: the array's bytes, or a pickle of its objects, follow in the file."""
-        if isinstance(state, ADict) and state.sealed:
-            raise RefusedError("SL311", "one dict is the state of two array wrappers", self.at)
+        if isinstance(state, ADict) and (state.shared or state.slot == -2):
+            # Whoever else holds it would hold an array class, which only this form may use.
+            raise RefusedError("SL311", "the state of an array wrapper stands elsewhere, too", self.at)
         origin = wrapper.origin
         self.count_state(origin)
         here: i64 = self.base + self.pos

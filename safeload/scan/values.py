@@ -152,13 +152,17 @@ class AList:
 
 @final
 class ADict:
-    """A dict, as the flat list of its keys and values in the order in which they were set."""
+    """A dict, as the flat list of its keys and values in the order in which they were set.
 
-    __slots__ = ("flat", "keys", "proven", "sealed", "slot")
+    `shared` once it was read from the memo, and so may stand in several places.
+    """
+
+    __slots__ = ("flat", "keys", "proven", "sealed", "shared", "slot")
 
     def __init__(self, flat: list[Any]) -> None:
         self.flat = flat
         self.sealed: bool = False
+        self.shared: bool = False
         self.slot: i64 = -1
         self.keys: Any = None
         self.proven: Any = None
@@ -216,6 +220,7 @@ class Forbidden:
 
 FLOAT_VALUE: Final = Float()
 FORBIDDEN_WRAPPER: Final = Forbidden("SL311", "an array wrapper is used a second time")
+FORBIDDEN_STATE: Final = Forbidden("SL311", "the state of an array wrapper is used a second time")
 FORBIDDEN_ARGUMENTS: Final = Forbidden("SL318", "the arguments of a call are used a second time")
 
 # In place of what a container held before it was used up: no pattern lets it pass for anything.

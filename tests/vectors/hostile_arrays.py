@@ -303,8 +303,14 @@ _MAKING: dict[str, tuple[str, str, str, bytes]] = {
         "SL311", "form", "one dict is the state of two wrappers",
         new(WRAPPER) + _plain_state + put(0) + pickle.BUILD + FLOATS + new(WRAPPER) + get(0) + pickle.BUILD
         + FLOATS + pickle.TUPLE2),
+    "state-as-a-value": (
+        "SL311", "form", "the state's dict, with the array class in it, as a value",
+        new(WRAPPER) + _plain_state + put(0) + pickle.BUILD + FLOATS + get(0) + pickle.TUPLE2),
+    "state-as-a-value-before": (
+        "SL311", "form", "the same, fetched before the wrapper gets it",
+        pickle.MARK + _plain_state + put(0) + new(WRAPPER) + get(0) + pickle.BUILD + FLOATS + pickle.TUPLE),
     "state-changes-afterwards": (
-        "SL320", "form", "the state's dict changes after the array was read",
+        "SL311", "form", "the state's dict changes after the array was read",
         new(WRAPPER) + _plain_state + put(0) + pickle.BUILD + FLOATS + get(0) + setitem("shape", (9,))
         + pickle.TUPLE2),
     "as-a-value": ("SL402", "form", "the class itself as a value, for somebody to call", WRAPPER + pickle.TUPLE1),
