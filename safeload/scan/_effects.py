@@ -152,6 +152,7 @@ class Effects(Ledger):
             self.note(origin, args)
         if grant is not None and (args or grant.new is not None):
             self.weigh(args)
+            self.spend(4)
             wrong = "it is made with arguments" if grant.new is None else grant.new(args)
             if wrong is not None:
                 self.report("SL403", wrong, origin)
@@ -183,6 +184,7 @@ class Effects(Ledger):
             self.note(origin, args)
         if grant is not None and grant.roles & CALL and not (origin.form and grant.call is None):
             self.weigh(args)
+            self.spend(4)
             wrong = "no form of its arguments is listed" if grant.call is None else grant.call(args)
             if wrong is not None:
                 self.report("SL403", wrong, origin)
