@@ -64,7 +64,7 @@ def pack_models(pack: str) -> Iterator[tuple[str, Fitted]]:
     for name, make in globals()[f"_{pack.replace('-', '_')}"]().items():
         try:
             made = make()
-        except (ImportError, AttributeError, TypeError, ValueError, NotImplementedError) as error:
+        except (ImportError, AttributeError, NameError, NotImplementedError, TypeError, ValueError) as error:
             print(f"left out: {pack}: {name}: {type(error).__name__}: {str(error)[:160]}", file=sys.stderr)
         else:
             yield f"{pack}: {name}", made if isinstance(made, Fitted) else Fitted(made)
