@@ -32,7 +32,7 @@ from safeload.errors import (
     VersionMismatchWarning,
 )
 from safeload.keyring import Keyring
-from safeload.keys import SigningKey, VerifyingKey
+from safeload.keys import Signer, SigningKey, VerifyingKey
 from safeload.manifest import Manifest
 from safeload.mapping import SealedCopies
 from safeload.policy import Policy
@@ -61,6 +61,7 @@ __all__ = [
     "RollbackError",
     "SafeloadError",
     "SealedCopies",
+    "Signer",
     "SigningKey",
     "StorageError",
     "TripwireError",

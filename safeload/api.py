@@ -24,7 +24,7 @@ from safeload.examine import examine, verified_reader
 from safeload.files import open_artifact, storage_errors
 from safeload.floors import Floors, resolve_floors
 from safeload.guard import import_modules, load_mapped, load_stream, tripwire
-from safeload.keyring import Keyring, resolve_keyring, resolve_signing
+from safeload.keyring import Keyring, resolve_keyring
 from safeload.manifest import Manifest, open_envelope, seal, unverified_sha256
 from safeload.mapping import FolderOfCopies, mappable
 from safeload.opening import with_pair
@@ -33,17 +33,20 @@ from safeload.reader import VerifiedReader, verified_stream
 from safeload.reports import Report
 from safeload.rules import Finding
 from safeload.scanned import Scanned
+from safeload.signers import signing_with
 from safeload.storage import signing, writing
 from safeload.strictjson import is_text
 
 if TYPE_CHECKING:
     import io
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime, timedelta
 
     from safeload.keys import SigningKey, VerifyingKey
     from safeload.mapping import Copies
     from safeload.scan import Limits
+    from safeload.signers import SigningSource
 
     Guarded = Callable[..., AbstractContextManager[None]]
 
@@ -72,13 +75,14 @@ def dump(
     compress: int | bool | str | tuple[str, int] = 0,
     protocol: int | None = None,
     *,
-    key: SigningKey | Keyring | PathLike | None = None,
+    key: SigningSource | Sequence[SigningSource] = None,
     policy: Policy | PathLike = "sklearn",
     metadata: dict[str, Any] | None = None,
     version: str | None = None,
     release: int | None = None,
     expires: datetime | timedelta | None = None,
     overwrite: bool = False,
+    allow_lower_release: bool = False,
 ) -> Manifest:
     """Save an object as `joblib.dump` does, scan what was written, and sign it.
 
@@ -86,14 +90,17 @@ def dump(
 
     Args:
         path: where the artifact goes; its manifest goes beside it, as `PATH.manifest.json`.
-        key: what to sign with: a SigningKey, a Keyring (its active key) or a keyring's path.
-            None means the keyring that SAFELOAD_KEYRING names, else the one in the user's config directory.
+        key: what to sign with: a SigningKey or another Signer, a Keyring (its active key), the path of a keyring or
+            of a private key as PEM, or a list of such, to sign with each. None means the keyring that SAFELOAD_KEYRING
+            names, else the one in the user's config directory.
         policy: what the artifact is held against: a Policy, a pack's name or a policy file's path.
         metadata: anything JSON can hold, datetimes and numpy scalars too; signed with the artifact.
         version: a free text.
-        release: a whole number that grows with every release; None counts on from the pair that is replaced.
+        release: a whole number that grows with every release; None counts on from the pair that is replaced, if a
+            key of the same keyring signed it.
         expires: when the manifest stops being accepted, as an aware datetime, or as a time from now.
         overwrite: replace what is there.
+        allow_lower_release: also where `release` is not above that of what is there.
 
     Returns:
         The manifest that was signed.
@@ -101,15 +108,16 @@ def dump(
     Raises:
         FileExistsError: there is an artifact or a manifest already, and `overwrite` is false.
         PolicyViolationError, MalformedArtifactError, LimitExceededError: `load` would refuse it.
+        RollbackError: `release` is not above that of what is there.
         KeyringError, PolicyFileError, StorageError: as they say.  Whatever is raised, what was there before
             is still there as it was; but where the disk fails when the new pair is in place already, that is whole.
     """
     from joblib import numpy_pickle  # not joblib.dump, which people may have replaced, by safeload.dump even
 
     target = checked_target(path)
-    signer = resolve_signing(key)
+    signers = signing_with(key, target)
     in_force = resolve_policy(policy)
-    claims = Claims(metadata, version, release, expires)
+    claims = Claims(metadata, version, release, expires, allow_lower_release)
     with (
         decision("dump", str(target), in_force.digest) as made,
         writing(target, overwrite=overwrite, belongs=belongs) as writer,
@@ -117,8 +125,8 @@ def dump(
         # By descriptor, never by name: in a shared folder, somebody could put another file or a link in its place.
         with storage_errors("write", target), os.fdopen(os.dup(writer.fd), "wb") as file:
             numpy_pickle.dump(obj, file, compress=_compression_for(target.name, compress), protocol=protocol)
-        manifest = describe(writer.fd, target, signer, in_force, claims, written_here=True)
-        writer.commit(seal(manifest, [signer]))
+        manifest = describe(writer.fd, target, signers, in_force, claims, written_here=True)
+        writer.commit(seal(manifest, signers.signers))
         made.manifest = manifest
     return manifest
 
@@ -126,13 +134,14 @@ def dump(
 def sign(
     path: PathLike,
     *,
-    key: SigningKey | Keyring | PathLike | None = None,
+    key: SigningSource | Sequence[SigningSource] = None,
     policy: Policy | PathLike = "sklearn",
     metadata: dict[str, Any] | None = None,
     version: str | None = None,
     release: int | None = None,
     expires: datetime | timedelta | None = None,
     overwrite: bool = False,
+    allow_lower_release: bool = False,
 ) -> Manifest:
     """Scan an artifact that exists, and sign it.
 
@@ -142,22 +151,23 @@ def sign(
         FileNotFoundError: there is no such artifact.
         FileExistsError: it is signed already, and `overwrite` is false.
         PolicyViolationError, MalformedArtifactError, LimitExceededError: `load` would refuse it.
+        RollbackError: `release` is not above that of what is there.
         KeyringError, PolicyFileError, StorageError: as they say.
     """
     target = checked_target(path)
-    signer = resolve_signing(key)
+    signers = signing_with(key, target)
     in_force = resolve_policy(policy)
-    claims = Claims(metadata, version, release, expires)
+    claims = Claims(metadata, version, release, expires, allow_lower_release)
     with (
         decision("sign", str(target), in_force.digest) as made,
         signing(target, overwrite=overwrite, belongs=belongs) as writer,
     ):
         fd = open_artifact(target)
         try:
-            manifest = describe(fd, target, signer, in_force, claims, written_here=False)
+            manifest = describe(fd, target, signers, in_force, claims, written_here=False)
         finally:
             os.close(fd)
-        writer.commit(seal(manifest, [signer]))
+        writer.commit(seal(manifest, signers.signers))
         made.manifest = manifest
     return manifest
 
@@ -344,7 +354,7 @@ class Loader:
         """Hold the envelope against the keyring and against what it is beside; nothing of the artifact is read."""
         made.manifest = None  # of a try before, while a writer was at work
         try:
-            manifest = open_envelope(envelope, self._keyring)
+            manifest = open_envelope(envelope, self._keyring, folder=target.parent)
         except VerificationError as error:
             raise type(error)(f"{target}: {error}", code=error.code) from error
         made.manifest = manifest

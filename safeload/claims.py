@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from safeload.digests import digest_file
 from safeload.drift import UNKNOWN, installed_packages
-from safeload.errors import VerificationError
+from safeload.errors import RollbackError, VerificationError
 from safeload.examine import examine, verified_reader
 from safeload.files import storage_errors
-from safeload.keyring import resolve_keyring
+from safeload.keyring import Keyring
 from safeload.manifest import Manifest, Producer, clean_metadata, open_envelope, read_envelope_bytes
 from safeload.reader import verified_stream
 from safeload.storage import manifest_path
@@ -19,9 +20,9 @@ from safeload.storage import manifest_path
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from safeload.keys import SigningKey
     from safeload.policy import Policy
     from safeload.scan import Trace
+    from safeload.signers import Signing
 
 __all__ = ["Claims", "describe"]
 
@@ -37,6 +38,7 @@ class Claims:
         version: str | None,
         release: int | None,
         expires: datetime | timedelta | None,
+        allow_lower_release: bool = False,
     ) -> None:
         self.metadata = clean_metadata({} if metadata is None else metadata)
         if version is not None and not isinstance(version, str):
@@ -45,6 +47,7 @@ class Claims:
             raise ValueError(f"release is a whole number from 1 on, not {release!r}")
         self.version = version
         self.release = release
+        self.allow_lower_release = allow_lower_release
         self.created = datetime.now(UTC).replace(microsecond=0)
         if isinstance(expires, timedelta):
             expires = self.created + expires
@@ -58,7 +61,7 @@ class Claims:
 
 
 def describe(
-    fd: int, target: Path, signer: SigningKey, policy: Policy, claims: Claims, *, written_here: bool
+    fd: int, target: Path, signing: Signing, policy: Policy, claims: Claims, *, written_here: bool
 ) -> Manifest:
     """Scan the open artifact as `load` will, and return what is to be signed about those very bytes.
 
@@ -78,7 +81,7 @@ def describe(
         digest_algorithm=digests.algorithm,
         chunks=digests.chunks,
         sha256=digests.sha256,
-        release=claims.release or _next_release(target, signer),
+        release=_release(target, signing, claims),
         version=claims.version,
         created=claims.created,
         expires=claims.expires,
@@ -88,7 +91,7 @@ def describe(
         policy_digest=policy.digest,
         globals=tuple((use.name, tuple(use.roles)) for use in trace.globals),
         metadata=claims.metadata,
-        key_ids=(signer.key_id,),
+        key_ids=signing.key_ids,
     )
 
 
@@ -106,14 +109,52 @@ def _another_process(trace: Trace) -> Producer:
     return Producer(python=UNKNOWN, platform=UNKNOWN, packages={"scikit-learn": versions} if versions else {})
 
 
-def _next_release(target: Path, signer: SigningKey) -> int:
-    """Count on from the manifest that is there; a manifest that this key did not sign for this name says nothing.
+def _release(target: Path, signing: Signing, claims: Claims) -> int:
+    """Count on from the manifest that is there, or take the signer's word for a number above it."""
+    before = _release_there(target, signing, claims)
+    if claims.release is None:
+        return before + 1
+    if claims.release <= before and not claims.allow_lower_release:
+        raise RollbackError(
+            f"{target}: release {claims.release} would take the place of release {before}, and readers who have seen "
+            f"that refuse what is not newer. Give a release above {before}, or none, to count on. To go back on "
+            "purpose, sign the old artifact under a new number (safeload rollback), or, if no reader has seen that "
+            "one, pass allow_lower_release=True (--allow-lower-release)"
+        )
+    return claims.release
 
-    One that has expired, or whose artifact was changed or removed since, still says which release comes next.
+
+def _release_there(target: Path, signing: Signing, claims: Claims) -> int:
+    """Return the release of the manifest that is there; 0 if there is none, or none that says anything.
+
+    It says something if a key that is not revoked signed it for this name, be its time over or not yet come, be the
+    manifest expired, and whether or not its artifact was changed since.
     """
     try:
         envelope = read_envelope_bytes(manifest_path(target))
-        before = open_envelope(envelope, resolve_keyring(signer), now=datetime.min.replace(tzinfo=UTC))
     except VerificationError:
-        return 1
-    return before.release + 1 if before.name == target.name else 1
+        return 0
+    before = [_signed_release(envelope, target, ring, revoked=False) for ring in signing.keyrings]
+    if any(before):
+        return max(before)
+    leaked = max(_signed_release(envelope, target, ring, revoked=True) for ring in signing.keyrings)
+    if leaked and claims.release is None:
+        raise RollbackError(
+            f"{target}: what is there says it is release {leaked}, but only a revoked key signed that, so it says "
+            "nothing for sure. Give the release yourself, above the last that you know of: release=… (--release)"
+        )
+    return 0
+
+
+def _signed_release(envelope: bytes, target: Path, keyring: Keyring, *, revoked: bool) -> int:
+    """Return the release that a key of this keyring signed for this name, whatever its times and scopes are; or 0."""
+    entries = [
+        replace(entry, status="verify-only", not_before=None, not_after=None, revoked=None, scopes=())
+        for entry in keyring.entries
+        if revoked or entry.status != "revoked"
+    ]
+    try:
+        before = open_envelope(envelope, Keyring(entries), now=datetime.min.replace(tzinfo=UTC)) if entries else None
+    except VerificationError:
+        return 0
+    return 0 if before is None or before.name != target.name else before.release

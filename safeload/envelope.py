@@ -19,20 +19,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from safeload.errors import BadSignatureError, ManifestError, UnknownKeyError, VerificationError
+from safeload.errors import BadSignatureError, KeyringError, ManifestError, VerificationError
 from safeload.keys import encode_base64, is_key_id
 from safeload.strictjson import Node, parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from safeload.keyring import Keyring
-    from safeload.keys import SigningKey
+    from safeload.keys import Signer
 
 __all__ = [
     "MAX_SIGNATURES",
     "Envelope",
     "Kind",
+    "add_signatures",
     "open_payload",
     "parse_payload",
     "pre_authentication_encoding",
@@ -74,17 +75,48 @@ def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
-def seal_payload(kind: Kind, payload: bytes, keys: Sequence[SigningKey]) -> bytes:
+def seal_payload(kind: Kind, payload: bytes, keys: Sequence[Signer]) -> bytes:
     """Return the text of an envelope of this kind, signed by each of the keys.
 
     Raises:
         ValueError: no key, two keys of one id, too many of them, or too large a payload.
+        KeyringError: a signer returned what is not its signature.
     """
-    ids = [key.key_id for key in keys]
+    ids = [key.verifying_key.key_id for key in keys]
     if not 1 <= len(ids) <= MAX_SIGNATURES or len(set(ids)) != len(ids):
         raise ValueError(f"a {kind.noun} is signed by 1 to {MAX_SIGNATURES} keys of different ids, not by {ids}")
     message = pre_authentication_encoding(kind.payload_type, payload)
-    return _format(kind, Envelope(payload, {key.key_id: key.sign(message) for key in keys}))
+    return _format(kind, Envelope(payload, {key.verifying_key.key_id: _signature(key, message) for key in keys}))
+
+
+def add_signatures(kind: Kind, data: bytes, keys: Sequence[Signer], *, drop: Collection[str] = ()) -> bytes:
+    """Return an envelope with the same payload, byte for byte, signed by these keys too, and no longer by others.
+
+    It signs whatever the payload says: check that first. What `drop` names, or has the id of a key, is left out.
+
+    Raises:
+        ManifestError: not an envelope of this kind.
+        ValueError: too many signatures.
+        KeyringError: a signer returned what is not its signature.
+    """
+    envelope = unverified_envelope(kind, data)
+    message = pre_authentication_encoding(kind.payload_type, envelope.payload)
+    signatures = {key_id: sig for key_id, sig in envelope.signatures.items() if key_id not in drop}
+    signatures |= {key.verifying_key.key_id: _signature(key, message) for key in keys}
+    if not 1 <= len(signatures) <= MAX_SIGNATURES:
+        raise ValueError(f"a {kind.noun} has 1 to {MAX_SIGNATURES} signatures, not {len(signatures)}")
+    return _format(kind, Envelope(envelope.payload, signatures))
+
+
+def _signature(key: Signer, message: bytes) -> bytes:
+    """Return the key's signature, once it was found to hold: a hook may return anything."""
+    signature = bytes(key.sign(message))
+    if not key.verifying_key.verify(signature, message):
+        raise KeyringError(
+            f"what signs for key {key.verifying_key.key_id!r} returned a signature that does not hold under its "
+            "public key. Nothing was written; check which key it signs with"
+        )
+    return signature
 
 
 def _format(kind: Kind, envelope: Envelope) -> bytes:
@@ -111,7 +143,7 @@ def open_payload(
         BadSignatureError: a signature that names a known key does not hold under it.
         UnknownKeyError: no signature is by a key in the keyring.
         ExpiredError: the key is past its time.
-        VerificationError: the key is revoked, or not trusted yet (SL106).
+        VerificationError: the key is revoked, or not trusted yet (SL106), or signatures are missing (SL109).
     """
     now = datetime.now(UTC) if now is None else now
     envelope = unverified_envelope(kind, data)
@@ -170,7 +202,7 @@ def _parse(data: bytes, problem: str) -> Any:
 def _check_signatures(
     kind: Kind, message: bytes, signatures: dict[str, bytes], keyring: Keyring, now: datetime
 ) -> tuple[str, ...]:
-    """Return the ids of the trusted keys that signed, of which there is at least one."""
+    """Return the ids of the trusted keys that signed, of which there are as many as the keyring demands."""
     trusted: list[str] = []
     refusals: list[VerificationError] = []
     for key_id, signature in signatures.items():
@@ -185,13 +217,8 @@ def _check_signatures(
             trusted.append(key_id)
         except VerificationError as error:
             refusals.append(error)
-    if trusted:
-        return tuple(trusted)
-    # A known key that is no longer trusted says more than one that was never known.
-    for refusal in refusals:
-        if not isinstance(refusal, UnknownKeyError):
-            raise refusal
-    raise refusals[0]
+    keyring.require_enough(trusted, refusals)
+    return tuple(trusted)
 
 
 def read_bounded(kind: Kind, path: str | os.PathLike[str]) -> bytes:

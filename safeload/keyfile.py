@@ -9,61 +9,78 @@
     created = 2026-11-02T09:30:00Z
     secret = "…"                          # 32 bytes in base64; Ed25519 has `private`, or `public`, or both
     not_before = 2026-11-02T09:30:00Z     # optional, by the clock of whoever verifies; so is not_after
+    scopes = ["fraud-*.joblib"]           # optional: which artifacts it may sign, see `scopes`
+    replaces = "hmac-0a1b…"               # optional: the key that it took over from
     reason = "…"                          # optional; a revoked key may have `revoked`, the time, as well
 
-What is not understood is refused, and so is a file that others can read or write. Messages never quote values
-from the file, other than well-formed key ids.
+An Ed25519 key that needs a passphrase has `encrypted`, the private key as PEM, in place of `private`. Above the keys
+may stand `threshold`, how many of them have to have signed, and `rotating_to`, the id of the key that a rotation which
+has not come to its end is re-signing with.
+
+What is not understood is refused. Messages never quote values from the file, other than well-formed key ids.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import re
-import shlex
-import stat
-import tempfile
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from safeload.errors import KeyringError
-from safeload.keys import ALGORITHMS, KEY_SIZE, SigningKey, VerifyingKey, decode_base64, encode_base64, is_key_id
+from safeload.keys import (
+    ALGORITHMS,
+    KEY_SIZE,
+    MAX_PEM_BYTES,
+    SigningKey,
+    VerifyingKey,
+    decode_base64,
+    encode_base64,
+    is_encrypted_pem,
+    is_key_id,
+    is_pem,
+)
+from safeload.scopes import MAX_SCOPES, check_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
-    "MAX_KEYRING_BYTES",
+    "MAX_THRESHOLD",
     "STATUSES",
     "KeyEntry",
+    "KeyringText",
     "check_entry",
+    "check_threshold",
+    "entry_lines",
     "format_keyring",
-    "how_to_make",
+    "head_fields",
     "iso",
-    "looks_secret",
     "parse_keyring",
-    "read_private",
-    "reason_of",
-    "write_private",
 ]
 
-MAX_KEYRING_BYTES = 1 << 20
 STATUSES = ("active", "verify-only", "revoked")
+
+MAX_THRESHOLD = 16  # no envelope has more signatures
 
 _VERSION = 1
 _REQUIRED = {"id", "algorithm", "status", "created"}
-_MATERIAL = {"hmac-sha256": {"secret"}, "ed25519": {"private", "public"}}
+_MATERIAL = {"hmac-sha256": {"secret"}, "ed25519": {"private", "encrypted", "public"}}
 _TIMES = ("created", "not_before", "not_after", "revoked")
-_OPTIONAL = {"not_before", "not_after", "revoked", "reason"}
+_OPTIONAL = {"not_before", "not_after", "revoked", "reason", "scopes", "replaces"}
+_MAX_KEYS = 1000
 _MAX_REASON = 500
 
 
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """One key of a keyring, and what it is trusted for."""
+    """One key of a keyring, and what it is trusted for.
+
+    `scopes` are patterns of the artifacts that it may sign, all where there are none. `encrypted` is the private key
+    as PEM that a passphrase opens: `key` is then the verifying key, until `Keyring.unlock`.
+    """
 
     key: SigningKey | VerifyingKey
     status: str
@@ -72,6 +89,9 @@ class KeyEntry:
     not_after: datetime | None = None
     revoked: datetime | None = None
     reason: str | None = None
+    scopes: tuple[str, ...] = ()
+    replaces: str | None = None
+    encrypted: str | None = field(default=None, repr=False)
 
     @property
     def key_id(self) -> str:
@@ -88,6 +108,32 @@ class KeyEntry:
         """The key that checks signatures, whatever the entry's status."""
         return self.key.verifying_key if isinstance(self.key, SigningKey) else self.key
 
+    @property
+    def can_sign(self) -> bool:
+        """Whether this holds what signs, be it encrypted."""
+        return isinstance(self.key, SigningKey) or self.encrypted is not None
+
+    @property
+    def is_public(self) -> bool:
+        """Whether everybody may read all of it."""
+        return self.algorithm == "ed25519" and not self.can_sign
+
+
+@dataclass(frozen=True, slots=True)
+class KeyringText:
+    """What a keyring file says."""
+
+    entries: tuple[KeyEntry, ...]
+    threshold: int = 1
+    rotating_to: str | None = None
+
+
+def check_threshold(threshold: object, where: str) -> int:
+    """Return how many keys have to have signed, or refuse what is no such number."""
+    if type(threshold) is not int or not 1 <= threshold <= MAX_THRESHOLD:
+        raise KeyringError(f"{where}: threshold must be a whole number from 1 to {MAX_THRESHOLD}")
+    return threshold
+
 
 def check_entry(entry: KeyEntry, where: str) -> KeyEntry:
     """Return the entry with its times in UTC, or refuse what contradicts itself."""
@@ -99,22 +145,33 @@ def check_entry(entry: KeyEntry, where: str) -> KeyEntry:
         raise TypeError(f"a keyring holds signing and verifying keys, not {type(entry.key).__name__}")
     if entry.status not in STATUSES:
         raise refuse(f"status must be one of {', '.join(STATUSES)}")
-    if entry.status == "active" and not isinstance(entry.key, SigningKey):
+    if entry.status == "active" and not entry.can_sign:
         raise refuse('it cannot sign, so it cannot be active: set status = "verify-only"')
     if entry.revoked is not None and entry.status != "revoked":
         raise refuse('it has a time of revocation: set status = "revoked", or remove `revoked`')
     if entry.reason is not None and not (entry.reason.isprintable() and len(entry.reason) <= _MAX_REASON):
         raise refuse(f"reason must be one printable line of at most {_MAX_REASON} characters")
+    if len(entry.scopes) > MAX_SCOPES:
+        raise refuse(f"it has more than {MAX_SCOPES} scopes")
+    for scope in entry.scopes:
+        try:
+            check_scope(scope)
+        except ValueError as error:
+            raise refuse(f"scopes: {error}") from None
+    if entry.replaces is not None and (not is_key_id(entry.replaces) or entry.replaces == entry.key_id):
+        raise refuse("replaces must be the id of another key")
+    if entry.encrypted is not None and entry.algorithm != "ed25519":
+        raise refuse("only Ed25519 keys can be encrypted: an HMAC secret is needed to verify, too")
     times = {}
-    for field in _TIMES:
-        time = getattr(entry, field)
+    for name in _TIMES:
+        time = getattr(entry, name)
         if time is not None:
             if time.tzinfo is None:
-                raise refuse(f"{field} needs a time zone, as in 2026-11-02T09:30:00Z")
+                raise refuse(f"{name} needs a time zone, as in 2026-11-02T09:30:00Z")
             try:
-                times[field] = time.astimezone(UTC)
+                times[name] = time.astimezone(UTC)
             except OverflowError:
-                raise refuse(f"{field} is out of range") from None
+                raise refuse(f"{name} is out of range") from None
     if "not_before" in times and "not_after" in times and times["not_before"] >= times["not_after"]:
         raise refuse("not_before must be earlier than not_after")
     return replace(entry, **times)
@@ -123,9 +180,13 @@ def check_entry(entry: KeyEntry, where: str) -> KeyEntry:
 # --- the file's text ---
 
 
-def parse_keyring(data: bytes, name: str) -> list[KeyEntry]:
-    """Return the entries of a keyring file's content; `name` is its path, for messages."""
+def parse_keyring(data: bytes, name: str) -> KeyringText:
+    """Return what a keyring file's content says; `name` is its path, for messages."""
     where = f"keyring {name}"
+    if is_pem(data) and b"[[" not in data:
+        raise KeyringError(
+            f"{name} is a PEM file, not a keyring: put its key in one: Keyring.add(SigningKey.from_pem(…))"
+        )
     document = _parse_toml(data, where)
     version = document.get("version")
     if type(version) is int and version > _VERSION:  # said before anything else: it explains unknown fields
@@ -133,13 +194,22 @@ def parse_keyring(data: bytes, name: str) -> list[KeyEntry]:
             f"{where} was written by a newer safeload (version {version}, this one reads {_VERSION}): "
             "pip install -U safeload"
         )
-    _check_fields(document, required={"version", "keys"}, optional=set(), where=where)
+    _check_fields(document, required={"version", "keys"}, optional={"threshold", "rotating_to"}, where=where)
     if type(version) is not int or version != _VERSION:
         raise KeyringError(f"{where}: version must be {_VERSION}")
     keys = document["keys"]
     if not isinstance(keys, list) or not all(isinstance(table, dict) for table in keys):
         raise KeyringError(f"{where}: keys must be tables, each under [[keys]]")
-    return [_parse_entry(table, f"{where}, key number {number}") for number, table in enumerate(keys, start=1)]
+    if len(keys) > _MAX_KEYS:
+        raise KeyringError(f"{where} has more than {_MAX_KEYS} keys")
+    rotating_to = document.get("rotating_to")
+    if rotating_to is not None and not (isinstance(rotating_to, str) and is_key_id(rotating_to)):
+        raise KeyringError(f"{where}: rotating_to must be the id of a key")
+    return KeyringText(
+        entries=tuple(_parse_entry(table, f"{where}, key number {number}") for number, table in enumerate(keys, 1)),
+        threshold=check_threshold(document.get("threshold", 1), where),
+        rotating_to=rotating_to,
+    )
 
 
 def _parse_toml(data: bytes, where: str) -> dict[str, Any]:
@@ -163,17 +233,25 @@ def _parse_entry(table: dict[str, Any], where: str) -> KeyEntry:
         raise KeyringError(f"{where}: algorithm must be one of {', '.join(ALGORITHMS)}")
     material = _MATERIAL[algorithm]
     _check_fields(table, required=_REQUIRED, optional=_OPTIONAL | material, where=where)
-    for field in ("id", "status", "reason", *material):
-        if not isinstance(table.get(field, ""), str):
-            raise KeyringError(f"{where}: {field} must be a text in quotes")
-    for field in _TIMES:
-        if field in table and not isinstance(table[field], datetime):
-            raise KeyringError(f"{where}: {field} must be a time without quotes, as in 2026-11-02T09:30:00Z")
+    for name in ("id", "status", "reason", "replaces", *material):
+        if not isinstance(table.get(name, ""), str):
+            raise KeyringError(f"{where}: {name} must be a text in quotes")
+    for name in _TIMES:
+        if name in table and not isinstance(table[name], datetime):
+            raise KeyringError(f"{where}: {name} must be a time without quotes, as in 2026-11-02T09:30:00Z")
+    scopes = table.get("scopes", ["*"])
+    # An empty list would read as "nothing", and no scopes at all mean everything.
+    if not isinstance(scopes, list) or not scopes or not all(isinstance(scope, str) for scope in scopes):
+        raise KeyringError(f'{where}: scopes must be a list of patterns, as in ["fraud-*.joblib"]')
     if not is_key_id(table["id"]):
         raise KeyringError(f"{where}: id must be 1 to 100 ASCII letters, digits and ._@:+-, a letter or digit first")
     if table["status"] not in STATUSES:
         raise KeyringError(f"{where}: status must be one of {', '.join(STATUSES)}")
-    optional = {field: table[field] for field in _OPTIONAL if field in table}
+    optional = {name: table[name] for name in _OPTIONAL - {"scopes"} if name in table}
+    if "scopes" in table:
+        optional["scopes"] = tuple(scopes)
+    if "encrypted" in table:
+        optional["encrypted"] = _encrypted(table, where)
     return KeyEntry(_parse_key(table, where), table["status"], table["created"], **optional)
 
 
@@ -189,13 +267,26 @@ def _parse_key(table: dict[str, Any], where: str) -> SigningKey | VerifyingKey:
     return key
 
 
-def _material(table: dict[str, Any], field: str, where: str) -> bytes:
+def _encrypted(table: dict[str, Any], where: str) -> str:
+    """Return the encrypted private key, which only a passphrase can check."""
+    pem: str = table["encrypted"]
+    if "private" in table or "public" not in table:
+        raise KeyringError(f"{where}: beside encrypted stands public, and not private")
     try:
-        material = decode_base64(table.get(field, ""))
+        if pem.isascii() and len(pem) <= MAX_PEM_BYTES and is_encrypted_pem(pem.encode()):
+            return pem
+    except KeyringError:
+        pass
+    raise KeyringError(f"{where}: encrypted must be PEM: -----BEGIN ENCRYPTED PRIVATE KEY-----")
+
+
+def _material(table: dict[str, Any], name: str, where: str) -> bytes:
+    try:
+        material = decode_base64(table.get(name, ""))
     except ValueError:
         material = b""
     if len(material) != KEY_SIZE:
-        raise KeyringError(f"{where}: {field} must be {KEY_SIZE} bytes in standard base64")
+        raise KeyringError(f"{where}: {name} must be {KEY_SIZE} bytes in standard base64")
     return material
 
 
@@ -208,32 +299,54 @@ def _check_fields(table: dict[str, Any], *, required: set[str], optional: set[st
         raise KeyringError(f"{where} has an unknown field: the known ones are {known}")
 
 
-def format_keyring(entries: Iterable[KeyEntry]) -> str:
+def format_keyring(text: KeyringText) -> str:
     """Return the text of a keyring file."""
+    secret = not all(entry.is_public for entry in text.entries)
     lines = [
-        "# A safeload keyring. It is secret: keep it private (mode 0600), and out of version control.",
+        "# A safeload keyring. It is secret: keep it private (mode 0600), and out of version control."
+        if secret
+        else "# A safeload keyring of public keys. It is no secret, but nobody else may be able to change it.",
         "version = 1",
     ]
-    for entry in entries:
-        lines += ["", "[[keys]]"]
-        lines += [f"{field} = {value}" for field, value in _fields(entry)]
+    lines += [f"{name} = {value}" for name, value in head_fields(text)]
+    for entry in text.entries:
+        lines += ["", *entry_lines(entry)]
     return "\n".join(lines) + "\n"
+
+
+def head_fields(text: KeyringText) -> Iterable[tuple[str, str]]:
+    """Return what stands above the keys, but for the version: names with their values as TOML."""
+    if text.threshold != 1:
+        yield "threshold", str(text.threshold)
+    if text.rotating_to is not None:
+        yield "rotating_to", json.dumps(text.rotating_to)
+
+
+def entry_lines(entry: KeyEntry) -> list[str]:
+    """Return the lines of one key's table."""
+    return ["[[keys]]", *(f"{name} = {value}" for name, value in _fields(entry))]
 
 
 def _fields(entry: KeyEntry) -> Iterable[tuple[str, str]]:
     yield "id", json.dumps(entry.key_id)
     yield "algorithm", json.dumps(entry.algorithm)
     yield "status", json.dumps(entry.status)
-    for field in _TIMES:
-        time = getattr(entry, field)
+    for name in _TIMES:
+        time = getattr(entry, name)
         if time is not None:
-            yield field, iso(time)
+            yield name, iso(time)
+    if entry.scopes:
+        yield "scopes", json.dumps(list(entry.scopes), ensure_ascii=False)
+    if entry.replaces is not None:
+        yield "replaces", json.dumps(entry.replaces)
     if entry.reason is not None:  # printable, so a JSON string is a TOML string
         yield "reason", json.dumps(entry.reason, ensure_ascii=False)
     if entry.algorithm == "hmac-sha256":
         yield "secret", json.dumps(encode_base64(entry.key.reveal()))
         return
-    if isinstance(entry.key, SigningKey):
+    if entry.encrypted is not None:
+        yield "encrypted", json.dumps(entry.encrypted)
+    elif isinstance(entry.key, SigningKey):
         yield "private", json.dumps(encode_base64(entry.key.reveal()))
     yield "public", json.dumps(encode_base64(entry.verifying_key.reveal()))
 
@@ -241,111 +354,3 @@ def _fields(entry: KeyEntry) -> Iterable[tuple[str, str]]:
 def iso(time: datetime) -> str:
     """Return a time in UTC as ISO 8601 writes it."""
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-# --- the file ---
-
-
-def read_private(name: str) -> bytes:
-    """Return the content of a file that nobody else can read or write."""
-    try:
-        # O_NONBLOCK: opening a FIFO must not wait for a writer. Links are followed, and what they lead to is judged.
-        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        problem = f"there is no keyring at {_shown(name)}; {how_to_make(name)}"
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        problem = f"cannot read keyring {_shown(name)}: {reason_of(error)}"
-    else:
-        try:
-            _check_private(os.fstat(fd), name)
-            return _read_bounded(fd, name)
-        finally:
-            os.close(fd)
-    raise KeyringError(problem)
-
-
-def _check_private(status: os.stat_result, name: str) -> None:
-    quoted = shlex.quote(name)
-    if not stat.S_ISREG(status.st_mode):
-        raise KeyringError(f"{name} is not a regular file, so it is no keyring; {how_to_make(None)}")
-    if status.st_uid not in (0, os.geteuid()):
-        raise KeyringError(
-            f"keyring {name} belongs to user {status.st_uid}, who could change it at any time, not to you. "
-            f"If you trust it, run: chown {os.geteuid()} {quoted} && chmod 600 {quoted}"
-        )
-    if status.st_mode & 0o077:
-        raise KeyringError(
-            f"others can use keyring {name} (mode {stat.S_IMODE(status.st_mode):04o}). Run: chmod 600 {quoted}. "
-            "If others may have read it, make new keys too."
-        )
-
-
-def _read_bounded(fd: int, name: str) -> bytes:
-    data = bytearray()
-    while len(data) <= MAX_KEYRING_BYTES:
-        try:
-            block = os.read(fd, MAX_KEYRING_BYTES + 1 - len(data))
-        except OSError as error:
-            raise KeyringError(f"cannot read keyring {name}: {reason_of(error)}") from None
-        if not block:
-            return bytes(data)
-        data += block
-    raise KeyringError(f"{name} is larger than {MAX_KEYRING_BYTES} bytes, so it is no keyring; {how_to_make(None)}")
-
-
-def write_private(name: str, data: bytes, *, overwrite: bool) -> None:
-    """Write a file that only this user can read, whole or not at all."""
-    target = os.path.realpath(name)  # a link stays a link
-    folder = os.path.dirname(target)  # noqa: PTH120 - paths may be any string here
-    if not os.path.isdir(folder):  # noqa: PTH112
-        try:
-            os.makedirs(folder, mode=0o700)  # noqa: PTH103
-        except FileExistsError:
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder) from None
-    fd, temporary = tempfile.mkstemp(prefix=".keyring-", dir=folder)  # mode 0600 from its first moment
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if overwrite:
-            os.replace(temporary, target)  # noqa: PTH105
-        else:
-            os.link(temporary, target)  # unlike a rename, this never replaces a file that is there
-    except FileExistsError:
-        raise FileExistsError(errno.EEXIST, "there is a keyring already; it was left as it was", name) from None
-    finally:
-        try:
-            os.unlink(temporary)  # noqa: PTH108
-        except FileNotFoundError:
-            pass  # it was renamed
-    folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder_fd)
-    finally:
-        os.close(folder_fd)
-
-
-def how_to_make(path: str | None) -> str:
-    """Return what to run for a new keyring at this path."""
-    shown = "PATH" if path is None or looks_secret(path) else shlex.quote(path)
-    return f"make one with: safeload key new --out {shown}"
-
-
-def _shown(name: str) -> str:
-    return "the path given (not shown: it looks like key material)" if looks_secret(name) else name
-
-
-def looks_secret(name: str) -> bool:
-    """Return whether a supposed path is rather a key or the text of a keyring, which no message may repeat."""
-    if "\n" in name or "[[keys]]" in name:
-        return True
-    try:
-        return len(decode_base64(name)) == KEY_SIZE
-    except ValueError:
-        return False
-
-
-def reason_of(error: OSError | ValueError) -> str:
-    """Return why a file could not be used, without its path."""
-    return error.strerror or type(error).__name__ if isinstance(error, OSError) else "not a valid path"

@@ -6,26 +6,27 @@ An active key signs and verifies, a verify-only key verifies, a revoked key does
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from safeload.errors import ExpiredError, KeyringError, UnknownKeyError, VerificationError
-from safeload.keyfile import (
-    KeyEntry,
-    check_entry,
-    format_keyring,
-    how_to_make,
-    iso,
-    looks_secret,
-    parse_keyring,
-    read_private,
-    reason_of,
-    write_private,
-)
+from safeload.keyfile import KeyEntry, KeyringText, check_entry, check_threshold, format_keyring, iso, parse_keyring
 from safeload.keys import SigningKey, VerifyingKey, is_key_id
+from safeload.keysource import (
+    ENVIRONMENT_VARIABLE,
+    Source,
+    default_path,
+    default_source,
+    exposed,
+    how_to_make,
+    read_source,
+    write_keyring,
+)
+from safeload.scopes import in_scope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",
@@ -36,51 +37,71 @@ __all__ = [
     "resolve_signing",
 ]
 
-ENVIRONMENT_VARIABLE = "SAFELOAD_KEYRING"
 _Path = str | os.PathLike[str]
 
 
 class Keyring:
-    """The keys that this process trusts.
+    """The keys that this process trusts, and how many of them have to have signed what it trusts.
 
     Raises:
-        KeyringError: no keys at all, two keys of one id, or an entry that contradicts itself.
+        KeyringError: no keys at all, two keys of one id, one key twice, or an entry that contradicts itself.
     """
 
-    __slots__ = ("_entries", "_path")
+    __slots__ = ("_entries", "_path", "_rotating_to", "_threshold")
 
-    def __init__(self, entries: Iterable[KeyEntry], *, path: str | None = None) -> None:
+    def __init__(
+        self,
+        entries: Iterable[KeyEntry],
+        *,
+        path: str | None = None,
+        threshold: int = 1,
+        rotating_to: str | None = None,
+    ) -> None:
         self._path = path
+        self._threshold = check_threshold(threshold, self.where)
+        self._rotating_to = rotating_to
         self._entries: dict[str, KeyEntry] = {}
         for entry in entries:
             self._insert(entry)
         if not self._entries:  # an empty keyring would trust nobody: a mistake, so say it at once
-            raise KeyringError(f"{self._where} has no keys; {how_to_make(path)}")
+            raise KeyringError(f"{self.where} has no keys; {how_to_make(path)}")
+        if rotating_to is not None and rotating_to not in self._entries:
+            raise KeyringError(f"{self.where}: rotating_to names {rotating_to!r}, which is none of its keys")
 
     @classmethod
-    def from_keys(cls, keys: Iterable[SigningKey | VerifyingKey]) -> Keyring:
+    def from_keys(cls, keys: Iterable[SigningKey | VerifyingKey], *, threshold: int = 1) -> Keyring:
         """Make a keyring that trusts these keys: signing keys as active, verifying keys as verify-only."""
         now = datetime.now(UTC).replace(microsecond=0)
-        return cls(KeyEntry(key, _natural_status(key), now) for key in keys)
+        return cls((KeyEntry(key, _natural_status(key), now) for key in keys), threshold=threshold)
 
     @classmethod
     def load(cls, path: _Path) -> Keyring:
-        """Read a keyring file.
+        """Read a keyring file, or the open descriptor that a path such as `fd:3` means.
 
         Raises:
-            KeyringError: it is missing, not a private regular file, or not a keyring of this version.
+            KeyringError: it is missing, not private, or not a keyring of this version.
         """
-        name = os.fsdecode(path)
-        return cls(parse_keyring(read_private(name), name), path=name)
+        return cls.of(read_source(os.fsdecode(path)))
 
     @classmethod
     def default(cls) -> Keyring:
-        """Read the keyring that `SAFELOAD_KEYRING` names, else the one in the user's config directory.
+        """Read the keyring that stands in `SAFELOAD_KEYRING_DATA` or that `SAFELOAD_KEYRING` names.
+
+        Without these, the one in the user's config directory.
 
         Raises:
             KeyringError: as for `load`.
         """
-        return cls.load(default_path())
+        return cls.of(default_source())
+
+    @classmethod
+    def of(cls, source: Source) -> Keyring:
+        """Make a keyring of what was read; see `load`."""
+        text = parse_keyring(source.data, source.name)
+        ring = cls(text.entries, path=source.name, threshold=text.threshold, rotating_to=text.rotating_to)
+        if source.exposed_mode is not None and not ring.is_public:
+            raise exposed(source.name, source.exposed_mode)
+        return ring
 
     @property
     def path(self) -> str | None:
@@ -92,58 +113,68 @@ class Keyring:
         """All keys, in the order of the file."""
         return tuple(self._entries.values())
 
+    @property
+    def threshold(self) -> int:
+        """How many different keys have to have signed."""
+        return self._threshold
+
+    @property
+    def rotating_to(self) -> str | None:
+        """The id of the key that a rotation, which has not come to its end, signs again with."""
+        return self._rotating_to
+
+    @property
+    def is_public(self) -> bool:
+        """Whether it holds public keys only: who reads it can verify, and not sign."""
+        return all(entry.is_public for entry in self.entries)
+
     def get(self, key_id: str) -> KeyEntry | None:
         """Return the entry of this id, trusted or not, or None."""
         return self._entries.get(key_id)
 
-    def add(
-        self,
-        key: SigningKey | VerifyingKey,
-        *,
-        status: str | None = None,
-        created: datetime | None = None,
-        not_before: datetime | None = None,
-        not_after: datetime | None = None,
-        reason: str | None = None,
-    ) -> None:
-        """Add a key; without `status` a signing key is active and a verifying key verify-only.
+    def find(self, key: VerifyingKey) -> KeyEntry | None:
+        """Return the entry of this very key, whatever its id, or None."""
+        for entry in self.entries:
+            if entry.algorithm == key.algorithm and entry.verifying_key.reveal() == key.reveal():
+                return entry
+        return None
+
+    # --- signing and verifying ---
+
+    def signing_key(
+        self, *, now: datetime | None = None, name: str | None = None, folder: _Path | None = None
+    ) -> SigningKey:
+        """Return the one active key that can sign now; with a name, that may sign an artifact of this name there.
 
         Raises:
-            KeyringError: the id is taken, or the entry contradicts itself.
-        """
-        entry = KeyEntry(
-            key=key,
-            status=_natural_status(key) if status is None else status,
-            created=datetime.now(UTC).replace(microsecond=0) if created is None else created,
-            not_before=not_before,
-            not_after=not_after,
-            reason=reason,
-        )
-        self._insert(entry)
-
-    def signing_key(self, *, now: datetime | None = None) -> SigningKey:
-        """Return the one active key that can sign now.
-
-        Raises:
-            KeyringError: there is none, or more than one.
+            KeyringError: there is none, or more than one, or it is encrypted.
         """
         now = datetime.now(UTC) if now is None else now
         active = [entry for entry in self.entries if entry.status == "active"]
-        usable = [entry.key for entry in active if _in_time(entry, now)]
-        if len(usable) == 1 and isinstance(usable[0], SigningKey):
-            return usable[0]
-        if usable:
-            ids = ", ".join(key.key_id for key in usable)
+        timely = [entry for entry in active if _in_time(entry, now)]
+        usable = timely if name is None else [entry for entry in timely if _may_sign(entry, name, folder)]
+        if len(usable) == 1:
+            key = usable[0].key
+            if isinstance(key, SigningKey):
+                return key
             raise KeyringError(
-                f'{self._where} has {len(usable)} active keys ({ids}): set status = "verify-only" on all but the '
+                f"{self.where}: key {key.key_id!r} is encrypted, and needs its passphrase: Keyring.unlock(…)"
+            )
+        if usable:
+            ids = ", ".join(entry.key_id for entry in usable)
+            raise KeyringError(
+                f'{self.where} has {len(usable)} active keys ({ids}): set status = "verify-only" on all but the '
                 "one that signs, or pass that SigningKey itself"
             )
+        if timely:
+            scopes = "; ".join(f"{entry.key_id}: {', '.join(entry.scopes)}" for entry in timely)
+            raise KeyringError(f"{self.where}: no active key may sign {_shown_place(name, folder)} (scopes: {scopes})")
         if active:
             ids = ", ".join(entry.key_id for entry in active)
             raise KeyringError(
-                f"{self._where}: no active key is within its not_before and not_after now ({ids}); {how_to_make(None)}"
+                f"{self.where}: no active key is within its not_before and not_after now ({ids}); {how_to_make(None)}"
             )
-        raise KeyringError(f"{self._where} has no active key to sign with; {how_to_make(None)}")
+        raise KeyringError(f"{self.where} has no active key to sign with; {how_to_make(None)}")
 
     def verifying_key(self, key_id: str, *, now: datetime | None = None) -> VerifyingKey:
         """Return the key of this id, if its signatures are trusted now.
@@ -159,13 +190,11 @@ class Keyring:
             known = ", ".join(self._entries)
             shown = repr(key_id) if is_key_id(key_id) else "(malformed)"
             raise UnknownKeyError(
-                f"{self._where} has no key {shown}, only {known}. Add the signer's key to it if you trust it."
+                f"{self.where} has no key {shown}, only {known}. Add the signer's key to it if you trust it."
             )
         if entry.status == "revoked":
-            when = f" on {iso(entry.revoked)}" if entry.revoked else ""
-            why = f" ({entry.reason})" if entry.reason else ""
             raise VerificationError(
-                f"key {key_id!r} was revoked{when}{why}, says {self._where}: "
+                f"key {key_id!r} was revoked{_revocation(entry)}, says {self.where}: "
                 "sign the artifact again with an active key",
                 code="SL106",
             )
@@ -181,56 +210,201 @@ class Keyring:
             )
         return entry.verifying_key
 
+    def require_enough(self, trusted: Sequence[str], refusals: Sequence[VerificationError]) -> None:
+        """Refuse signatures by fewer keys than `threshold`; `refusals` say why others did not count.
+
+        No two ids of a keyring are the same key, so that many ids are that many keys.
+
+        Raises:
+            VerificationError: too few, and why.
+        """
+        if len(trusted) >= self._threshold:
+            return
+        # A known key that is no longer trusted says more than one that was never known.
+        known = [error for error in refusals if not isinstance(error, UnknownKeyError)]
+        if not trusted:
+            raise (known or refusals)[0]
+        others = "".join(f". Not counted: {error}" for error in known)
+        raise VerificationError(
+            f"{self.where} demands signatures by {self._threshold} of its keys, and there are {len(trusted)} "
+            f"({', '.join(trusted)}): sign it with more of them, as in "
+            f"safeload.sign(path, key=[…], overwrite=True){others}",
+            code="SL109",
+        )
+
+    def within_scope(self, key_ids: Sequence[str], name: str, folder: _Path | None) -> tuple[str, ...]:
+        """Return those of these keys that may sign an artifact of this name in this folder.
+
+        Raises:
+            VerificationError: these are fewer than `threshold` (SL106).
+        """
+        kept = tuple(key_id for key_id in key_ids if _may_sign(self._entries[key_id], name, folder))
+        if len(kept) >= self._threshold:
+            return kept
+        out = [self._entries[key_id] for key_id in key_ids if key_id not in kept]
+        said = "; ".join(f"key {entry.key_id!r} may sign only {', '.join(entry.scopes)}" for entry in out)
+        raise VerificationError(
+            f"{said}, says {self.where}, and this is {_shown_place(name, folder)}. Sign it with a key that may",
+            code="SL106",
+        )
+
+    # --- changing it ---
+
+    def add(
+        self,
+        key: SigningKey | VerifyingKey,
+        *,
+        status: str | None = None,
+        created: datetime | None = None,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+        reason: str | None = None,
+        scopes: Iterable[str] = (),
+        passphrase: bytes | None = None,
+    ) -> None:
+        """Add a key; without `status` a signing key is active and a verifying key verify-only.
+
+        With `passphrase` the key, which has to be an Ed25519 SigningKey, is encrypted in the file.
+
+        Raises:
+            KeyringError: the id is taken, the key is there already, or the entry contradicts itself.
+        """
+        entry = KeyEntry(
+            key=key,
+            status=_natural_status(key) if status is None else status,
+            created=datetime.now(UTC).replace(microsecond=0) if created is None else created,
+            not_before=not_before,
+            not_after=not_after,
+            reason=reason,
+            scopes=tuple(scopes),
+            encrypted=None if passphrase is None else _encrypted(key, passphrase),
+        )
+        self._insert(entry)
+
+    def unlock(self, passphrase: bytes) -> None:
+        """Decrypt the active keys, so that they can sign; they stay encrypted in the file.
+
+        Raises:
+            KeyringError: the passphrase is wrong, or there is nothing to decrypt.
+        """
+        encrypted = [entry for entry in self.entries if entry.status == "active" and entry.encrypted is not None]
+        if not encrypted:
+            raise KeyringError(f"{self.where} has no active key that needs a passphrase")
+        for entry in encrypted:
+            try:
+                key = SigningKey.from_pem((entry.encrypted or "").encode(), passphrase=passphrase, key_id=entry.key_id)
+            except KeyringError as error:
+                raise KeyringError(f"{self.where}, key {entry.key_id!r}: {error}") from None
+            if key.verifying_key.reveal() != entry.verifying_key.reveal():
+                raise KeyringError(f"{self.where}, key {entry.key_id!r}: public does not belong to encrypted")
+            self._entries[entry.key_id] = replace(entry, key=key)
+
+    @property
+    def locked(self) -> bool:
+        """Whether a passphrase is needed before an active key can sign."""
+        return any(entry.status == "active" and not isinstance(entry.key, SigningKey) for entry in self.entries)
+
+    def revoke(self, key_id: str, reason: str) -> None:
+        """Trust nothing any more that this key signed or will sign.
+
+        Raises:
+            KeyringError: there is no such key, it is revoked already, or the reason is no printable line.
+        """
+        entry = self._known(key_id)
+        if entry.status == "revoked":
+            raise KeyringError(f"key {key_id!r} was revoked{_revocation(entry)} already, says {self.where}")
+        if not reason.strip():
+            raise KeyringError("say why the key is revoked: whoever is refused will read it")
+        now = datetime.now(UTC).replace(microsecond=0)
+        self._entries[key_id] = check_entry(replace(entry, status="revoked", revoked=now, reason=reason), self.where)
+
+    def rotate(self, new: SigningKey, *, old: str | None = None, passphrase: bytes | None = None) -> str | None:
+        """Let a new key take over from the active one, which becomes verify-only; return the old one's id.
+
+        The new key gets the scopes of the old one. `old` says which, where more than one is active.
+
+        Raises:
+            KeyringError: there is no such active key, or more than one, or the new key is there already.
+        """
+        active = [entry for entry in self.entries if entry.status == "active"]
+        if old is not None:
+            entry: KeyEntry | None = self._known(old)
+            if entry not in active:
+                raise KeyringError(f"key {old!r} is not active, says {self.where}: only an active key is rotated")
+        elif len(active) > 1:
+            ids = ", ".join(entry.key_id for entry in active)
+            raise KeyringError(f"{self.where} has {len(active)} active keys: say which one to rotate ({ids})")
+        else:
+            entry = active[0] if active else None
+        self.add(new, scopes=entry.scopes if entry else (), passphrase=passphrase)
+        if entry is None:
+            return None
+        self._entries[new.key_id] = replace(self._entries[new.key_id], replaces=entry.key_id)
+        self._entries[entry.key_id] = replace(entry, status="verify-only")
+        return entry.key_id
+
+    def replaced_by(self, key_id: str) -> frozenset[str]:
+        """Return the ids of the keys that this one took over from, at once or by way of others."""
+        found: set[str] = set()
+        entry = self.get(key_id)
+        while entry is not None and entry.replaces is not None and entry.replaces not in found:
+            found.add(entry.replaces)
+            entry = self.get(entry.replaces)
+        return frozenset(found)
+
+    def mark_rotation(self, key_id: str | None) -> None:
+        """Note which key artifacts are being signed again with; None when that has come to its end."""
+        if key_id is not None:
+            self._known(key_id)
+        self._rotating_to = key_id
+
+    def with_threshold(self, threshold: int) -> Keyring:
+        """Return a keyring of the same keys that demands another number of signatures."""
+        return Keyring(self.entries, path=self._path, threshold=threshold, rotating_to=self._rotating_to)
+
+    # --- files ---
+
     def save(self, path: _Path, *, overwrite: bool = False) -> None:
-        """Write the keyring with mode 0600, whole or not at all; a missing folder is made, with mode 0700.
+        """Write the keyring with mode 0600, or 0644 if it is public; a missing folder is made, with mode 0700.
+
+        It is written whole or not at all. Comments in a file that is replaced are lost, but not by `lifecycle.editing`.
 
         Raises:
             FileExistsError: the file is there, and `overwrite` is false.
             KeyringError: it cannot be written.
         """
-        name = os.fsdecode(path)
-        text = format_keyring(self.entries)
-        try:
-            write_private(name, text.encode(), overwrite=overwrite)
-        except FileExistsError:
-            raise
-        except (OSError, ValueError) as error:
-            raise KeyringError(f"cannot write keyring {name}: {reason_of(error)}") from None
-
-    def _insert(self, entry: KeyEntry) -> None:
-        entry = check_entry(entry, self._where)
-        if entry.key_id in self._entries:
-            raise KeyringError(f"{self._where} has key id {entry.key_id!r} twice: ids must differ")
-        self._entries[entry.key_id] = entry
+        write_keyring(os.fsdecode(path), format_keyring(self.text), overwrite=overwrite, public=self.is_public)
 
     @property
-    def _where(self) -> str:
+    def text(self) -> KeyringText:
+        """What its file says."""
+        return KeyringText(self.entries, self._threshold, self._rotating_to)
+
+    def _insert(self, entry: KeyEntry) -> None:
+        entry = check_entry(entry, self.where)
+        if entry.key_id in self._entries:
+            raise KeyringError(f"{self.where} has key id {entry.key_id!r} twice: ids must differ")
+        # Under a second id a revoked key would go on, and one key would count for two.
+        for other in self._entries.values():
+            if _material(other) & _material(entry):
+                raise KeyringError(f"{self.where}: {other.key_id!r} and {entry.key_id!r} are the same key: remove one")
+        self._entries[entry.key_id] = entry
+
+    def _known(self, key_id: str) -> KeyEntry:
+        entry = self._entries.get(key_id)
+        if entry is None:
+            shown = repr(key_id) if is_key_id(key_id) else "of this name"
+            raise KeyringError(f"{self.where} has no key {shown}, only {', '.join(self._entries)}")
+        return entry
+
+    @property
+    def where(self) -> str:
+        """What messages call it."""
         return "the keyring" if self._path is None else f"keyring {self._path}"
 
     def __repr__(self) -> str:
         ids = ", ".join(f"{entry.key_id} ({entry.status})" for entry in self.entries)
         return f"<Keyring {self._path!r}: {ids}>" if self._path else f"<Keyring: {ids}>"
-
-
-def default_path() -> str:
-    """Return the path of the keyring that is used where none is given.
-
-    Raises:
-        KeyringError: `SAFELOAD_KEYRING` is empty or holds key material itself, or there is no config directory.
-    """
-    named = os.environ.get(ENVIRONMENT_VARIABLE)
-    if named is None:
-        from platformdirs import user_config_path
-
-        path = user_config_path("safeload", appauthor=False) / "keyring.toml"
-        if not path.is_absolute():  # no home folder: a relative path would be looked up in the working directory
-            raise KeyringError(f"there is no config directory here: set {ENVIRONMENT_VARIABLE} to a keyring's path")
-        return str(path)
-    if not named:  # falling back would trust other keys than the ones that were meant
-        raise KeyringError(f"{ENVIRONMENT_VARIABLE} is set but empty: unset it, or let it name a keyring file")
-    if looks_secret(named):
-        raise KeyringError(f"{ENVIRONMENT_VARIABLE} must name a keyring file; it seems to hold key material itself")
-    return named
 
 
 def resolve_signing(key: SigningKey | Keyring | _Path | None) -> SigningKey:
@@ -277,3 +451,26 @@ def _natural_status(key: SigningKey | VerifyingKey) -> str:
 
 def _in_time(entry: KeyEntry, now: datetime) -> bool:
     return (entry.not_before is None or entry.not_before <= now) and (entry.not_after is None or now <= entry.not_after)
+
+
+def _may_sign(entry: KeyEntry, name: str, folder: _Path | None) -> bool:
+    return not entry.scopes or any(in_scope(scope, name, folder) for scope in entry.scopes)
+
+
+def _shown_place(name: str | None, folder: _Path | None) -> str:
+    return repr(name) if folder is None else f"{name!r} in {os.path.abspath(folder)!r}"  # noqa: PTH100
+
+
+def _revocation(entry: KeyEntry) -> str:
+    when = f" on {iso(entry.revoked)}" if entry.revoked else ""
+    return when + (f" ({entry.reason})" if entry.reason else "")
+
+
+def _material(entry: KeyEntry) -> set[bytes]:
+    return {entry.verifying_key.reveal(), entry.key.reveal()}
+
+
+def _encrypted(key: SigningKey | VerifyingKey, passphrase: bytes) -> str:
+    if not isinstance(key, SigningKey):
+        raise KeyringError(f"key {key.key_id!r} is public: there is nothing to encrypt")
+    return key.to_pem(passphrase).decode("ascii")

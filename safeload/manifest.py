@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from safeload.keyring import Keyring
-    from safeload.keys import SigningKey
+    from safeload.keys import Signer
 
 __all__ = [
     "COMPRESSIONS",
@@ -111,7 +111,7 @@ class Manifest:
 # --- writing ---
 
 
-def seal(manifest: Manifest, keys: Sequence[SigningKey]) -> bytes:
+def seal(manifest: Manifest, keys: Sequence[Signer]) -> bytes:
     """Return the manifest file's content, signed by each of the keys.
 
     Raises:
@@ -194,19 +194,26 @@ def read_envelope_bytes(path: str | os.PathLike[str]) -> bytes:
         ) from None
 
 
-def open_envelope(data: bytes, keyring: Keyring, *, now: datetime | None = None) -> Manifest:
+def open_envelope(
+    data: bytes, keyring: Keyring, *, folder: str | os.PathLike[str] | None = None, now: datetime | None = None
+) -> Manifest:
     """Check the signatures, then read the manifest that they are over.
+
+    `folder` is the one that the artifact is loaded from; without it, keys that may sign for some folders only are
+    not trusted.
 
     Raises:
         ManifestError: not an envelope, or not a manifest of this version.
         BadSignatureError: a signature that names a known key does not hold under it.
         UnknownKeyError: no signature is by a key in the keyring.
         ExpiredError: the manifest, or the key, is past its time.
-        VerificationError: the key is revoked, or not trusted yet (SL106).
+        VerificationError: the key is revoked, not trusted yet, or not for this artifact (SL106), or signatures are
+            missing (SL109).
     """
     now = datetime.now(UTC) if now is None else now
     payload, signers = open_payload(MANIFEST, data, keyring, now=now)
-    manifest = replace(_read_statement(payload), key_ids=signers)
+    manifest = _read_statement(payload)
+    manifest = replace(manifest, key_ids=keyring.within_scope(signers, manifest.name, folder))
     if manifest.expires is not None and now > manifest.expires:
         raise ExpiredError(
             f"{manifest.name!r}, release {manifest.release}: the manifest expired at {format_time(manifest.expires)}, "

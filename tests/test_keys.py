@@ -22,9 +22,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeload.errors import ExpiredError, KeyringError, UnknownKeyError, VerificationError
-from safeload.keyfile import MAX_KEYRING_BYTES, KeyEntry
+from safeload.keyfile import KeyEntry
 from safeload.keyring import Keyring, default_path, resolve_keyring, resolve_signing
 from safeload.keys import ALGORITHMS, SigningKey, VerifyingKey, decode_base64
+from safeload.keysource import MAX_KEYRING_BYTES
 
 SECRET = bytes(range(100, 132))
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
@@ -264,6 +265,9 @@ key_ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._@:+-]{0,99}", fullmatch=True)
 reasons = st.text(max_size=500).filter(str.isprintable)
 
 
+UNIQUE = (lambda e: e.key_id, lambda e: e.key.reveal(), lambda e: e.verifying_key.reveal())
+
+
 @st.composite
 def entries(draw):
     key = SigningKey(
@@ -284,7 +288,7 @@ def entries(draw):
     )
 
 
-@given(st.lists(entries(), min_size=1, max_size=4, unique_by=lambda entry: entry.key_id))
+@given(st.lists(entries(), min_size=1, max_size=4, unique_by=UNIQUE))
 def test_every_keyring_survives_its_file(tmp_path_factory, written):
     path = tmp_path_factory.mktemp("ring") / "ring.toml"
     Keyring(written).save(path)

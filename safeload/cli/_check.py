@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -127,6 +128,13 @@ def scan(
 
 
 def _check(task: _Task, paths: Sequence[str], *, jobs: int, layout: str, output: str | None, quiet: bool) -> int:
+    if jobs > 1 and task.verify:
+        from safeload.keysource import ENVIRONMENT_VARIABLE, descriptor_of
+
+        if descriptor_of(task.keyring or os.environ.get(ENVIRONMENT_VARIABLE, "")) is not None:
+            raise click.UsageError(
+                "a keyring that is passed as a descriptor reaches one process only: leave out --jobs"
+            )
     found = find_artifacts(paths)
     check_output(output, found.files)
     judge = task.start()

@@ -133,6 +133,7 @@ def _merge_metadata(metadata: dict[str, Any], texts: tuple[str, ...]) -> dict[st
     help="When to stop accepting it: a date, a time with its zone, or a span such as 90d.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the manifest that is there.")
+@click.option("--allow-lower-release", is_flag=True, help="Also where N is not above the release that is there.")
 @report_options
 @debug_option
 @click.pass_obj
@@ -147,6 +148,7 @@ def sign(
     release: int | None,
     expires: datetime | timedelta | None,
     overwrite: bool,
+    allow_lower_release: bool,
     layout: str,
     output: str | None,
     quiet: bool,
@@ -157,31 +159,32 @@ def sign(
     the artifact, which stays as it is.
     """
     from safeload import api
-    from safeload.keyring import resolve_signing
+    from safeload.keyring import resolve_keyring
     from safeload.policy import Policy
 
     found = find_artifacts(paths)
     check_output(output, found.files)
     claims = _merge_metadata(metadata, texts)
     in_force = Policy.load(policy)
-    signer = resolve_signing(keyring)
+    ring = resolve_keyring(keyring)
 
     def sign_one(path: str) -> Manifest:
         return api.sign(
             path,
-            key=signer,
+            key=ring,
             policy=in_force,
             metadata=claims,
             version=version,
             release=release,
             expires=expires,
             overwrite=overwrite,
+            allow_lower_release=allow_lower_release,
         )
 
     results = [Result(path=path, verdict="error", error=why) for path, why in found.unreadable]
 
     def verify(path: str) -> Report:
-        return api.verify(path, keyring=signer, policy=in_force)
+        return api.verify(path, keyring=ring, policy=in_force)
 
     results += [_sign_one(sign_one, verify, path, debug=session.debug) for path in found.files]
     for folder in found.empty:

@@ -1,0 +1,273 @@
+"""The files and other places that keyrings are read from, and how they are written.
+
+What a path names may be a file, or `fd:3`: a descriptor that whoever started this process left open. A keyring may also
+stand in the environment itself, for containers that have no better place.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shlex
+import stat
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from typing import Final
+
+from safeload.errors import KeyringError
+from safeload.keys import KEY_SIZE, decode_base64
+
+__all__ = [
+    "DATA_VARIABLE",
+    "ENVIRONMENT_VARIABLE",
+    "MAX_KEYRING_BYTES",
+    "Source",
+    "default_path",
+    "default_source",
+    "descriptor_of",
+    "exposed",
+    "how_to_make",
+    "looks_secret",
+    "read_source",
+    "reason_of",
+    "write_keyring",
+    "write_private",
+]
+
+ENVIRONMENT_VARIABLE = "SAFELOAD_KEYRING"
+DATA_VARIABLE = "SAFELOAD_KEYRING_DATA"
+MAX_KEYRING_BYTES = 1 << 20
+
+_DESCRIPTOR = re.compile(r"fd:([0-9]{1,6})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The bytes of a keyring, and where they come from: `name` is for messages.
+
+    `exposed_mode` is the mode of a file that others can read, which is fine as long as it holds public keys only.
+    """
+
+    data: bytes = field(repr=False)
+    name: str
+    exposed_mode: int | None = None
+
+
+class _Consumed:
+    """What was read from descriptors, which can be read once only: by number, device and inode."""
+
+    contents: Final[dict[tuple[int, int, int], bytes]] = {}
+    lock: Final = threading.Lock()
+
+
+def default_path() -> str:
+    """Return the path of the keyring that is used where none is given.
+
+    Raises:
+        KeyringError: `SAFELOAD_KEYRING` is empty or holds key material itself, or there is no config directory.
+    """
+    named = os.environ.get(ENVIRONMENT_VARIABLE)
+    if named is None:
+        from platformdirs import user_config_path
+
+        path = user_config_path("safeload", appauthor=False) / "keyring.toml"
+        if not path.is_absolute():  # no home folder: a relative path would be looked up in the working directory
+            raise KeyringError(f"there is no config directory here: set {ENVIRONMENT_VARIABLE} to a keyring's path")
+        return str(path)
+    if not named:  # falling back would trust other keys than the ones that were meant
+        raise KeyringError(f"{ENVIRONMENT_VARIABLE} is set but empty: unset it, or let it name a keyring file")
+    if looks_secret(named):
+        raise KeyringError(
+            f"{ENVIRONMENT_VARIABLE} must name a keyring file; it seems to hold key material itself. "
+            f"If it has to come from the environment, put it in {DATA_VARIABLE}"
+        )
+    return named
+
+
+def default_source() -> Source:
+    """Read the keyring that is used where none is given: from the environment, or from the file that it names.
+
+    Raises:
+        KeyringError: it cannot be read, or the environment has two.
+    """
+    text = os.environ.get(DATA_VARIABLE)
+    if text is None:
+        return read_source(default_path())
+    if ENVIRONMENT_VARIABLE in os.environ:  # which of them was meant?
+        raise KeyringError(f"both {ENVIRONMENT_VARIABLE} and {DATA_VARIABLE} are set: unset one of them")
+    data = os.fsencode(text)
+    if len(data) > MAX_KEYRING_BYTES:
+        raise KeyringError(f"{DATA_VARIABLE} has more than {MAX_KEYRING_BYTES} bytes, so it is no keyring")
+    try:
+        data = decode_base64(text.strip())  # for what cannot pass on more than one line; no keyring's text is base64
+    except ValueError:
+        pass
+    if not data:
+        raise KeyringError(f"{DATA_VARIABLE} is set but empty: unset it, or put a keyring's text in it")
+    return Source(data, f"in {DATA_VARIABLE}")
+
+
+def descriptor_of(name: str) -> int | None:
+    """Return the descriptor that a path such as fd:3 means, or None for a file's path."""
+    match = _DESCRIPTOR.fullmatch(name)
+    return None if match is None else int(match[1])
+
+
+def read_source(name: str) -> Source:
+    """Read a keyring's file, or the descriptor that fd:N means.
+
+    Raises:
+        KeyringError: it cannot be read, is too large, or others could change it.
+    """
+    number = descriptor_of(name)
+    if number is not None:
+        return _read_descriptor(number, name)
+    try:
+        # O_NONBLOCK: opening a FIFO must not wait for a writer. Links are followed, and what they lead to is judged.
+        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        problem = f"there is no keyring at {_shown(name)}; {how_to_make(name)}"
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        problem = f"cannot read keyring {_shown(name)}: {reason_of(error)}"
+    else:
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise KeyringError(f"{name} is not a regular file, so it is no keyring; {how_to_make(None)}")
+            return Source(_read_bounded(fd, name), name, _check_owner(status, name))
+        finally:
+            os.close(fd)
+    raise KeyringError(problem)
+
+
+def _read_descriptor(fd: int, name: str) -> Source:
+    """Read an open descriptor to its end, once; it stays open, and whoever asks again gets the same bytes."""
+    try:
+        status = os.fstat(fd)
+    except OSError as error:
+        raise KeyringError(
+            f"cannot read keyring {name}: {reason_of(error)}. Open it for this process, as in: "
+            f"safeload verify --keyring {name} model.joblib {fd}<ring.toml"
+        ) from None
+    if stat.S_ISREG(status.st_mode):  # read by position, so that its own position does not matter
+        return Source(_read_bounded(fd, name, 0), name, _check_owner(status, name))
+    if not (stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode)):
+        raise KeyringError(f"{name} is neither a file nor a pipe, so it is no keyring")
+    key = (fd, status.st_dev, status.st_ino)
+    with _Consumed.lock:
+        if key not in _Consumed.contents:
+            _Consumed.contents[key] = _read_bounded(fd, name)
+        return Source(_Consumed.contents[key], name)
+
+
+def _check_owner(status: os.stat_result, name: str) -> int | None:
+    """Refuse a file that others could change; return its mode if they can read it."""
+    quoted = shlex.quote(name)
+    if status.st_uid not in (0, os.geteuid()):
+        raise KeyringError(
+            f"keyring {name} belongs to user {status.st_uid}, who could change it at any time, not to you. "
+            f"If you trust it, run: chown {os.geteuid()} {quoted} && chmod 600 {quoted}"
+        )
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o022:
+        raise exposed(name, mode)
+    return mode if mode & 0o077 else None
+
+
+def exposed(name: str, mode: int) -> KeyringError:
+    """Return the error about a file that others can use, and must not."""
+    return KeyringError(
+        f"others can use keyring {name} (mode {mode:04o}). Run: chmod 600 {shlex.quote(name)}. "
+        "If others may have read it, make new keys too."
+    )
+
+
+def _read_bounded(fd: int, name: str, position: int | None = None) -> bytes:
+    """Read to the end: from a position, or from wherever the descriptor stands."""
+    data = bytearray()
+    while len(data) <= MAX_KEYRING_BYTES:
+        size = MAX_KEYRING_BYTES + 1 - len(data)
+        try:
+            block = os.read(fd, size) if position is None else os.pread(fd, size, position + len(data))
+        except OSError as error:
+            raise KeyringError(f"cannot read keyring {name}: {reason_of(error)}") from None
+        if not block:
+            return bytes(data)
+        data += block
+    raise KeyringError(f"{name} is larger than {MAX_KEYRING_BYTES} bytes, so it is no keyring; {how_to_make(None)}")
+
+
+def write_keyring(name: str, text: str, *, overwrite: bool, public: bool) -> None:
+    """Write a keyring's file whole or not at all, with mode 0600, or 0644 if it holds public keys only.
+
+    Raises:
+        FileExistsError: the file is there, and `overwrite` is false.
+        KeyringError: it cannot be written.
+    """
+    try:
+        write_private(name, text.encode(), overwrite=overwrite, mode=0o644 if public else 0o600)
+    except FileExistsError:
+        raise
+    except (OSError, ValueError) as error:
+        raise KeyringError(f"cannot write keyring {name}: {reason_of(error)}") from None
+
+
+def write_private(name: str, data: bytes, *, overwrite: bool, mode: int = 0o600) -> None:
+    """Write a file, whole or not at all; without another `mode`, one that only this user can read."""
+    target = os.path.realpath(name)  # a link stays a link
+    folder = os.path.dirname(target)  # noqa: PTH120 - paths may be any string here
+    if not os.path.isdir(folder):  # noqa: PTH112
+        try:
+            os.makedirs(folder, mode=0o700)  # noqa: PTH103
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder) from None
+    fd, temporary = tempfile.mkstemp(prefix=".keyring-", dir=folder)  # mode 0600 from its first moment
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        if overwrite:
+            os.replace(temporary, target)  # noqa: PTH105
+        else:
+            os.link(temporary, target)  # unlike a rename, this never replaces a file that is there
+    except FileExistsError:
+        raise FileExistsError(errno.EEXIST, "it is there already, and was left as it was", name) from None
+    finally:
+        try:
+            os.unlink(temporary)  # noqa: PTH108
+        except FileNotFoundError:
+            pass  # it was renamed
+    folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder_fd)
+    finally:
+        os.close(folder_fd)
+
+
+def how_to_make(path: str | None) -> str:
+    """Return what to run for a new keyring at this path."""
+    shown = "PATH" if path is None or looks_secret(path) else shlex.quote(path)
+    return f"make one with: safeload key new --out {shown}"
+
+
+def _shown(name: str) -> str:
+    return "the path given (not shown: it looks like key material)" if looks_secret(name) else name
+
+
+def looks_secret(name: str) -> bool:
+    """Return whether a supposed path is rather a key or the text of a keyring, which no message may repeat."""
+    if "\n" in name or "[[keys]]" in name:
+        return True
+    try:
+        return len(decode_base64(name)) == KEY_SIZE
+    except ValueError:
+        return False
+
+
+def reason_of(error: OSError | ValueError) -> str:
+    """Return why a file could not be used, without its path."""
+    return error.strerror or type(error).__name__ if isinstance(error, OSError) else "not a valid path"

@@ -1,0 +1,147 @@
+"""Who signs: keys from keyrings, PEM files and memory, and hooks to keys that stay in a KMS or HSM."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from safeload.errors import KeyringError
+from safeload.keyring import Keyring
+from safeload.keys import Signer, SigningKey, VerifyingKey, is_pem
+from safeload.keysource import descriptor_of, exposed, read_source
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = ["SecuresystemslibSigner", "Signing", "SigningSource", "read_pem", "signing_with"]
+
+SigningSource = Signer | Keyring | str | os.PathLike[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """Who signs, and the keyrings that say whose older signatures count when releases are counted on."""
+
+    signers: tuple[Signer, ...]
+    keyrings: tuple[Keyring, ...]
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The ids of the keys that sign."""
+        return tuple(signer.verifying_key.key_id for signer in self.signers)
+
+
+def signing_with(key: SigningSource | Sequence[SigningSource], target: Path) -> Signing:
+    """Return who signs the artifact at `target`, from whatever the caller passed.
+
+    That is a Signer (a SigningKey, or a hook), a Keyring (its active key that may sign this), a path of a keyring or of
+    a private key as PEM, None (the default keyring), or a list of such: each of them signs.
+
+    Raises:
+        KeyringError: a keyring cannot be read, or has not exactly one key to sign this with; or one key signs twice.
+        TypeError: something else was passed.
+    """
+    sources = key if isinstance(key, list | tuple) else (key,)
+    if not sources:
+        raise KeyringError("an empty list of keys signs nothing")
+    pairs = [_resolve(source, target) for source in sources]
+    keys = [signer.verifying_key for signer, _ in pairs]
+    for number, one in enumerate(keys):
+        for other in keys[:number]:
+            if one.key_id == other.key_id or one.reveal() == other.reveal():
+                raise KeyringError(f"{other.key_id!r} and {one.key_id!r} are one key: several signatures need several")
+    return Signing(tuple(signer for signer, _ in pairs), tuple(ring for _, ring in pairs))
+
+
+def _resolve(source: Any, target: Path) -> tuple[Signer, Keyring]:
+    if isinstance(source, VerifyingKey):
+        raise TypeError("a VerifyingKey cannot sign: pass a SigningKey, a Keyring or a keyring's path")
+    if isinstance(source, Signer):
+        return source, Keyring.from_keys([source.verifying_key])
+    if source is None:
+        ring = Keyring.default()
+    elif isinstance(source, Keyring):
+        ring = source
+    elif isinstance(source, str | os.PathLike):
+        name = os.fsdecode(source)
+        found = read_source(name)
+        if is_pem(found.data) and b"[[keys]]" not in found.data:
+            signer = _signing_pem(found.data, name, found.exposed_mode)
+            return signer, Keyring.from_keys([signer])
+        ring = Keyring.of(found)
+    else:
+        raise TypeError(f"key must be a SigningKey, a Keyring or a path, not {type(source).__name__}")
+    return ring.signing_key(name=target.name, folder=target.parent), ring
+
+
+def _signing_pem(pem: bytes, name: str, exposed_mode: int | None, passphrase: bytes | None = None) -> SigningKey:
+    if exposed_mode is not None:
+        raise exposed(name, exposed_mode)
+    try:
+        return SigningKey.from_pem(pem, passphrase=passphrase)
+    except KeyringError as error:
+        raise KeyringError(f"cannot sign with {name}: {error}") from None
+
+
+def read_pem(name: str) -> tuple[bytes, int | None]:
+    """Return the content of a PEM file that nobody else can change, and its mode if others can read it.
+
+    Raises:
+        KeyringError: it cannot be read, or is no PEM.
+    """
+    if descriptor_of(name) is None and not os.path.lexists(name):
+        raise KeyringError(f"there is no file {name}")
+    found = read_source(name)
+    if not is_pem(found.data):
+        raise KeyringError(f"{name} is not PEM: there is no line -----BEGIN … KEY-----")
+    return found.data, found.exposed_mode
+
+
+class SecuresystemslibSigner:
+    """Lets a signer of the `securesystemslib` package sign: one for a KMS, an HSM, Vault, or a key in memory.
+
+    It has to sign with Ed25519. Its key goes to keyrings as `verifying_key`.
+
+    Args:
+        signer: a `securesystemslib.signer.Signer`.
+        key_id: what to call the key; by default a fingerprint of it, as with any other key.
+
+    Raises:
+        KeyringError: it signs with another algorithm.
+    """
+
+    def __init__(self, signer: Any, *, key_id: str | None = None) -> None:
+        public = signer.public_key
+        if getattr(public, "keytype", None) != "ed25519" or getattr(public, "scheme", None) != "ed25519":
+            raise KeyringError(
+                f"this signer signs with {getattr(public, 'scheme', 'an unknown scheme')}: safeload knows Ed25519"
+            )
+        try:
+            material = bytes.fromhex(public.keyval["public"])
+        except (KeyError, TypeError, ValueError):
+            raise KeyringError("this signer's public key is not 32 bytes in hexadecimal") from None
+        self._signer = signer
+        self._verifying_key = VerifyingKey(material, algorithm="ed25519", key_id=key_id)
+
+    @property
+    def verifying_key(self) -> VerifyingKey:
+        """The public key."""
+        return self._verifying_key
+
+    def sign(self, message: bytes) -> bytes:
+        """Have the message signed.
+
+        Raises:
+            KeyringError: the signer failed, or answered with something else.
+        """
+        try:
+            return bytes.fromhex(self._signer.sign(message).signature)
+        except Exception as error:
+            raise KeyringError(
+                f"the signer of key {self._verifying_key.key_id!r} failed: {type(error).__name__}: {error}"
+            ) from error
+
+    def __repr__(self) -> str:
+        return f"<SecuresystemslibSigner {self._verifying_key.key_id!r}>"
