@@ -16,7 +16,7 @@ _READ_AHEAD: Final = 1 << 17
 _MAX_LINE: Final = 4096  # bytes of a name or a number
 KEPT_TEXT: Final = 4096  # bytes of a text that is kept
 _MAX_LONG: Final = 1024  # bytes of an integer
-_MAX_DIGITS: Final = 400
+_MAX_DIGITS: Final = 2467  # of an integer of that many bytes
 _HUGE: Final = 1 << 200  # an integer from here on is as good as any other: no rule and no form has one
 
 
