@@ -63,6 +63,7 @@ TRAPS: dict[str, tuple[str, Callable[[], bytes]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="measures memory as Linux tells it")
 @pytest.mark.parametrize("name", TRAPS)
 def test_memory_is_bounded(name: str, tmp_path: Path) -> None:
@@ -111,6 +112,7 @@ def test_one_large_argument_of_many_calls(name: str, argument: bytes, tmp_path: 
     assert "SL501" in [finding.code for finding in report.findings] or not report.allowed
 
 
+@pytest.mark.slow
 def test_dtypes_made_again_and_again(tmp_path: Path) -> None:
     once = b"h\x00h\x01Rh\x02b"
     state = tup(3, "<", None, None, None, -1, -1, 0)
