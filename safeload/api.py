@@ -336,7 +336,7 @@ class Loader:
             check_drift(str(target), manifest.producer.python, manifest.producer.packages, self._on_version_mismatch)
             import_modules(names.modules)
             events = self._policy.events(names.full)
-            obj = load(stream, functools.partial(tripwire, names.named, events=events))
+            obj = load(stream, functools.partial(tripwire, names.named, events=events, sources=names.sources))
             if reader.failure is not None:
                 raise reader.failure  # swallowed by what was being loaded
             return obj

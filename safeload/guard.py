@@ -9,6 +9,8 @@ what goes through the import system, the interpreter or the operating system.
 What is let through, and what each could do at most:
 
 - `pickle.find_class` of a global that the scan saw: what the policy allowed;
+- `compile` and `exec` of the texts that the scan found in states whose classes run them (`scipy.stats` distributions
+  make their argument parsers so): each one that the policy lists word by word;
 - `open`, for reading, of the source of a module that is imported: `linecache` does so where a warning that is
   raised while loading is shown (scikit-learn warns of other versions from `__setstate__`);
 - `builtins.id`: printing an array, as joblib's warning of a misaligned one does; it yields an address;
@@ -25,6 +27,7 @@ a connection for a warning that is shown while loading.
 """
 
 from __future__ import annotations
+import __future__
 
 import functools
 import gc
@@ -62,6 +65,8 @@ _SUPPORT: Final = (
     "tracemalloc",
 )
 _HARMLESS: Final = frozenset({"builtins.id", "sys._getframe"})
+_EXECUTED: Final = "<string>"  # the file name of what exec is given as text
+_FLAGS: Final = (0, __future__.annotations.compiler_flag)
 _PROBE: Final = "safeload.tripwire"  # raised by the tripwire itself, to see that its hook is there
 _WRITES: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _MAPPED: Final = frozenset({mmap.ACCESS_READ, mmap.ACCESS_COPY})
@@ -113,18 +118,22 @@ def _cannot_import(module: str, error: ImportError) -> str:
 
 
 def tripwire(
-    allowed: Collection[tuple[str, str]], *, mmap_fd: int | None = None, events: Collection[str] = ()
+    allowed: Collection[tuple[str, str]],
+    *,
+    mmap_fd: int | None = None,
+    events: Collection[str] = (),
+    sources: Collection[str] = (),
 ) -> AbstractContextManager[None]:
     """Return a context in which this thread may do only what the scan has seen.
 
     `allowed` has module and name of each global, as the pickle spells them.  `mmap_fd` is the one descriptor
-    that may be mapped.  `events` are those that the policy grants to the globals that were scanned, as it spells them.
-    Other threads are not affected.  Within one tripwire another may be set: inside, only
-    the inner one applies.  It has to be entered by a `with` statement of a plain function.
+    that may be mapped.  `events` are those that the policy grants to the globals that were scanned, as it spells them,
+    and `sources` the texts that may be run as code.  Other threads are not affected.  Within one tripwire another may
+    be set: inside, only the inner one applies.  It has to be entered by a `with` statement of a plain function.
 
     Raises (from the event, and once more at the end if that was swallowed): TripwireError.
     """
-    return _Tripwire(frozenset(allowed), mmap_fd, frozenset(events))
+    return _Tripwire(frozenset(allowed), mmap_fd, frozenset(events), frozenset(sources))
 
 
 class _Tripwire:
@@ -135,13 +144,34 @@ class _Tripwire:
     where a library switches between several stacks in one thread (greenlets), each has its own.
     """
 
-    __slots__ = ("_allowed", "_error", "_events", "_lent", "_mmap_fd", "_probed", "_thread", "collecting", "frame")
+    __slots__ = (
+        "_allowed",
+        "_codes",
+        "_error",
+        "_events",
+        "_lent",
+        "_mmap_fd",
+        "_probed",
+        "_sources",
+        "_thread",
+        "collecting",
+        "frame",
+    )
 
-    def __init__(self, allowed: frozenset[tuple[str, str]], mmap_fd: int | None, events: frozenset[str]) -> None:
+    def __init__(
+        self,
+        allowed: frozenset[tuple[str, str]],
+        mmap_fd: int | None,
+        events: frozenset[str],
+        sources: frozenset[str],
+    ) -> None:
         self._allowed = allowed
         self._mmap_fd = mmap_fd
         self._events = events
         self._lent = -1  # address of the buffer that was just lent to a C library; -1 for none
+        self._sources = {text.encode() for text in sources}
+        # What they are compiled to, by modules with and without `from __future__ import annotations`.
+        self._codes = [compile(text, _EXECUTED, "exec", flags, True) for text in sources for flags in _FLAGS]
         self._thread = 0  # of the thread that it is set in; no thread has this id
         self._error: TripwireError | None = None
         self.collecting = False  # the garbage collector is at work in this thread
@@ -216,6 +246,10 @@ class _Tripwire:
             )
         if event == "open":
             return _reads_imported_source(args)
+        if event == "compile":
+            return len(args) == 2 and type(args[0]) is bytes and args[0] in self._sources and args[1] == _EXECUTED
+        if event == "exec":
+            return len(args) == 1 and type(args[0]) is CodeType and args[0] in self._codes
         return bool(self._events) and self._is_granted(event, args)
 
     def _is_granted(self, event: str, args: tuple[Any, ...]) -> bool:

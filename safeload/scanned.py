@@ -23,11 +23,12 @@ _MOST = 16  # contents; a server rarely has more models in turn
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What an artifact names: modules to import beforehand, and globals as the pickle spells them and in full."""
+    """What an artifact names: modules to import beforehand, globals as the pickle spells them and in full; its code."""
 
     modules: frozenset[str]
     named: frozenset[tuple[str, str]]
     full: frozenset[str]
+    sources: tuple[str, ...]
 
 
 class Scanned:
@@ -52,6 +53,7 @@ class Scanned:
             frozenset(use.module for use in trace.globals),
             frozenset(use.named_as for use in trace.globals),
             frozenset(use.name for use in trace.globals),
+            trace.sources,
         )
         with self._lock:
             self._names[_content(manifest)] = names

@@ -17,6 +17,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
+import scipy.stats  # type: ignore[import-untyped]
 from opcodes_builder import (
     NDARRAY,
     RECONSTRUCT,
@@ -55,6 +56,11 @@ PARTIAL = glob("functools", "partial")
 BITS = glob("numpy.random._pickle", "__bit_generator_ctor")
 TRANSFORMER = new(glob("sklearn.preprocessing._function_transformer", "FunctionTransformer"))
 VECTORIZER = new(glob("sklearn.feature_extraction.text", "CountVectorizer"))
+GETATTR = glob("builtins", "getattr")
+LLOYD = glob("sklearn.cluster._kmeans", "_kmeans_single_lloyd")
+BISECTING = new(glob("sklearn.cluster._bisect_k_means", "BisectingKMeans"))
+UNIFORM = new(glob("scipy.stats._continuous_distns", "uniform_gen"))
+PARSER = scipy.stats.uniform._parse_arg_template
 STACKING = new(glob("sklearn.ensemble._stacking", "StackingClassifier"))
 
 
@@ -172,10 +178,46 @@ CRAFTED: dict[str, tuple[str, bytes]] = {
     "a defaultdict with a start": ("SL403", call(glob("collections", "defaultdict"), glob("builtins", "list"), {})),
     "a Counter of what is no number": ("SL403", call(glob("collections", "Counter"), {"a": BUNCH})),
     "a class from type": ("SL403", call(glob("builtins", "type"), BUNCH)),
-    "getattr": ("SL401", call(glob("builtins", "getattr"), BUNCH, "append")),
+    "getattr": ("SL403", call(GETATTR, BUNCH, "append")),
+    "getattr as a value": ("SL402", build(TRANSFORMER, {"func": GETATTR})),
+    "a bound method that is called": ("SL318", call(call(GETATTR, glob("builtins", "str"), "lower"), "A")),
+    "a bound method that makes what is called": ("SL318", new(call(GETATTR, glob("builtins", "str"), "lower"))),
+    # A function that only BisectingKMeans may hold, because it writes outside of arrays when others call it.
+    "a held function in another class": ("SL402", build(TRANSFORMER, {"func": LLOYD})),
+    "a held function under another name": ("SL402", build(BISECTING, {"_x": LLOYD})),
+    "a held function in a list": ("SL402", build(BISECTING, {"_kmeans_single": [LLOYD]})),
+    "a held function that is called": ("SL402", call(LLOYD)),
+    "a held function fetched again": (
+        "SL402",
+        then(build(BISECTING, {"_kmeans_single": LLOYD + put(0)}), build(TRANSFORMER, {"func": get(0)})),
+    ),
+    "a held function fetched before": (
+        "SL402",
+        then(build(TRANSFORMER, {"func": LLOYD + put(0)}), build(BISECTING, {"_kmeans_single": get(0)})),
+    ),
+    "a held function in a state that is fetched again": (
+        "SL319",
+        then(build(BISECTING, mapping({"_kmeans_single": LLOYD}) + put(0)), build(TRANSFORMER, {"kw_args": get(0)})),
+    ),
+    "a held function in a state that was fetched before": (
+        "SL402",
+        then(mapping({}) + put(0), build(BISECTING, get(0) + setitem("_kmeans_single", LLOYD))),
+    ),
     "methodcaller": ("SL401", call(glob("operator", "methodcaller"), "x")),
     "a ufunc by name": ("SL401", call(glob("numpy.core", "_ufunc_reconstruct"), "os", "system")),
-    "scipy's distributions": ("SL401", new(glob("scipy.stats._distn_infrastructure", "rv_continuous_frozen"))),
+    "a distribution of no class": ("SL401", new(glob("scipy.stats._distn_infrastructure", "rv_continuous"))),
+    "code of a distribution": ("SL404", build(UNIFORM, {"_parse_arg_template": "import os"})),
+    "code of a distribution that is no str": ("SL404", build(UNIFORM, {"_parse_arg_template": raw(b"import os")})),
+    "code of a distribution twice": (
+        "SL404", build(UNIFORM, mapping([("_parse_arg_template", PARSER), ("_parse_arg_template", "import os")])),
+    ),
+    "code of a distribution in a state of old": ("SL404", build(UNIFORM, ({}, None))),
+    "code of a distribution that changes after the state": (
+        "SL320",
+        then(build(UNIFORM, mapping({"_parse_arg_template": PARSER}) + put(0)),
+            get(0) + setitem("_parse_arg_template", "import os")),
+    ),
+    "a special attribute of a distribution": ("SL404", build(UNIFORM, {"__class__": BUNCH})),
     "scikit-learn's callbacks": ("SL401", new(glob("sklearn.callback._scoring_monitor", "ScoringMonitor"))),
     "os behind numpy": ("SL401", value([glob("numpy", "os")])),
     "a function that opens files": ("SL401", build(TRANSFORMER, {"func": glob("numpy", "fromfile")})),

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import joblib
 import numpy as np
 import pytest
+import scipy.stats  # type: ignore[import-untyped]
 import sklearn
 import workers
 from sklearn.compose import ColumnTransformer
@@ -64,10 +65,10 @@ def pair(cls: type) -> tuple[str, str]:
     return cls.__module__, cls.__qualname__
 
 
-def guarded(data: bytes, *allowed: tuple[str, str]) -> Any:
+def guarded(data: bytes, *allowed: tuple[str, str], sources: tuple[str, ...] = ()) -> Any:
     import_modules(module for module, _ in allowed)
     stream = io.BufferedReader(io.BytesIO(data))
-    with tripwire(allowed):
+    with tripwire(allowed, sources=sources):
         return load_stream(stream)
 
 
@@ -587,6 +588,53 @@ def models() -> dict[str, object]:
 def test_honest_artifacts_load(name: str, protocol: int, compress: Any) -> None:
     data = dumped(models()[name], protocol=protocol, compress=compress)
     assert type(guarded(data, *names_in(data))) is type(models()[name])
+
+
+class Executes:
+    def __setstate__(self, state: str) -> None:
+        exec(state, {})
+
+
+class ExecutesAs(Executes):
+    """Compiles the text under a name that hides where it comes from."""
+
+    def __setstate__(self, state: str) -> None:
+        exec(compile(state, "numpy/__init__.py", "exec"), {})
+
+
+@pytest.mark.parametrize(
+    "distribution", [scipy.stats.uniform(0, 1), scipy.stats.randint(1, 5)], ids=["uniform", "randint"]
+)
+def test_a_distribution_runs_the_text_that_was_scanned_and_no_other(distribution: Any) -> None:
+    data = dumped(distribution)
+    names, text = names_in(data), distribution.dist._parse_arg_template
+    loaded = guarded(data, *names, sources=("another = 1", text))
+    assert loaded.rvs(3, random_state=0).tolist() == distribution.rvs(3, random_state=0).tolist()
+    for sources in ((), ("another = 1",), (text + "\n",), (text.strip(),)):
+        with pytest.raises(TripwireError, match=r"not seen.*: compile\("):
+            guarded(data, *names, sources=sources)
+
+
+@pytest.mark.parametrize(
+    ("cls", "ran", "stopped_at"),
+    [
+        (Executes, "import os\n", "compile"),
+        (Executes, "listed = 2\n", "compile"),
+        (ExecutesAs, "listed = 1\n", "compile"),
+    ],
+)
+def test_text_that_is_not_the_one_scanned_does_not_run(cls: type, ran: str, stopped_at: str) -> None:
+    with pytest.raises(TripwireError) as caught:
+        guarded(artifact(new(cls, text(ran))), pair(cls), sources=("listed = 1\n",))
+    assert caught.value.event == stopped_at
+
+
+def test_code_that_was_compiled_before_runs_only_if_it_is_of_a_text_that_was_scanned() -> None:
+    scanned, other = (compile(text, "<string>", "exec") for text in ("listed = 1\n", "listed = 2\n"))
+    with tripwire((), sources=("listed = 1\n",)):
+        exec(scanned, {})
+    with pytest.raises(TripwireError, match="exec"), tripwire((), sources=("listed = 1\n",)):
+        exec(other, {})
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2])

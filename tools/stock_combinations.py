@@ -37,7 +37,8 @@ def combinations() -> dict[str, Callable[[], Any]]:
         "imputers": _imputers,
         "ensembles": _ensembles,
         "clusterers": _clusterers,
-        "refused on purpose": _refused,
+        "distributions": _distributions,
+        "functions and methods in states": _held,
         "mixed": _mixed,
         "routing": _routing,
     }
@@ -418,10 +419,50 @@ def _clusterers() -> Any:
     ]
 
 
-def _refused() -> Any:
-    """Make what the packs leave out, as they say: a bound method, and functions that are not safe to call."""
-    boosting = sk("ensemble", "HistGradientBoostingClassifier")(max_iter=2, scoring="accuracy", early_stopping=True)
-    return [boosting.fit(X, BINARY), sk("cluster", "BisectingKMeans")(3, algorithm="elkan").fit(X)]
+def _distributions() -> Any:
+    """Make every distribution of scipy, frozen and not, and searches over some."""
+    from scipy import stats
+
+    kinds = [
+        (name, found)
+        for name, found in vars(stats).items()
+        if isinstance(found, (stats.rv_continuous, stats.rv_discrete)) and name != "trapz"
+    ]
+    frozen = []
+    for name, kind in kinds:
+        try:
+            frozen.append(kind(*[0.5] * kind.numargs, loc=1))
+        except (TypeError, ValueError) as error:  # of parameters that are arrays
+            print(f"# left out frozen {name}: {error}"[:160], file=sys.stderr)
+    used = stats.randint(1, 9)
+    used.random_state = np.random.RandomState(3)
+    used.entropy()
+    made = [stats.rv_histogram(np.histogram(X)), stats.rv_discrete(values=([1, 2], [0.5, 0.5]))]
+    random = sk("model_selection", "RandomizedSearchCV")
+    over = {"max_depth": stats.randint(1, 5), "min_samples_split": stats.loguniform(0.1, 0.5)}
+    search = random(sk("tree", "DecisionTreeClassifier")(), over, n_iter=3, random_state=0).fit(X, BINARY)
+    halving = each(
+        lambda name: sk("model_selection", name)(sk("tree", "DecisionTreeClassifier")(), over, n_candidates=2).fit(
+            X, BINARY
+        ),
+        ("HalvingRandomSearchCV",),
+    )
+    return [[kind for _, kind in kinds], frozen, used, made, [one() for one in made], search, halving]
+
+
+def _held() -> Any:
+    """Make what holds a bound method or a function that only one class may hold."""
+    classifier = sk("ensemble", "HistGradientBoostingClassifier")
+    regressor = sk("ensemble", "HistGradientBoostingRegressor")
+    bisecting = sk("cluster", "BisectingKMeans")
+    counting = sk("feature_extraction.text", "CountVectorizer")
+    return [
+        classifier(max_iter=2, scoring="accuracy", early_stopping=True).fit(X, BINARY),
+        regressor(max_iter=2, scoring="r2", early_stopping=True).fit(X, NUMBERS),
+        bisecting(3, algorithm="elkan").fit(X),
+        bisecting(3, algorithm="lloyd").fit(X),
+        counting(preprocessor=str.lower, tokenizer=str.split, token_pattern=None).fit(TEXTS),
+    ]
 
 
 def _mixed() -> Any:

@@ -84,7 +84,9 @@ def rule_uses(rule: AllowRule) -> list[str]:
     """Return every use that one rule allows of each of its names."""
     found: list[str] = []
     for role in rule.roles:
-        if role == "new" and rule.args in (None, [[]]):
+        if rule.held_by:
+            found += [f"{role} as {one}" for one in rule.held_by]
+        elif role == "new" and rule.args in (None, [[]]):
             found.append(role)
         elif role == "call" and rule.args is None:
             found.append("call as numpy writes it")

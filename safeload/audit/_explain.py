@@ -51,6 +51,7 @@ class Explanation:
                     "roles": list(rule.roles),
                     "args": rule.args,
                     "state": rule.state,
+                    "held_by": list(rule.held_by),
                     "reason": rule.reason,
                     "expires": None if rule.expires is None else rule.expires.isoformat(),
                 }

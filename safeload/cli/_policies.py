@@ -168,6 +168,8 @@ def _rule(rule: AllowRule, paint: Painter) -> Iterator[str]:
         facts += [("args", f"({', '.join(map(toml_value, form))})") for form in rule.args]
     if rule.state is not None or "state" in rule.roles:
         facts.append(("state", toml_value("attributes" if rule.state is None else rule.state)))
+    if rule.held_by:
+        facts.append(("held by", ", ".join(rule.held_by)))
     facts.append(("reason", " ".join(rule.reason.split()) or "none given"))
     if rule.expires is not None:
         facts.append(("expires", rule.expires.isoformat()))

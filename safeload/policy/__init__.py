@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from safeload.errors import PolicyFileError
 from safeload.policy._floor import floor_reason
 from safeload.policy._parse import AllowRule, Fault, PolicyFile, pack_names, parse_policy, read_policy
-from safeload.policy._patterns import compile_arguments, compile_pattern, shortened, shown_pattern
+from safeload.policy._patterns import compile_arguments, compile_pattern, shortened, shown_pattern, sources_of
 from safeload.policy._write import policy_text, toml_value
 from safeload.scan import ROLES, Grant, Limits, values
 
@@ -179,7 +179,17 @@ def _with_extended(source: str | Path, faults: list[Fault] | None = None) -> lis
 
 def _digest(rules: tuple[AllowRule, ...], limits: dict[str, int]) -> str:
     in_force = [
-        [rule.module, rule.names, rule.roles, rule.args, rule.state, str(rule.expires), rule.events] for rule in rules
+        [
+            rule.module,
+            rule.names,
+            rule.roles,
+            rule.args,
+            rule.state,
+            str(rule.expires),
+            rule.events,
+            rule.held_by,
+        ]
+        for rule in rules
     ]
     text = json.dumps([in_force, limits], sort_keys=True)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
@@ -191,6 +201,7 @@ def _grant(rules: list[AllowRule]) -> Grant:
     call: list[Any] = []
     new: list[Any] = []
     states: list[Any] = []
+    naming = [rule.held_by for rule in rules if "import" in rule.roles]
     for rule in rules:
         for role in rule.roles:
             roles |= ROLES[role]
@@ -205,6 +216,8 @@ def _grant(rules: list[AllowRule]) -> Grant:
         call=compile_arguments(call) if call else None,
         new=compile_arguments(new) if new and new != [[]] else None,
         state=_state_check(states) if states and states != ["attributes"] else None,
+        held_by=frozenset().union(*naming) if naming and all(naming) else None,
+        sources=sources_of(states) or None,
     )
 
 

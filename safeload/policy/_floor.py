@@ -6,7 +6,9 @@ from granting, under time pressure, what amounts to granting everything.
 
 from __future__ import annotations
 
-__all__ = ["floor_reason"]
+from typing import Any
+
+__all__ = ["floor_reason", "is_confined"]
 
 _RUNS = "it runs code or commands"
 _IMPORTS = "it imports what it is given the name of"
@@ -86,13 +88,14 @@ _NAMES: dict[str, str] = {
         _FILES,
     ),
     **dict.fromkeys(
-        ("builtins.getattr", "builtins.setattr", "builtins.delattr", "builtins.vars", "builtins.globals",
+        ("builtins.setattr", "builtins.delattr", "builtins.vars", "builtins.globals",
          "builtins.locals", "builtins.super", "builtins.property", "builtins.classmethod", "builtins.staticmethod",
          "numpy.core._ufunc_reconstruct", "numpy._core._ufunc_reconstruct"),
         _REACHES,
     ),
     **dict.fromkeys(("builtins.memoryview", "numpy.frombuffer", "numpy.core.multiarray.frombuffer"), _MEMORY),
     **dict.fromkeys(("builtins.exit", "builtins.quit"), _PROCESS),
+    "builtins.getattr": f"{_REACHES}, unless args ties it to listed methods of listed classes",
 }  # fmt: skip
 
 
@@ -106,3 +109,37 @@ def floor_reason(name: str) -> str | None:
         if reason is not None:
             return reason
     return None
+
+
+# The one class whose own methods may be taken, and those that read more than their arguments' text.
+_TEXT = "builtins.str"
+_NOT_OF_TEXT = frozenset({"format", "format_map", "mro"})
+
+
+def is_confined(name: str, rule: dict[str, Any]) -> bool:
+    """Tell whether a rule for a name of the floor is of the one form in which it does no harm.
+
+    That is for `getattr` alone, which is how pickle writes a bound method: called with an instance of a listed class
+    and a name from a list, so that no other attribute can be reached.
+    """
+    args = rule.get("args")
+    return (
+        name == "builtins.getattr"
+        and rule.get("roles") == ["call"]
+        and isinstance(args, list)
+        and all(isinstance(one, list) and len(one) == 2 and _is_listed_method(*one) for one in args)
+    )
+
+
+def _is_listed_method(owner: Any, method: Any) -> bool:
+    if not isinstance(owner, dict) or not isinstance(method, dict) or len(owner) != 1 or list(method) != ["literal"]:
+        return False
+    (kind, owners), *_ = owner.items()
+    names = method["literal"]
+    if not isinstance(owners, list) or not isinstance(names, list):
+        return False
+    if not all(isinstance(one, str) and not one.startswith("__") for one in names):
+        return False
+    if kind == "global":
+        return owners == [_TEXT] and not _NOT_OF_TEXT.intersection(names)
+    return kind == "instance" and all(isinstance(one, str) and floor_reason(one) is None for one in owners)

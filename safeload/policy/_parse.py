@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from safeload.errors import PolicyFileError
-from safeload.policy._floor import floor_reason
+from safeload.policy._floor import floor_reason, is_confined
 from safeload.policy._named import NamedPatterns
 from safeload.policy._patterns import compile_arguments, compile_pattern
 from safeload.scan import FORM_NAMES, ROLES, Limits, is_plain_module, is_plain_name
@@ -20,7 +20,7 @@ __all__ = ["AllowRule", "Fault", "PolicyFile", "pack_names", "parse_policy", "re
 
 MAX_POLICY_BYTES = 1 << 20
 _POLICY_KEYS = {"name", "version", "extends", "patterns", "allow", "limits", "description"}
-_RULE_KEYS = {"module", "names", "roles", "args", "state", "form", "events", "reason", "expires"}
+_RULE_KEYS = {"module", "names", "roles", "args", "state", "form", "events", "held_by", "reason", "expires"}
 _PACK = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
 _EVENT = re.compile(r"ctypes\.dlsym [A-Za-z_][A-Za-z0-9_]{0,99}|ctypes\.cdata/buffer", re.ASCII)
 _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*allow[ \t]*\]\]", re.MULTILINE)
@@ -39,6 +39,7 @@ class AllowRule:
     expires: date | None
     where: str
     events: tuple[str, ...] = ()
+    held_by: tuple[str, ...] = ()
 
     @property
     def is_reviewed(self) -> bool:
@@ -226,7 +227,7 @@ def _rule(entry: Any, where: str, named: NamedPatterns) -> AllowRule:
         if not isinstance(name, str) or not is_plain_name(name):
             raise ValueError(f"{name!r} is no plain name: no wildcards, no dots, no __dunder__ names")
         reason = floor_reason(f"{module}.{name}")
-        if reason is not None:
+        if reason is not None and not is_confined(f"{module}.{name}", entry):
             raise ValueError(f"{module}.{name} cannot be allowed by any policy: {reason}")
         full.append(f"{module}.{name}")
     if len(set(full)) != len(full):
@@ -234,7 +235,8 @@ def _rule(entry: Any, where: str, named: NamedPatterns) -> AllowRule:
     roles = _roles(entry.get("roles", ["import"]), full)
     args, state = _constraints(entry, full, roles, named)
     events = _events(entry.get("events", []), roles)
-    return AllowRule(module, tuple(names), roles, args, state, _reason(entry), _expiry(entry), where, events)
+    held_by = _held_by(entry, roles)
+    return AllowRule(module, tuple(names), roles, args, state, _reason(entry), _expiry(entry), where, events, held_by)
 
 
 def _roles(value: Any, names: list[str]) -> tuple[str, ...]:
@@ -279,6 +281,21 @@ def _events(value: Any, roles: tuple[str, ...]) -> tuple[str, ...]:
         )
     if value and not {"call", "new", "state"} & set(roles):
         raise ValueError("events belongs to a rule with one of the roles call, new and state")
+    return tuple(value)
+
+
+def _held_by(entry: dict[str, Any], roles: tuple[str, ...]) -> tuple[str, ...]:
+    value = entry.get("held_by")
+    if value is None:
+        return ()
+    if roles != ("import",):
+        raise ValueError("held_by belongs to a rule with the role import alone")
+    if not isinstance(value, list) or not value or len(set(map(str, value))) != len(value):
+        raise ValueError("held_by has to list each attribute once")
+    for one in value:
+        owner, _, attribute = one.rpartition(".") if isinstance(one, str) else ("", "", "")
+        if "." not in owner or not is_plain_module(owner) or not is_plain_name(attribute):
+            raise ValueError(f"held_by lists attributes as module.Class.attribute, not {one!r}")
     return tuple(value)
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from safeload.scan import values
+from safeload.scan import is_plain_name, values
 
-__all__ = ["Predicate", "compile_arguments", "compile_pattern", "shortened", "shown_pattern"]
+__all__ = ["Predicate", "compile_arguments", "compile_pattern", "shortened", "shown_pattern", "sources_of"]
 
 Predicate = Callable[[Any], bool]
 _MAX_DEPTH = 16
 _MAX_SHOWN = 500  # characters of what is allowed, in a finding
+_GETATTR = "builtins.getattr"
 
 
 def _is_bytes(value: Any) -> bool:
@@ -62,6 +63,10 @@ def _is_slots(value: Any) -> bool:
     )
 
 
+def _is_public(name: str) -> bool:
+    return is_plain_name(name) and not name.startswith("__")
+
+
 _WORDS: dict[str, Predicate] = {
     "none": lambda value: value is None,
     "bool": lambda value: isinstance(value, bool),
@@ -80,8 +85,12 @@ _WORDS: dict[str, Predicate] = {
     "dtype": lambda value: isinstance(value, values.DType) and value.real is not None,
     "attributes": _is_attributes,
     "slots": _is_slots,
-    # Data of any kind; a bare global would be a function or class for the callee to call.
-    "any": lambda value: not isinstance(value, values.Global),
+    "attribute_path": lambda value: isinstance(value, str) and all(map(_is_public, value.split("."))),
+    # Data of any kind; a bare global or a bound method would be a function or class for the callee to call.
+    "any": lambda value: (
+        not isinstance(value, values.Global)
+        and not (isinstance(value, values.Instance) and value.origin.name == _GETATTR)
+    ),
 }
 
 
@@ -135,6 +144,8 @@ def shown_pattern(pattern: Any) -> str:
     if isinstance(pattern, str):
         return pattern
     (kind, detail), *_ = pattern.items()
+    if kind == "source":
+        return f"one of {len(_source_texts(detail))} texts of source code"
     return f"{kind} {detail!r}" if kind in ("literal", "int", "bytes") else f"{kind} [{_names(detail)}]"
 
 
@@ -264,21 +275,57 @@ def _attributes(detail: Any, depth: int) -> Predicate:
 
 def _only(detail: Any, depth: int) -> Predicate:
     if not isinstance(detail, dict) or not detail:
-        raise ValueError("only takes a table of patterns by key")
+        raise ValueError("only takes a table of patterns by attribute name")
+    for name in detail:
+        if name.startswith("__") and name not in ("__doc__", "__name__"):
+            raise ValueError(f"only: {name} is no attribute that a state may set")
     parts = {name: compile_pattern(one, depth) for name, one in detail.items()}
 
     def check(value: Any) -> bool:
         if not isinstance(value, values.ADict):
             return False
         value.sealed = True
-        keys, items = value.flat[::2], value.flat[1::2]
+        flat = value.flat
+        names = [key for key in flat[::2] if isinstance(key, str) and key in parts]
         return (
-            all(isinstance(key, str) and key in parts for key in keys)
-            and len(set(keys)) == len(keys)
-            and all(parts[key](item) for key, item in zip(keys, items, strict=True))
-        )
+            len(names) == len(flat) // 2 == len(set(names))
+            and all(parts[key](flat[2 * index + 1]) for index, key in enumerate(names))
+        )  # fmt: skip
 
     return check
+
+
+def _source(detail: Any, _depth: int) -> Predicate:
+    texts = frozenset(_source_texts(detail))
+    return lambda value: isinstance(value, str) and value in texts
+
+
+def _source_texts(detail: Any) -> list[str]:
+    if not isinstance(detail, dict) or detail.keys() != {"text", "fill"} or not isinstance(detail["text"], str):
+        raise ValueError("source takes text, with {} in it, and fill, the list of what may stand in its place")
+    for one in _listed(detail["fill"], "fill"):
+        if not isinstance(one, str):
+            raise ValueError(f"fill lists strings, not {one!r}")
+    return [detail["text"].replace("{}", one) for one in detail["fill"]]
+
+
+def sources_of(pattern: Any) -> frozenset[str]:
+    """Return every text that a pattern, which is a valid one, lets pass as source code."""
+    if isinstance(pattern, list):
+        return frozenset().union(*map(sources_of, pattern))
+    if not isinstance(pattern, dict):
+        return frozenset()
+    (kind, detail), *_ = pattern.items()
+    if kind == "source":
+        return frozenset(_source_texts(detail))
+    return sources_of(list(detail.values()) if kind in ("attributes", "only") else detail)
+
+
+def _parameter_except(detail: Any, _depth: int) -> Predicate:
+    names = frozenset(_listed(detail, "parameter_except"))
+    if not all(isinstance(one, str) and one for one in names):
+        raise ValueError(f"parameter_except lists names of parameters, not {detail!r}")
+    return lambda value: isinstance(value, str) and value.rpartition("__")[2] not in names
 
 
 def _int(detail: Any, _depth: int) -> Predicate:
@@ -312,6 +359,8 @@ _TABLES: dict[str, Callable[[Any, int], Predicate]] = {
     "any_of": _any_of,
     "attributes": _attributes,
     "only": _only,
+    "source": _source,
+    "parameter_except": _parameter_except,
     "int": _int,
     "bytes": _bytes,
 }

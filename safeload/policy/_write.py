@@ -49,6 +49,8 @@ def _rule_lines(rule: AllowRule) -> Iterator[str]:
         yield f"state = {toml_value(rule.state)}"
     if rule.events:
         yield f"events = {toml_value(list(rule.events))}"
+    if rule.held_by:
+        yield f"held_by = {toml_value(list(rule.held_by))}"
     if rule.reason:
         yield f"reason = {toml_value(rule.reason)}"
     if rule.expires is not None:

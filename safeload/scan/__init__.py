@@ -76,7 +76,8 @@ class Trace:
 
     `events` is filled on request only, in order: every global named and role used, as ("global" or the role, module,
     qualname); every array passed, as ("array", its first byte, its length, where its padding begins); and every nested
-    pickle at its end, as ("nested", its first byte, its length).
+    pickle at its end, as ("nested", its first byte, its length).  `sources` are the texts that classes of the stream
+    will run as code when they are loaded, each one that the policy lists.
     """
 
     protocol: int
@@ -86,6 +87,7 @@ class Trace:
     globals: tuple[GlobalUse, ...]
     findings: tuple[Finding, ...]
     sklearn_versions: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     events: tuple[tuple[Any, ...], ...] = ()
 
 
@@ -117,6 +119,7 @@ def scan_stream(
         globals=tuple(_use(named_as, seen) for named_as, seen in machine.globals.items()),
         findings=(*findings, *machine.findings),
         sklearn_versions=tuple(sorted(machine.sklearn_versions)),
+        sources=tuple(sorted(machine.sources)),
         events=tuple(events or ()),
     )
 

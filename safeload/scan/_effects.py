@@ -68,6 +68,9 @@ class Effects(Ledger):
         self.unbuilt: i64 = 0  # dtypes, arrays and wrappers still without their state
         self.globals: dict[tuple[str, str], Global] = {}
         self.sklearn_versions: set[str] = set()
+        self.sources: set[str] = set()  # texts of states that their classes run as code
+        self.holding: list[ADict] = []  # states that hold what only they may hold
+        self.any_held: bool = False  # a global that only some attributes may hold was named
         self.findings: list[Finding] = []
         self.reported: set[tuple[str, str]] = set()
 
@@ -114,7 +117,10 @@ class Effects(Ledger):
         form: i64 = forms.ARRAY_CLASS if full in forms.ARRAY_CLASSES else forms.FORMS.get(full, 0)
         if form == forms.OLD_WRAPPER:
             raise RefusedError("SL315", "it opens files beside it that the pickle names", self.at, full)
-        return Global(new_module, new_name, self.at, self.grant_of(full), form)
+        grant = self.grant_of(full)
+        if grant is not None and grant.held_by is not None:
+            self.any_held = True
+        return Global(new_module, new_name, self.at, grant, form)
 
     def arguments(self, func: object, args: object, verb: str) -> Global:
         """Return the global that is called, now that it is known to be one, with exact arguments."""
@@ -281,6 +287,11 @@ class Effects(Ledger):
                 state.sealed = True
             if wrong is not None:
                 self.report("SL404", wrong, origin)
+            elif isinstance(state, ADict):
+                if self.any_held:
+                    self.note_held(origin, state)
+                if grant is not None and grant.sources is not None:
+                    self.note_sources(state, grant.sources)
         elif isinstance(target, DType):
             self.weigh(state)
             self.spend(20)
@@ -295,6 +306,26 @@ class Effects(Ledger):
             self.count_state(target.origin)
         else:
             raise RefusedError("SL319", f"a state is set on {describe(target)}", self.at)
+
+    def note_held(self, origin: Global, state: ADict) -> None:
+        """Count what this state holds of the globals that only such attributes may hold."""
+        flat = state.flat
+        index = 1
+        while index < len(flat):
+            key, value = flat[index - 1], flat[index]
+            if isinstance(value, Global) and isinstance(key, str):
+                held_by = value.grant.held_by if value.grant is not None else None
+                if held_by is not None and origin.name + "." + key in held_by:
+                    value.held += 1
+                    state.holds = True
+                    self.holding.append(state)
+            index += 2
+
+    def note_sources(self, state: ADict, sources: frozenset[str]) -> None:
+        """Keep the texts of this state that its class runs as code, for the tripwire to know."""
+        for value in state.flat[1::2]:
+            if isinstance(value, str) and value in sources:
+                self.sources.add(value)
 
     def note_version(self, version: object) -> None:
         """Keep which scikit-learn wrote an estimator, as estimators themselves say."""
@@ -391,6 +422,7 @@ class Effects(Ledger):
     def check_roles(self) -> None:
         """Compare what was done with every global with what the policy grants."""
         for origin in self.globals.values():
+            self.check_held(origin)
             if origin.form == forms.ARRAY_CLASS and origin.pushed > origin.called:
                 # Called by anybody else, an array class opens files (memmap) or takes bytes for pointers (ndarray).
                 self.at = origin.offset
@@ -406,6 +438,19 @@ class Effects(Ledger):
                 self.report("SL401", f"the policy does not list it (used for: {wanted})", origin)
             else:
                 self.report("SL402", f"the policy does not grant it the role: {wanted}", origin)
+
+    def check_held(self, origin: Global) -> None:
+        """Refuse a global that anything else got hold of than the attributes that may hold it."""
+        held_by = origin.grant.held_by if origin.grant is not None else None
+        if held_by is None or origin.pushed <= origin.called:
+            return
+        elsewhere = origin.pushed > origin.called + origin.held
+        for state in self.holding:
+            # A dict that the memo gave out stands somewhere else, too, with all that it holds.
+            elsewhere = elsewhere or state.shared
+        if elsewhere:
+            self.at = origin.offset
+            self.report("SL402", "it is a value elsewhere than as " + " or ".join(sorted(held_by)), origin)
 
 
 def used_roles(origin: Global) -> int:

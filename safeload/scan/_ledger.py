@@ -14,6 +14,7 @@ from safeload.scan import _forms as forms
 from safeload.scan._window import Window
 from safeload.scan.values import (
     FORBIDDEN_ARGUMENTS,
+    FORBIDDEN_HOLDER,
     FORBIDDEN_STATE,
     FORBIDDEN_WRAPPER,
     USED_STATE,
@@ -190,6 +191,9 @@ class Ledger(Window):
                 if state.slot >= 0:
                     self.memo[state.slot] = FORBIDDEN_STATE
                     self.memory -= A_CONTAINER
+            elif state.holds:
+                if state.slot >= 0:
+                    self.memo[state.slot] = FORBIDDEN_HOLDER
             elif self.unfetched(state.slot):
                 self.memo[state.slot] = USED_STATE
                 self.memory -= A_CONTAINER

@@ -30,7 +30,9 @@ ROLES: Final[dict[str, int]] = {"import": IMPORT, "call": CALL, "new": NEW, "sta
 class Grant:
     """What a policy allows one global: its roles, and checks of a call's arguments and of a state.
 
-    A check takes the abstract value and returns None, or in words why it is not allowed.
+    A check takes the abstract value and returns None, or in words why it is not allowed.  With `held_by` the global may
+    be named only as one of these attributes, `module.Class.attribute`, in a state of exactly that class.  `sources` are
+    the texts that the class runs as code when they stand in its state.
     """
 
     def __init__(
@@ -39,11 +41,15 @@ class Grant:
         call: Callable[[tuple[Any, ...]], str | None] | None = None,
         new: Callable[[tuple[Any, ...]], str | None] | None = None,
         state: Callable[[Any], str | None] | None = None,
+        held_by: frozenset[str] | None = None,
+        sources: frozenset[str] | None = None,
     ) -> None:
         self.roles = roles
         self.call = call
         self.new = new
         self.state = state
+        self.held_by = held_by
+        self.sources = sources
 
 
 @final
@@ -52,7 +58,8 @@ class Global:
 
     `form` says which of numpy's and joblib's own callables it is (see `_forms`), 0 for none.
     `pushed` and `called` count how often it was put on the stack and how often it was taken from there as the
-    function or class of a call: where they differ, it was used as a value.
+    function or class of a call: where they differ, it was used as a value.  `held` counts how often that value was
+    an attribute that may hold it.
     """
 
     def __init__(self, module: str, qualname: str, offset: i64, grant: Grant | None, form: i64) -> None:
@@ -65,6 +72,7 @@ class Global:
         self.used: i64 = 0
         self.pushed: i64 = 0
         self.called: i64 = 0
+        self.held: i64 = 0
         self.first_call: i64 = -1
         self.first_new: i64 = -1
         self.first_state: i64 = -1
@@ -154,15 +162,17 @@ class AList:
 class ADict:
     """A dict, as the flat list of its keys and values in the order in which they were set.
 
-    `shared` once it was read from the memo, and so may stand in several places.
+    `shared` once it was read from the memo, and so may stand in several places; `holds` once it was a state with a
+    global that only such a state may hold.
     """
 
-    __slots__ = ("flat", "keys", "proven", "sealed", "shared", "slot")
+    __slots__ = ("flat", "holds", "keys", "proven", "sealed", "shared", "slot")
 
     def __init__(self, flat: list[Any]) -> None:
         self.flat = flat
         self.sealed: bool = False
         self.shared: bool = False
+        self.holds: bool = False
         self.slot: i64 = -1
         self.keys: Any = None
         self.proven: Any = None
@@ -220,6 +230,7 @@ class Forbidden:
 
 FLOAT_VALUE: Final = Float()
 FORBIDDEN_WRAPPER: Final = Forbidden("SL311", "an array wrapper is used a second time")
+FORBIDDEN_HOLDER: Final = Forbidden("SL319", "a state is used a second time that holds what only it may hold")
 FORBIDDEN_STATE: Final = Forbidden("SL311", "the state of an array wrapper is used a second time")
 FORBIDDEN_ARGUMENTS: Final = Forbidden("SL318", "the arguments of a call are used a second time")
 

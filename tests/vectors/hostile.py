@@ -106,7 +106,7 @@ _CALLS: dict[str, tuple[str, bytes]] = {
     "builtins-compile": ("SL405", call(glob("builtins", "compile"), "1", "vector", "eval")),
     "builtins-import": ("SL308", call(glob("builtins", "__import__"), "this")),
     "builtins-open": ("SL405", call(glob("builtins", "open"), "/dev/null")),
-    "builtins-getattr": ("SL405", call(glob("builtins", "getattr"), "x", "upper")),
+    "builtins-getattr": ("SL403", call(glob("builtins", "getattr"), "x", "upper")),
     "importlib-import-module": ("SL405", call(glob("importlib", "import_module"), "this")),
     "runpy-run-module": ("SL405", call(glob("runpy", "run_module"), "this")),
     "subprocess-list2cmdline": ("SL405", call(glob("subprocess", "list2cmdline"), ["x"])),
