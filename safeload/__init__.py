@@ -40,6 +40,7 @@ from safeload.reports import Report
 from safeload.rerelease import rollback
 from safeload.rules import Finding
 from safeload.scan import Limits
+from safeload.store import Store
 
 __all__ = [
     "BadSignatureError",
@@ -64,6 +65,7 @@ __all__ = [
     "Signer",
     "SigningKey",
     "StorageError",
+    "Store",
     "TripwireError",
     "UnknownKeyError",
     "UnsignedError",

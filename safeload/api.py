@@ -57,11 +57,6 @@ OnMismatch = Literal["warn", "error", "ignore"]
 MmapMode = Literal["r", "c"]
 Accept = Callable[[Manifest], object]
 
-_GO_BACK = (
-    "Deploy the newer one; or, to go back on purpose, sign the older one again where there is a key, as the release "
-    "after the one it replaces: safeload rollback FILE --from-release N"
-)
-
 # joblib/compressor.py
 _EXTENSIONS = {".z": "zlib", ".gz": "gzip", ".bz2": "bz2", ".lzma": "lzma", ".xz": "xz", ".lz4": "lz4"}
 
@@ -290,11 +285,11 @@ class Loader:
             made.reported(report)
             return report
 
-    def read_manifest(self, path: PathLike) -> Manifest:
+    def read_manifest(self, path: PathLike, *, accept: Accept | None = None) -> Manifest:
         """Return the manifest, its signature checked; see `safeload.read_manifest`."""
         target = checked_path(path)
         with decision("read_manifest", str(target)) as made:
-            return with_pair(target, lambda fd, envelope: self._open(fd, envelope, target, made, None)[0])
+            return with_pair(target, lambda fd, envelope: self._open(fd, envelope, target, made, accept)[0])
 
     def _load(
         self,
@@ -369,7 +364,7 @@ class Loader:
                 f"{target}: this is release {manifest.release}, older than the required {self._min_release}"
             )
         if self._floors is not None:
-            self._floors.require_release(manifest.name, manifest.release, where=str(target), instead=_GO_BACK)
+            self._floors.require_release(manifest.name, manifest.release, where=str(target))
         if accept is not None:
             accept(manifest)
         if os.fstat(fd).st_size != manifest.size:

@@ -34,6 +34,10 @@ __all__ = ["Floors", "Mark", "resolve_floors"]
 MAX_ENTRIES = 10_000
 MAX_BYTES = 8 << 20
 
+_GO_BACK = (
+    "Deploy the newer one; or, to go back on purpose, sign the older one again where there is a key, as the release "
+    "after the one it replaces: safeload rollback FILE --from-release N"
+)
 _VERSION = 1
 _Value = TypeVar("_Value")
 
@@ -95,7 +99,7 @@ class Floors:
         """Return the last pointer of this channel that was accepted, or None."""
         return self._current().channels.get(name)
 
-    def require_release(self, name: str, release: int, *, where: str, instead: str) -> None:
+    def require_release(self, name: str, release: int, *, where: str, instead: str = _GO_BACK) -> None:
         """Refuse a release older than the highest that was accepted.
 
         Raises: RollbackError, which says `where` it was met and what to do `instead`.

@@ -6,15 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from safeload.api import Loader, PathLike, belongs, checked_target
-from safeload.keyring import resolve_keyring, resolve_signing
 from safeload.manifest import seal
+from safeload.signers import signing_with
 from safeload.storage import signing
 
 if TYPE_CHECKING:
-    from safeload.keyring import Keyring
-    from safeload.keys import SigningKey
+    from collections.abc import Sequence
+
     from safeload.manifest import Manifest
     from safeload.policy import Policy
+    from safeload.signers import SigningSource
 
 __all__ = ["rollback"]
 
@@ -23,7 +24,7 @@ def rollback(
     path: PathLike,
     from_release: int,
     *,
-    key: SigningKey | Keyring | PathLike | None = None,
+    key: SigningSource | Sequence[SigningSource] = None,
     policy: Policy | PathLike = "sklearn",
 ) -> Manifest:
     """Sign an older artifact, put back on purpose, as the release after the one that it replaces.
@@ -43,8 +44,8 @@ def rollback(
         FileNotFoundError, KeyringError, PolicyFileError, StorageError: as they say.
     """
     target = checked_target(path)
-    signer = resolve_signing(key)
-    loader = Loader(keyring=resolve_keyring(key), policy=policy)
+    signers = signing_with(key, target)
+    loader = Loader(keyring=signers.keyrings[0], policy=policy)
     with signing(target, overwrite=True, belongs=belongs) as writer:
         before = loader.read_manifest(target)  # what is wrong with the signature is raised as what it is
         report = loader.verify(target)
@@ -54,6 +55,6 @@ def rollback(
                 f"{target} is release {before.release}, which is not older than release {from_release}: put the older "
                 "pair back first, then sign it as the newer release"
             )
-        manifest = replace(report.manifest or before, release=from_release + 1, key_ids=(signer.key_id,))
-        writer.commit(seal(manifest, [signer]))
+        manifest = replace(report.manifest or before, release=from_release + 1, key_ids=signers.key_ids)
+        writer.commit(seal(manifest, signers.signers))
     return manifest

@@ -43,6 +43,7 @@ RULES: dict[str, Rule] = {
             "too few signatures",
             "Sign it with more of the trusted keys: safeload.sign(path, key=[…], overwrite=True).",
         ),
+        Rule("SL120", "not what the channel points to", "Restore the version that was promoted, or promote anew."),
         # integrity
         Rule("SL201", "content differs from what was signed", _INSPECT),
         Rule("SL202", "size differs from what was signed", _INSPECT),

@@ -25,7 +25,7 @@ LAYERS = [
     {"opening", "examine", "secondopinion", "decisions"},
     {"claims", "mapping", "scanned"},
     {"api"},
-    {"audit", "rerelease"},
+    {"audit", "rerelease", "store"},
     {"__init__"},
     {"cli"},
     {"__main__"},

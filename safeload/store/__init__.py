@@ -1,0 +1,9 @@
+"""Versions of models side by side in a folder, and signed channels that say which one is in use."""
+
+from __future__ import annotations
+
+from safeload.store._pointer import POINTER, Place, Pointer, open_pointer
+from safeload.store._reading import PRODUCTION, StoredVersion
+from safeload.store._store import Store
+
+__all__ = ["POINTER", "PRODUCTION", "Place", "Pointer", "Store", "StoredVersion", "open_pointer"]

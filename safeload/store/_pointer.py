@@ -1,0 +1,200 @@
+"""Channel pointers: the signed decision which version of a model a channel is at.
+
+A pointer names the artifact by its SHA-256 and release, and not the manifest: so manifests can be signed again. It is
+an envelope of a kind of its own, so that no manifest passes for a pointer and no pointer for a manifest. Its sequence
+number grows with every decision, and a decision to go back is as new as one to go on: whoever remembers the last one
+can refuse all that came before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from safeload.envelope import Kind, open_payload, parse_payload, read_bounded, seal_payload
+from safeload.errors import ExpiredError, ManifestError, VerificationError
+from safeload.files import storage_errors
+from safeload.floors import Mark
+from safeload.store._names import is_plain
+from safeload.strictjson import Node, format_time
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from safeload.keyring import Keyring
+    from safeload.keys import Signer
+    from safeload.store._layout import Layout
+
+__all__ = ["MAX_HISTORY", "POINTER", "Place", "Pointer", "open_pointer", "read_pointer", "seal_pointer"]
+
+POINTER = Kind(
+    payload_type="application/vnd.safeload.channel.v1+json",
+    noun="channel pointer",
+    max_bytes=1 << 20,
+    too_large="give a shorter reason",
+)
+MAX_HISTORY = 20
+ACTIONS = ("promote", "rollback")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One version of a model: what it is called, its release, and the SHA-256 of the artifact."""
+
+    version: str
+    release: int
+    sha256: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return {"version": self.version, "release": self.release, "sha256": self.sha256}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointer:
+    """Where a channel is, and how it got there.
+
+    `sequence` grows with every decision. `history` has where the channel was before, the last first; a rollback
+    without a target goes to its first. `key_ids` are the trusted signers, on reading; `digest` is of the payload.
+    """
+
+    name: str
+    channel: str
+    place: Place
+    sequence: int
+    action: str
+    created: datetime
+    expires: datetime | None = None
+    reason: str | None = None
+    history: tuple[Place, ...] = ()
+    key_ids: tuple[str, ...] = ()
+    digest: str = ""
+
+    @property
+    def version(self) -> str:
+        """The version that the channel is at."""
+        return self.place.version
+
+    @property
+    def release(self) -> int:
+        """The release that the channel is at."""
+        return self.place.release
+
+    @property
+    def mark(self) -> Mark:
+        """What there is to remember of it."""
+        return Mark(self.sequence, self.release, self.digest)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is signed."""
+        content: dict[str, Any] = {
+            "name": self.name,
+            "channel": self.channel,
+            **self.place.to_dict(),
+            "sequence": self.sequence,
+            "action": self.action,
+            "created": format_time(self.created),
+        }
+        if self.expires is not None:
+            content["expires"] = format_time(self.expires)
+        if self.reason is not None:
+            content["reason"] = self.reason
+        content["history"] = [place.to_dict() for place in self.history]
+        return content
+
+    def require_current(self, path: Path) -> None:
+        """Refuse a pointer past its time, by this host's clock.
+
+        Raises: ExpiredError.
+        """
+        now = datetime.now(UTC)
+        if self.expires is not None and now > self.expires:
+            raise ExpiredError(
+                f"{path}: this pointer, number {self.sequence} to version {self.version}, expired at "
+                f"{format_time(self.expires)}, and it is {format_time(now)}. Promote the version again, or a newer one"
+            )
+
+
+def seal_pointer(pointer: Pointer, keys: Sequence[Signer]) -> bytes:
+    """Return the pointer file's content, signed by each of the keys.
+
+    Raises: ValueError if it could not be read back.
+    """
+    payload = json.dumps(pointer.to_dict(), allow_nan=False, separators=(",", ":")).encode()
+    try:
+        _parse(payload)
+    except ManifestError as error:
+        raise ValueError(f"this channel pointer cannot be signed: {error}") from error
+    return seal_payload(POINTER, payload, keys)
+
+
+def read_pointer(layout: Layout, channel: str, keyring: Keyring) -> Pointer:
+    """Return a channel's pointer; that it is in time is not checked.
+
+    Raises:
+        FileNotFoundError: there is none.
+        VerificationError: no key that is trusted for the artifact it names signed it, for this model and channel.
+        StorageError: it cannot be read.
+    """
+    path = layout.pointer(channel)
+    with storage_errors("read", path):
+        data = read_bounded(POINTER, path)
+    try:
+        pointer = open_pointer(data, keyring)
+        artifact = layout.artifact(pointer.version)
+        # Who may sign an artifact may say that it is in use; who may not, may not.
+        pointer = replace(pointer, key_ids=keyring.within_scope(pointer.key_ids, artifact.name, artifact.parent))
+    except VerificationError as error:
+        raise type(error)(f"{path}: {error}", code=error.code) from error
+    if (pointer.name, pointer.channel) != (layout.name, channel):
+        raise ManifestError(
+            f"{path}: this pointer was signed for model {pointer.name!r}, channel {pointer.channel!r}. Somebody has "
+            "put it in another's place: restore the one that belongs here, or promote a version",
+            code="SL107",
+        )
+    return pointer
+
+
+def open_pointer(data: bytes, keyring: Keyring) -> Pointer:
+    """Check the signatures of a pointer, then read it.
+
+    Raises: VerificationError, as for manifests.
+    """
+    payload, signers = open_payload(POINTER, data, keyring)
+    return replace(_parse(payload), key_ids=signers)
+
+
+def _parse(payload: bytes) -> Pointer:
+    node = Node(parse_payload(POINTER, payload), "pointer")
+    node.fields(
+        "name", "channel", "version", "release", "sha256", "sequence", "action", "created", "history",
+        optional=("expires", "reason"),
+    )  # fmt: skip
+    history = tuple(_place(place.fields("version", "release", "sha256")) for place in node["history"].items())
+    if len(history) > MAX_HISTORY:
+        raise node["history"].error(f"has more than {MAX_HISTORY} entries")
+    if node["sequence"].integer() < 1:
+        raise node["sequence"].error("must be 1 or more")
+    return Pointer(
+        name=node["name"].line(),
+        channel=node["channel"].line(),
+        place=_place(node),
+        sequence=node["sequence"].integer(),
+        action=node["action"].one_of(ACTIONS),
+        created=node["created"].time(),
+        expires=node["expires"].time() if "expires" in node else None,
+        reason=node["reason"].line() if "reason" in node else None,
+        history=history,
+        digest=hashlib.sha256(payload).hexdigest(),
+    )
+
+
+def _place(node: Node) -> Place:
+    version = node["version"].line()
+    if not is_plain(version):
+        raise node["version"].error("must be a version as stores have them")
+    return Place(version, node["release"].integer(), node["sha256"].hex_digest())

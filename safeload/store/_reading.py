@@ -1,0 +1,339 @@
+"""Reading from a store: which version is meant, and that it is the one that stands there."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from safeload import api
+from safeload.errors import ManifestError, RollbackError, VerificationError
+from safeload.floors import Floors, resolve_floors
+from safeload.keyring import resolve_keyring
+from safeload.reports import Report
+from safeload.rules import Finding
+from safeload.store._layout import Layout, plain_names
+from safeload.store._names import check_channel, check_name, check_version, version_order
+from safeload.store._pointer import Place, Pointer, read_pointer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from safeload.api import MmapMode, OnMismatch, PathLike
+    from safeload.keyring import Keyring
+    from safeload.keys import SigningKey, VerifyingKey
+    from safeload.manifest import Manifest
+    from safeload.mapping import Copies
+    from safeload.policy import Policy
+    from safeload.scan import Limits
+    from safeload.signers import SigningSource
+
+__all__ = [
+    "PRODUCTION",
+    "Reader",
+    "Resolved",
+    "StoredVersion",
+    "acceptor",
+    "channel_key",
+    "newest_key",
+    "no_channel",
+    "no_version",
+]
+
+PRODUCTION = "production"
+
+_MAX_TRIES = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredVersion:
+    """One version of a model in a store.
+
+    `manifest` is what was signed about it, None where no trusted key signed it for this place, and `problem` then
+    says why. `channels` are those that are at it. That the artifact's bytes are as signed, `Store.verify` tells.
+    """
+
+    version: str
+    path: Path
+    manifest: Manifest | None
+    problem: VerificationError | None
+    channels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What is to be loaded: where it is, what its manifest has to say, and how to remember that it was loaded."""
+
+    path: Path
+    accept: Callable[[Manifest], None]
+    pointer: Pointer | None
+    remember: Callable[[], None]
+
+
+class Reader:
+    """The part of `Store` that needs no key to sign with."""
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        key: SigningSource | Sequence[SigningSource] = None,
+        keyring: Keyring | SigningKey | VerifyingKey | PathLike | None = None,
+        policy: Policy | PathLike = "sklearn",
+        limits: Limits | None = None,
+        on_version_mismatch: OnMismatch = "warn",
+        mmap_copies: Copies | PathLike | None = None,
+        floors: Floors | PathLike | None = None,
+    ) -> None:
+        self._folder = Path(folder)
+        self._key = cast("SigningSource", keyring) if key is None else key
+        if keyring is None and isinstance(key, list | tuple):
+            raise TypeError("several keys sign here: say with keyring= whom to trust")
+        self._keyring = resolve_keyring(cast("Keyring | None", key) if keyring is None else keyring)
+        self._policy = policy
+        self._floors = resolve_floors(floors) or Floors()
+        self._loader = api.Loader(
+            keyring=self._keyring,
+            policy=policy,
+            limits=limits,
+            on_version_mismatch=on_version_mismatch,
+            mmap_copies=mmap_copies,
+            floors=self._floors,
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where the models are."""
+        return self._folder
+
+    def load(
+        self, name: str, version: str | None = None, *, channel: str | None = None, mmap_mode: MmapMode | None = None
+    ) -> Any:
+        """Return a model, verified in full, or raise having run nothing that the policy does not allow.
+
+        Without `version` it is the one that `channel` points to. Without either it is the one in production; and
+        where this model was never promoted to production, the one of the highest release. A service says
+        `channel="production"`, so that a missing channel is an error.
+
+        Raises:
+            FileNotFoundError: no such model, version or channel.
+            And all that `safeload.load` raises.
+        """
+        return self.load_with_manifest(name, version, channel=channel, mmap_mode=mmap_mode)[0]
+
+    def load_with_manifest(
+        self, name: str, version: str | None = None, *, channel: str | None = None, mmap_mode: MmapMode | None = None
+    ) -> tuple[Any, Manifest]:
+        """Return a model, and what was signed about it; else as `load`."""
+        tries = 0
+        while True:
+            found = self.resolve(name, version, channel=channel)
+            try:
+                loaded = self._loader.load_with_manifest(found.path, mmap_mode, accept=found.accept)
+            except (FileNotFoundError, VerificationError):
+                tries += 1
+                # Meanwhile the channel moved on, and what it left was removed.
+                if tries == _MAX_TRIES or self.resolve(name, version, channel=channel).path == found.path:
+                    raise
+                continue
+            found.remember()
+            return loaded
+
+    def resolve(self, name: str, version: str | None = None, *, channel: str | None = None) -> Resolved:
+        """Return what `load` would load; of the artifact itself nothing is read."""
+        layout = self._layout(name, version, channel)
+        if version is not None:
+            if channel is not None:
+                raise TypeError("give a version or a channel, not both")
+            path = layout.artifact(version)
+            if not path.exists():
+                raise no_version(layout, version)
+            return Resolved(path, acceptor(path, version), None, lambda: None)
+        key = channel_key(name, channel or PRODUCTION)
+        promoted = os.path.lexists(layout.pointer(channel or PRODUCTION)) or self._floors.channel(key) is not None
+        if channel is not None or promoted:
+            pointer = self.channel(name, channel or PRODUCTION)
+            path = layout.artifact(pointer.version)
+            return Resolved(
+                path,
+                acceptor(path, pointer.version, pointer.place, pointer.channel),
+                pointer,
+                lambda: self._floors.raise_pointer(key, pointer.mark),
+            )
+        return self._newest(layout)
+
+    def _newest(self, layout: Layout) -> Resolved:
+        stored = self._stored(layout.name)
+        for one in stored:
+            if one.problem is not None:  # it may be the newest
+                raise one.problem
+        trusted = [(one.manifest.release, one) for one in stored if one.manifest is not None]
+        if not trusted:
+            raise FileNotFoundError(errno.ENOENT, f"there is no version of model {layout.name!r}", str(layout.folder))
+        release, newest = max(trusted, key=lambda pair: pair[0])
+        key = newest_key(layout.name)
+        self._floors.require_release(
+            key, release, where=str(newest.path), instead="Restore the newer one, or promote the one that you want."
+        )
+        return Resolved(
+            newest.path, acceptor(newest.path, newest.version), None, lambda: self._floors.raise_release(key, release)
+        )
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all models."""
+        return tuple(name for name in plain_names(self._folder) if self._layout(name).versions.is_dir())
+
+    def versions(self, name: str) -> tuple[StoredVersion, ...]:
+        """Return all versions of a model, in the order of PEP 440 where that applies, those with a problem too.
+
+        Raises: FileNotFoundError if there is no such model.
+        """
+        layout = self._layout(name)
+        if not layout.versions.is_dir():
+            raise FileNotFoundError(errno.ENOENT, f"there is no model {name!r} in this store", str(layout.folder))
+        at: dict[str, list[str]] = {}
+        for channel in layout.all_channels():
+            try:
+                at.setdefault(self.channel(name, channel).version, []).append(channel)
+            except (VerificationError, FileNotFoundError):
+                continue  # `verify` says what is wrong with it
+        return tuple(replace(one, channels=tuple(at.get(one.version, ()))) for one in self._stored(name))
+
+    def _stored(self, name: str) -> list[StoredVersion]:
+        layout = self._layout(name)
+        found = []
+        for version in sorted(layout.all_versions(), key=version_order):
+            path = layout.artifact(version)
+            manifest, problem = None, None
+            try:
+                manifest = self._loader.read_manifest(path, accept=acceptor(path, version))
+            except VerificationError as error:
+                problem = error
+            except FileNotFoundError:
+                if not path.parent.exists():
+                    continue  # pruned meanwhile
+                problem = ManifestError(f"{path.parent}: there is no {path.name} in it. Restore or remove this folder.")
+            found.append(StoredVersion(version=version, path=path, manifest=manifest, problem=problem))
+        return found
+
+    def verify(self, name: str | None = None, version: str | None = None) -> tuple[Report, ...]:
+        """Verify every version and every channel in full, of one model or of all; nothing is loaded or remembered.
+
+        Raises: FileNotFoundError if there is no such model or version; what is wrong with them is in the reports.
+        """
+        reports: list[Report] = []
+        for one in self.names() if name is None else (check_name(name),):
+            layout = self._layout(one, version)
+            reports += [
+                self._verify_version(stored) for stored in self.versions(one) if version in (None, stored.version)
+            ]
+            if version is None:
+                reports += [self._verify_channel(layout, channel) for channel in layout.all_channels()]
+            elif not reports:
+                raise no_version(layout, version)
+        return tuple(reports)
+
+    def _verify_version(self, stored: StoredVersion) -> Report:
+        try:
+            return self._loader.verify(stored.path, accept=acceptor(stored.path, stored.version))
+        except FileNotFoundError:
+            return _refusal(stored.path, stored.problem or ManifestError(f"{stored.path} is missing"))
+
+    def _verify_channel(self, layout: Layout, channel: str) -> Report:
+        path = layout.pointer(channel)
+        try:
+            found = self.resolve(layout.name, channel=channel)
+            self._loader.read_manifest(found.path, accept=found.accept)
+        except VerificationError as error:
+            return _refusal(path, error)
+        except FileNotFoundError:
+            return _refusal(path, ManifestError(f"{path}: the version that it points to is missing.", code="SL120"))
+        return Report(path=str(path), findings=())
+
+    def channel(self, name: str, channel: str = PRODUCTION) -> Pointer:
+        """Return where a channel is; its signature is checked, and that it is not older than what was seen.
+
+        Raises: FileNotFoundError if it was never promoted to, VerificationError.
+        """
+        layout = self._layout(name, None, channel)
+        path = layout.pointer(channel)
+        try:
+            pointer = read_pointer(layout, channel, self._keyring)
+        except FileNotFoundError:
+            self._require_never_seen(layout, channel)
+            raise no_channel(layout, channel) from None
+        self._floors.require_pointer(channel_key(name, channel), pointer.mark, where=str(path))
+        pointer.require_current(path)
+        return pointer
+
+    def channels(self, name: str) -> tuple[str, ...]:
+        """Return the names of a model's channels."""
+        return tuple(self._layout(name).all_channels())
+
+    def _require_never_seen(self, layout: Layout, channel: str) -> None:
+        mark = self._floors.channel(channel_key(layout.name, channel))
+        if mark is not None:
+            raise RollbackError(
+                f"{layout.pointer(channel)} is gone: pointer number {mark.sequence}, to release {mark.release}, was "
+                f"followed here before. Restore it, or promote again with a sequence above {mark.sequence}."
+            )
+
+    def _layout(self, name: str, version: str | None = None, channel: str | None = None) -> Layout:
+        check_name(name)
+        if version is not None:
+            check_version(version)
+        if channel is not None:
+            check_channel(channel)
+        return Layout(self._folder, name)
+
+
+def acceptor(
+    path: Path, version: str, place: Place | None = None, channel: str | None = None
+) -> Callable[[Manifest], None]:
+    """Return what holds a manifest against the place that its artifact was found at."""
+
+    def accept(manifest: Manifest) -> None:
+        if manifest.version != version:
+            raise ManifestError(
+                f"{path}: it was signed as version {manifest.version!r}. Somebody has put one version in another's "
+                "place: restore the right one.",
+                code="SL107",
+            )
+        if place is not None and (manifest.release, manifest.sha256) != (place.release, place.sha256):
+            raise ManifestError(
+                f"{path}: this is release {manifest.release}, SHA-256 {manifest.sha256[:16]}…, and what was promoted"
+                f"{f' to {channel!r}' if channel else ''} is release {place.release}, SHA-256 {place.sha256[:16]}…. "
+                "The version was replaced by another that was signed, too: restore it, or promote anew.",
+                code="SL120",
+            )
+
+    return accept
+
+
+def _refusal(path: Path, error: VerificationError) -> Report:
+    return Report(path=str(path), findings=(Finding(error.code, str(error), error.offset),))
+
+
+def channel_key(name: str, channel: str) -> str:
+    return f"{name}/{channel}"
+
+
+def newest_key(name: str) -> str:
+    return f"{name}/*"  # no artifact's name has a slash
+
+
+def no_version(layout: Layout, version: str) -> FileNotFoundError:
+    known = ", ".join(sorted(layout.all_versions(), key=version_order)[-10:]) or "none"
+    return FileNotFoundError(
+        errno.ENOENT, f"there is no version {version} of model {layout.name!r} (there: {known})", str(layout.folder)
+    )
+
+
+def no_channel(layout: Layout, channel: str) -> FileNotFoundError:
+    return FileNotFoundError(
+        errno.ENOENT,
+        f"nothing of model {layout.name!r} was promoted to channel {channel!r}: safeload store promote",
+        str(layout.folder),
+    )
