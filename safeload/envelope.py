@@ -163,6 +163,8 @@ def unverified_envelope(kind: Kind, data: bytes) -> Envelope:
         raise ManifestError(f"the {kind.noun} has more than {kind.max_bytes} bytes")
     if any(data.count(mark) > limit for mark, limit in _MAX_STRUCTURE.items()):
         raise ManifestError(f"the {kind.noun} is not an envelope as safeload writes it: it has too many parts")
+    if not data.isascii():  # one character beyond it, and the whole text would take four times the memory
+        raise ManifestError(f"the {kind.noun} is not an envelope as safeload writes it: it is not ASCII")
     envelope = Node(_parse(data, f"the {kind.noun} is not JSON as safeload writes it"), "envelope")
     envelope.fields("payload", "payloadType", "signatures")
     if envelope["payloadType"].text() != kind.payload_type:

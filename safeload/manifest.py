@@ -48,6 +48,7 @@ __all__ = [
     "open_envelope",
     "read_envelope_bytes",
     "seal",
+    "unverified_manifest",
     "unverified_sha256",
 ]
 
@@ -63,6 +64,12 @@ COMPRESSIONS = ("none", "zlib", "gzip", "bz2", "xz", "lzma", "lz4")
 ROLES = ("import", "call", "new", "state", "items")
 
 _ANY_PREDICATE = re.compile(r"urn:safeload:manifest:v([0-9]{1,9})")
+# How every statement of ours begins: its type, and the name and digest of its one subject.
+_SUBJECT = re.compile(
+    rb'\{"_type":"[^"\\]*","subject":\[\{"name":"(?:[^"\\]|\\.)*","digest":\{"sha256":"([0-9a-f]{64})"\}\}\],'
+)
+_MAX_SUBJECT = 4096  # bytes: a name of 255 characters, each escaped, and the rest
+_MAX_UNVERIFIED = 4 << 20  # bytes of a manifest that is shown to people without a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +235,24 @@ def unverified_sha256(data: bytes) -> str | None:
     It tells which of two files a manifest was written for. It says nothing about whether to trust either.
     """
     try:
-        return _read_statement(unverified_envelope(MANIFEST, data).payload).sha256
+        payload = unverified_envelope(MANIFEST, data).payload
+    except ManifestError:
+        return None
+    # Not parsed: nobody vouches for what may be megabytes of JSON.
+    subject = _SUBJECT.match(payload[:_MAX_SUBJECT])
+    return None if subject is None else subject[1].decode()
+
+
+def unverified_manifest(data: bytes) -> Manifest | None:
+    """Return what an envelope says, without checking who says so; None if it is unreadable, or too much to read.
+
+    `key_ids` are those that the envelope names. For showing it to people, and nothing else.
+    """
+    if len(data) > _MAX_UNVERIFIED:
+        return None
+    try:
+        envelope = unverified_envelope(MANIFEST, data)
+        return replace(_read_statement(envelope.payload), key_ids=tuple(envelope.signatures))
     except ManifestError:
         return None
 

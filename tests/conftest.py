@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cli_runs import Outcome
+from hypothesis import settings
 
 import safeload
 from safeload.cli import main
@@ -14,6 +15,10 @@ from safeload.cli import main
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+# How long an example takes says nothing on a machine that has other work.
+settings.register_profile("safeload", deadline=None)
+settings.load_profile("safeload")
 
 # What tests run as `python -m safeload` is what they import themselves, not the source tree that they may stand in.
 os.environ["PYTHONSAFEPATH"] = "1"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import pickle
 import struct
 import subprocess
 import sys
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +21,6 @@ import safeload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 MIB = 1 << 20
 MANY = 4_000_000
@@ -193,3 +195,45 @@ def test_a_state_that_was_used_is_no_other_ones(tmp_path: Path) -> None:
     assert first(scan(tmp_path, changed)) == "SL320"
     second = stream(made + b"\x94", state + b"\x94", b"b", made, b"h\x01", b"b\x86")
     assert first(scan(tmp_path, second)) == "SL319"
+
+
+# ------------------------------------------------------------------------------------------ beside the artifact
+
+MANIFEST_TRAPS = {
+    # 32 MiB of JSON that nobody signed took 700 MiB when it was parsed.
+    "many small parts": b'{"_type":"x","subject":[],"a":[' + b"{}," * 8_000_000 + b"{}]}",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="measures memory as Linux tells it")
+@pytest.mark.parametrize("name", [*MANIFEST_TRAPS, "not ASCII"])
+def test_a_manifest_that_nobody_signed_costs_little(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.joblib"
+    key = safeload.SigningKey(bytes(32), algorithm="hmac-sha256", key_id="k")
+    safeload.dump([1], path, key=key)
+    manifest = Path(f"{path}.manifest.json")
+    envelope = json.loads(manifest.read_text())
+    if name == "not ASCII":
+        data = json.dumps({**envelope, "payload": "\U0001f40d" + "A" * (30 << 20)}, ensure_ascii=False).encode()
+    else:
+        data = json.dumps({**envelope, "payload": base64.b64encode(MANIFEST_TRAPS[name]).decode()}).encode()
+    manifest.write_bytes(data)
+    for what in (
+        "safeload.verify('model.joblib', keyring=key).allowed and sys.exit('allowed')",
+        "safeload.dump([2], 'model.joblib', key=key, overwrite=True)",
+        "importlib.import_module('safeload.cli')._cli.main(['inspect', 'model.joblib'], standalone_mode=False)",
+    ):
+        code = (
+            "import contextlib, importlib, io, sys, safeload, safeload.manifest, safeload.api, safeload.cli\n"
+            "key = safeload.SigningKey(bytes(32), algorithm='hmac-sha256', key_id='k')\n"
+            "def peak(): return int(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1])\n"
+            "safeload.dump([1], 'warm.joblib', key=key, overwrite=True)\n"
+            "open('/proc/self/clear_refs', 'w').write('5')\nbefore = peak()\n"
+            f"with contextlib.redirect_stdout(io.StringIO()): {what}\n"
+            "print(peak() - before)\n"
+        )
+        manifest.write_bytes(data)
+        result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        assert int(result.stdout) < 256 << 10, what

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
 import json
 import sys
@@ -131,23 +130,20 @@ def _signature(path: str, keyring: str | None) -> _Signature:
 
 def _claim(path: str) -> dict[str, Any] | None:
     """Return what the manifest says, whoever wrote it; None without one, and {} if it cannot be read."""
-    from safeload.manifest import read_envelope_bytes, unverified_sha256
+    from safeload.manifest import read_envelope_bytes, unverified_manifest
     from safeload.storage import manifest_path
 
     try:
-        envelope = read_envelope_bytes(manifest_path(path))
+        manifest = unverified_manifest(read_envelope_bytes(manifest_path(path)))
     except UnsignedError:
         return None
     except VerificationError:
         return {}
-    sha256 = unverified_sha256(envelope)
-    if sha256 is None:
+    if manifest is None:
         return {}
-    # It is of the one form that there is, so what follows cannot fail.
-    document = json.loads(envelope)
-    predicate: dict[str, Any] = json.loads(base64.b64decode(document["payload"]))["predicate"]
-    drop_chunks(predicate)
-    return {**predicate, "sha256": sha256, "key_ids": [one["keyid"] for one in document["signatures"]]}
+    claim = manifest.to_dict()
+    drop_chunks(claim)
+    return claim
 
 
 # ------------------------------------------------------------------------------------------------- rendering
