@@ -74,6 +74,7 @@ RULES: dict[str, Rule] = {
         Rule("SL322", "text is not UTF-8", _INSPECT),
         Rule("SL323", "not a joblib or pickle file", "Check the path: this is not a saved model."),
         Rule("SL324", "array not as numpy writes it", _INSPECT + " " + _REPORT),
+        Rule("SL326", "native structure is inconsistent", _INSPECT + " " + _REPORT),
         Rule(
             "SL325",
             "second opinion differs",

@@ -23,7 +23,7 @@ import joblib
 import numpy as np
 import pytest
 import scipy.interpolate._bsplines
-from opcodes_builder import array, build, call, codes, dtype, glob, mapping, new, raw, scan, stream
+from opcodes_builder import build, call, codes, glob, mapping, new, raw, scan, stream
 from packaging.specifiers import SpecifierSet
 from scipy import stats
 
@@ -367,7 +367,7 @@ CALLS: dict[str, tuple[Any, Any]] = {
     "a loss": (loss(1.0), loss("x")),
     "columns of a remainder": (remainder(data=[1], future_dtype="str"), remainder(data=[1], future_dtype=[2])),
     "a tree": (
-        call(glob("sklearn.tree._tree", "Tree"), 1, array((1,), dtype("i8")), 1),
+        importlib.import_module("sklearn.tree").DecisionTreeClassifier().fit(X, Y).tree_,
         call(glob("sklearn.tree._tree", "Tree"), 1, [1], 1),
     ),
     "a named tuple": (

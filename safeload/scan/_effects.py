@@ -12,6 +12,7 @@ from safeload.scan import _forms as forms
 from safeload.scan import _names as names
 from safeload.scan._keys import Keys
 from safeload.scan._ledger import A_CONTAINER, A_DTYPE, A_GLOBAL, A_SLOT, A_TUPLE, AN_OBJECT, Ledger
+from safeload.scan._structures import NATIVE, Structures, trees_among
 from safeload.scan.values import (
     CALL,
     IMPORT,
@@ -24,6 +25,7 @@ from safeload.scan.values import (
     AList,
     Array,
     ASet,
+    Blob,
     DType,
     Global,
     Grant,
@@ -63,7 +65,6 @@ class Effects(Ledger):
         self.grant_of = grant_of
         self.record = record
         self.max_globals: int = limits.max_globals
-        self.proto: i64 = 0
         self.outer_proto: i64 = 0
         self.unbuilt: i64 = 0  # dtypes, arrays and wrappers still without their state
         self.globals: dict[tuple[str, str], Global] = {}
@@ -73,6 +74,8 @@ class Effects(Ledger):
         self.any_held: bool = False  # a global that only some attributes may hold was named
         self.findings: list[Finding] = []
         self.reported: set[tuple[str, str]] = set()
+        self.structures: Structures = Structures()
+        self.kept_structures: i64 = 0
 
     # ---------------------------------------------------------------------------------------- globals
 
@@ -120,7 +123,9 @@ class Effects(Ledger):
         grant = self.grant_of(full)
         if grant is not None and grant.held_by is not None:
             self.any_held = True
-        return Global(new_module, new_name, self.at, grant, form)
+        found = Global(new_module, new_name, self.at, grant, form)
+        found.native = full in NATIVE
+        return found
 
     def arguments(self, func: object, args: object, verb: str) -> Global:
         """Return the global that is called, now that it is known to be one, with exact arguments."""
@@ -162,7 +167,14 @@ class Effects(Ledger):
             wrong = "it is made with arguments" if grant.new is None else grant.new(args)
             if wrong is not None:
                 self.report("SL403", wrong, origin)
-        return Instance(origin)
+        return self.made(origin, None)
+
+    def made(self, origin: Global, args: object) -> Instance:
+        """Return what a class or function makes; `args` are those of a call."""
+        instance = Instance(origin)
+        if origin.native:
+            self.structures.made(instance, args)
+        return instance
 
     def new_ex(self, cls: object, args: Any, keywords: object) -> object:
         """NEWOBJ_EX: cls.__new__(cls, *args, **keywords); only without keywords is it what a rule speaks of."""
@@ -175,7 +187,7 @@ class Effects(Ledger):
         if self.record is not None:
             self.record.append(("new", origin.module, origin.qualname))
         self.report("SL403", "it is made with keyword arguments", origin)
-        return Instance(origin)
+        return self.made(origin, None)
 
     def call(self, func: object, args: Any) -> object:
         """REDUCE: func(*args)."""
@@ -194,7 +206,7 @@ class Effects(Ledger):
             wrong = "no form of its arguments is listed" if grant.call is None else grant.call(args)
             if wrong is not None:
                 self.report("SL403", wrong, origin)
-        return self.call_form(origin, args) if origin.form else Instance(origin)
+        return self.call_form(origin, args) if origin.form else self.made(origin, args)
 
     def note(self, origin: Global, args: tuple[Any, ...]) -> None:
         """Keep how a global is called that no rule grants."""
@@ -220,6 +232,7 @@ class Effects(Ledger):
             return forms.masked_call(origin, args, self.at)
         if form == forms.FROMBUFFER:
             array = forms.frombuffer_call(origin, args, self.at)
+            self.structures.seen(array.contents)
             self.used_up(args, 0)
             return self.new_array(array)
         if form == forms.SCALAR:
@@ -228,7 +241,10 @@ class Effects(Ledger):
             self.used_up(args, 1)
             return self.scalar(origin, kind in "SU")
         if form == forms.ENCODE:
-            return forms.encode_call(args, self.at)
+            data = forms.encode_call(args, self.at)
+            if isinstance(data, Blob):
+                self.hold(data)
+            return data
         if form == forms.BYTES:
             return forms.bytes_call(args, self.at)
         if form == forms.BYTEARRAY:
@@ -292,6 +308,13 @@ class Effects(Ledger):
                     self.note_held(origin, state)
                 if grant is not None and grant.sources is not None:
                     self.note_sources(state, grant.sources)
+            if origin.native:
+                wrong = self.structures.built(target, state, self.at)
+                if wrong is not None:
+                    self.report("SL326", wrong, origin)
+                self.spend(self.structures.work)
+                self.structures.work = 0
+                self.check_structures(False)
         elif isinstance(target, DType):
             self.weigh(state)
             self.spend(20)
@@ -302,6 +325,9 @@ class Effects(Ledger):
             self.count_state(target.origin)
         elif isinstance(target, Array) and target.origin is not None and target.origin.form != forms.FROMBUFFER:
             forms.array_build(target, state, self.at, masked=target.origin.form == forms.MASKED)
+            self.structures.seen(target.contents)
+            if target.dtype.hasobject and isinstance(state, tuple) and isinstance(state[4], AList):
+                target.trees = trees_among(state[4].items)
             self.unbuilt -= 1
             self.count_state(target.origin)
         else:
@@ -326,6 +352,19 @@ class Effects(Ledger):
         for value in state.flat[1::2]:
             if isinstance(value, str) and value in sources:
                 self.sources.add(value)
+
+    def check_structures(self, finished: bool) -> None:
+        """Report what is wrong with native structures that could not be judged at once."""
+        self.memory -= self.kept_structures
+        found = self.structures.settled(finished)
+        self.kept_structures = self.structures.kept
+        self.memory += self.kept_structures
+        for at, name, text in found:
+            if ("SL326", name) not in self.reported and len(self.findings) < _MAX_FINDINGS:
+                self.reported.add(("SL326", name))
+                self.findings.append(Finding("SL326", text, at, name))
+        if finished and self.structures.unset:
+            self.findings.append(Finding("SL319", "a native structure never gets its state", self.at))
 
     def note_version(self, version: object) -> None:
         """Keep which scikit-learn wrote an estimator, as estimators themselves say."""

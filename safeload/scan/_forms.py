@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from safeload.rules import RefusedError
+from safeload.scan._contents import Unclear, Watcher, watcher_of
 from safeload.scan.values import (
     IMPORT,
     AList,
@@ -248,7 +249,9 @@ def encode_call(args: tuple[Any, ...], at: int) -> bytes | Blob:
     if not plain or args[1] != "latin1":
         raise RefusedError("SL318", "picklers write bytes as encode(str, 'latin1')", at, "_codecs.encode")
     if isinstance(args[0], Text) and args[0].latin1:
-        return Blob(args[0].length, mutable=False)
+        blob = Blob(args[0].length, mutable=False)
+        blob.data = _data(args[0])
+        return blob
     try:
         if isinstance(args[0], str):
             return kept(args[0].encode("latin1"))
@@ -269,12 +272,38 @@ def bytearray_call(args: tuple[Any, ...], at: int) -> Blob:
     length = _length(args[0]) if len(args) == 1 else 0
     if len(args) > 1 or length < 0:
         raise RefusedError("SL318", "picklers write bytearray(bytes)", at, "builtins.bytearray")
-    return Blob(length, mutable=True)
+    blob = Blob(length, mutable=True)
+    blob.data = _data(args[0]) if args else None
+    return blob
 
 
 def kept(data: bytes) -> bytes | Blob:
     """Keep short bytes, which a constraint may ask for, and only the length of long ones."""
-    return data if len(data) <= KEPT_BYTES else Blob(len(data), mutable=False)
+    if len(data) <= KEPT_BYTES:
+        return data
+    blob = Blob(len(data), mutable=False)
+    blob.data = data
+    return blob
+
+
+def _data(value: object) -> Any:
+    """Take the bytes that a value stands for, or what they could say; None if they were let go."""
+    if not isinstance(value, (Blob, Text)):
+        return value
+    data, value.data = value.data, None
+    return data
+
+
+def _contents(dtype: Any, value: object) -> Watcher | None:
+    """Return what the bytes of an array say, where that could matter; None also where nobody can tell."""
+    data = _data(value)
+    if isinstance(data, Unclear):
+        return data.settle(dtype)
+    watcher = watcher_of(dtype)
+    if watcher is None or not isinstance(data, bytes):
+        return None
+    watcher.feed(data)
+    return watcher
 
 
 # --------------------------------------------------------------------------------------------- arrays
@@ -413,6 +442,8 @@ def array_build(array: Array, state: object, at: int, *, masked: bool) -> None:
         data.sealed = True
     elif _length(data) != extent:
         raise RefusedError("SL324", f"an array of {extent} bytes with other data", at)
+    else:
+        array.contents = _contents(dtype, data)
     if masked:
         _check_mask(dtype, count, state[5], state[6], at)
     array.dtype, array.shape, array.built = dtype, shape, True
@@ -457,6 +488,7 @@ def frombuffer_call(origin: Global, args: tuple[Any, ...], at: int) -> Array:
         raise RefusedError("SL324", "an array's order is odd", at, origin.name)
     array = Array(origin)
     array.dtype, array.shape, array.built = dtype, shape, True
+    array.contents = _contents(dtype, args[0])
     return array
 
 

@@ -45,6 +45,7 @@ A_CONTAINER: Final = 176
 AN_OBJECT: Final = 96
 A_GLOBAL: Final = 1500
 A_DTYPE: Final = 700
+A_NATIVE: Final = 400
 
 
 class Ledger(Window):
@@ -198,6 +199,10 @@ class Ledger(Window):
                 self.memo[state.slot] = USED_STATE
                 self.memory -= A_CONTAINER
         if isinstance(target, Instance):
+            if target.native is not None:
+                # What is known of it tells it apart.
+                self.memory += A_NATIVE
+                return target
             shared = target.origin.finished
             if shared is None or target.keys is not None:
                 target.origin.finished = target
@@ -223,6 +228,9 @@ class Ledger(Window):
 
     def one_array(self, array: Array) -> Array:
         """Return the array before, if nothing tells the two apart."""
+        if array.contents is not None or array.trees >= 0:
+            self.memory += A_NATIVE
+            return array
         last = self.last_array
         if last is None or last.origin is not array.origin or last.dtype is not array.dtype:
             self.last_array = array

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from safeload.rules import RefusedError
+from safeload.scan import _contents as contents
 from safeload.scan import _forms as forms
 from safeload.scan._effects import Effects
 from safeload.scan._ledger import A_CONTAINER, A_GLOBAL, A_SLOT, A_TEXT, A_TUPLE, AN_INTEGER, AN_OBJECT
@@ -80,7 +81,6 @@ from safeload.scan.values import (
     AList,
     Array,
     ASet,
-    Blob,
     Forbidden,
     Global,
     Grant,
@@ -407,8 +407,7 @@ class Machine(Effects):
             stack.append(self.bytes_of(self.number(8)))
         elif code == BYTEARRAY8:
             size = self.number(8)
-            self.pass_over(size)
-            stack.append(Blob(size, True))
+            stack.append(self.long_bytes(size, True))
             self.memory += A_TEXT
         elif code == BINUNICODE8:
             size = self.number(8)
@@ -518,10 +517,15 @@ class Machine(Effects):
         if found.padded:
             self.padding()
         start: i64 = self.base + self.pos
-        self.pass_over(found.length)
+        array = Array(None)
+        array.contents = contents.watcher_of(found.dtype)
+        if array.contents is None:
+            self.pass_over(found.length)
+        else:
+            self.watch(found.length, found.dtype.itemsize, array.contents)
+            self.structures.seen(array.contents)
         if self.record is not None:
             self.record.append(("array", int(start), found.length, int(here)))
-        array = Array(None)
         array.dtype, array.shape, array.built = found.dtype, found.shape, True
         return self.new_array(array)
 
@@ -577,6 +581,7 @@ class Machine(Effects):
         self.run(False)
         if self.unbuilt:
             raise RefusedError("SL319", "an array or dtype never gets its state", self.at)
+        self.check_structures(True)
         self.at = self.base + self.pos
         self.fill(1)
         if len(self.buf) > self.pos:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import codecs
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from safeload.rules import RefusedError
+from safeload.scan import _contents as contents
 from safeload.scan import _forms as forms
 from safeload.scan.values import Blob, Text
 
@@ -44,6 +45,8 @@ class Window:
         self.base: i64 = 0
         self.at: i64 = 0  # where the current opcode is
         self.exhausted: bool = False
+        self.held: Blob | Text | None = None  # the latest long bytes, or text that could be bytes
+        self.proto: i64 = 0
 
     def fill(self, wanted: i64) -> None:
         """Make at least `wanted` bytes stand in the window, as far as the stream has them."""
@@ -89,6 +92,18 @@ class Window:
         self.base += self.pos + length
         self.buf = b""
         self.pos = 0
+
+    def watch(self, length: i64, item: i64, watcher: Any) -> None:
+        """Pass over bytes, and let somebody look at them in pieces of whole items."""
+        piece: i64 = contents.PIECE
+        piece -= piece % item
+        if piece < item:
+            piece = item
+        while length > 0:
+            if piece > length:
+                piece = length
+            watcher.feed(self.take(piece))
+            length -= piece
 
     def number(self, size: i64) -> i64:
         """Take an unsigned little-endian number; one of 2^60 and more is a length that nothing has."""
@@ -145,6 +160,7 @@ class Window:
         length: i64 = 0
         latin1 = True
         rest = b""
+        unclear = contents.Unclear() if self.proto < 3 else None  # bytes are written as text
         while left > 0:
             self.fill(1)
             piece = rest + self.buf[self.pos : self.pos + left]
@@ -158,13 +174,32 @@ class Window:
             text = self.decoded(piece[:cut])
             length += len(text)
             latin1 = latin1 and is_latin1(text)
-        return Text(length, latin1)
+            if unclear is not None and latin1:
+                unclear.feed(text.encode("latin1"))
+        made = Text(length, latin1)
+        if unclear is not None:
+            self.hold(made)
+            made.data = unclear
+        return made
 
     def short_bytes(self, size: i64) -> object:
         if size <= forms.KEPT_BYTES:
             return self.take(size)
-        self.pass_over(size)
-        return Blob(size, False)
+        return self.long_bytes(size, False)
+
+    def long_bytes(self, size: i64, mutable: bool) -> Blob:
+        """Take long bytes, which may turn out to be those of an array."""
+        blob = Blob(size, mutable)
+        self.hold(blob)
+        blob.data = contents.Unclear()
+        self.watch(size, 1, blob.data)
+        return blob
+
+    def hold(self, value: Blob | Text) -> None:
+        """Keep the bytes of this one only: numpy writes an array's bytes and its dtype one after the other."""
+        if self.held is not None:
+            self.held.data = None
+        self.held = value
 
     def long(self, size: i64) -> int:
         if size > _MAX_LONG:
@@ -212,6 +247,7 @@ class Window:
         length: i64 = 0
         latin1 = True
         rest = b""
+        unclear = contents.Unclear()
         try:
             if end >= 0:
                 line = self.buf[self.pos : end]
@@ -224,6 +260,8 @@ class Window:
                 rest = piece[used:]
                 length += len(text)
                 latin1 = latin1 and is_latin1(text)
+                if latin1:
+                    unclear.feed(text.encode("latin1"))
                 self.pos = end + 1 if end >= 0 else len(self.buf)
                 if end < 0:
                     if self.exhausted:
@@ -231,7 +269,10 @@ class Window:
                     self.fill(1)
         except UnicodeDecodeError:
             raise RefusedError("SL322", "text in a broken escape", self.at) from None
-        return Text(length, latin1)
+        made = Text(length, latin1)
+        self.hold(made)
+        made.data = unclear
+        return made
 
 
 def last_start(piece: bytes) -> i64:

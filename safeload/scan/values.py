@@ -69,6 +69,7 @@ class Global:
         self.offset: i64 = offset
         self.grant: Grant | None = grant
         self.form: i64 = form
+        self.native: bool = False  # whether `_structures` checks what is made of it
         self.used: i64 = 0
         self.pushed: i64 = 0
         self.called: i64 = 0
@@ -92,7 +93,7 @@ class Instance:
     `scalar` tells that it is one of numpy, and `text` that it hashes as texts do: with a secret of the process.
     """
 
-    __slots__ = ("built", "filled", "keys", "origin", "scalar", "slot", "text")
+    __slots__ = ("built", "filled", "keys", "native", "origin", "scalar", "slot", "text")
 
     def __init__(self, origin: Global) -> None:
         self.origin = origin
@@ -102,6 +103,8 @@ class Instance:
         self.keys: Any = None
         self.scalar: bool = False
         self.text: bool = False
+        # Of a native class (see `_structures`): what it was made with, and then what its state says of it.
+        self.native: Any = None
 
 
 @final
@@ -125,7 +128,7 @@ class DType:
 class Array:
     """An array of any way of writing; `dtype` is None and `shape` empty until its state was proven."""
 
-    __slots__ = ("built", "dtype", "origin", "shape", "slot")
+    __slots__ = ("built", "contents", "dtype", "origin", "shape", "slot", "trees")
 
     def __init__(self, origin: Global | None) -> None:
         self.origin = origin
@@ -133,6 +136,8 @@ class Array:
         self.shape: tuple[int, ...] = ()
         self.built: bool = False
         self.slot: i64 = -1
+        self.contents: Any = None  # what its bytes say (see `_contents`), where that could matter
+        self.trees: i64 = -1  # of fitted decision trees: how many features each reads; -1 of anything else
 
 
 @final
@@ -194,24 +199,32 @@ class ASet:
 
 @final
 class Blob:
-    """Bytes that are too long to keep, or a bytearray: only the length is known."""
+    """Bytes that are too long to keep, or a bytearray: only the length is known.
 
-    __slots__ = ("length", "mutable")
+    `data` is the bytes themselves, or what they could say, until they are used or other such bytes follow.
+    """
+
+    __slots__ = ("data", "length", "mutable")
 
     def __init__(self, length: i64, mutable: bool) -> None:
         self.length: i64 = length
         self.mutable: bool = mutable
+        self.data: Any = None
 
 
 @final
 class Text:
-    """A str that is too long to keep; `length` in characters, `latin1` if all of them are."""
+    """A str that is too long to keep; `length` in characters, `latin1` if all of them are.
 
-    __slots__ = ("latin1", "length")
+    `data` is of what could be bytes below protocol 3: as in Blob.
+    """
+
+    __slots__ = ("data", "latin1", "length")
 
     def __init__(self, length: i64, latin1: bool) -> None:
         self.length: i64 = length
         self.latin1: bool = latin1
+        self.data: Any = None
 
 
 @final
