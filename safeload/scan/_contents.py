@@ -35,6 +35,7 @@ _RANGES: Final = ("idx_start", "idx_end", "is_leaf", "radius")
 _MAX_NODES: Final = (1 << 31) - 2
 _NOT_NARROW: Final = -2
 _WORDS: Final = [("<i8", 0), ("<i8", 8), ("<i8", 16)]
+_MOST_TO_ADD: Final = 1 << 16
 _MAX_LEVELS: Final = 128
 _MAX_DOUBLINGS: Final = 33
 
@@ -63,7 +64,7 @@ class Integers(Watcher):
     """The range and order of integers: `least` and `greatest` (0 and -1 if there are none), `first` and `last`.
 
     `rising` tells whether none is less than the one before it, in the order in which they are stored; `total` is their
-    sum, None where it might not fit 64 bits.
+    sum, None where it might not fit 64 bits or there are very many.
     """
 
     __slots__ = ("_data", "_first", "_greatest", "_last", "_least", "_rising", "_total", "count")
@@ -100,7 +101,7 @@ class Integers(Watcher):
             self._first = first
         self._least, self._greatest, self._last = least, greatest, int(items[-1])
         self._rising = self._rising and bool((items[1:] >= items[:-1]).all())
-        if items.itemsize < 8:
+        if self.count + len(items) <= _MOST_TO_ADD:
             self._total += int(items.sum(dtype=np.int64))
         self.count += len(items)
 
@@ -136,9 +137,9 @@ class Integers(Watcher):
 
     @property
     def total(self) -> int | None:
-        """The sum; None for integers of 64 bits, whose sum could wrap."""
+        """The sum; None of integers of 64 bits, whose sum could wrap, and of very many, of which nobody asks it."""
         self._settle()
-        return self._total if self.dtype.itemsize < 8 else None
+        return self._total if self.dtype.itemsize < 8 and self.count <= _MOST_TO_ADD else None
 
 
 class Ranges(Watcher):
