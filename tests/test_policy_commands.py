@@ -320,7 +320,7 @@ def test_explain_what_is_allowed(run: Callable[..., Outcome]) -> None:
     ("name", "says"),
     [
         ("os.system", "it runs code or commands"),
-        ("builtins.getattr", "no policy can allow it"),
+        ("builtins.setattr", "no policy can allow it"),
         ("acme.features.Clipper", 'module = "acme.features"'),
         ("sklearn.svm.SVC", "sklearn.svm._classes.SVC"),
         ("__builtin__.set", "builtins.set"),

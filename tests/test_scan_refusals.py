@@ -722,7 +722,7 @@ TEXTS = {
     "INT with a plus": b"I+1\n", "INT with a zero in front": b"I010\n", "INT of nothing": b"I\n",
     "INT minus nothing": b"I-\n", "INT minus zero": b"I-0\n", "INT with an end of line of its own": b"I1\r\n",
     "LONG without L": b"L1\n", "LONG with a base": b"L0x1L\n", "LONG of nothing": b"LL\n",
-    "LONG huge": b"L1" + b"0" * 2000 + b"L\n",
+    "LONG huge": b"L1" + b"0" * 2467 + b"L\n",
     "FLOAT with a blank": b"F 1.0\n", "FLOAT with an underscore": b"F1_0.0\n", "FLOAT short": b"F1\n",
     "FLOAT infinite in words": b"Finfinity\n", "FLOAT of nothing": b"F\n",
     "GET with a blank": b"Np0\ng 0\n", "GET with a zero in front": b"Np0\ng00\n", "PUT with a plus": b"Np+0\n",

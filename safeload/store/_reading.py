@@ -334,6 +334,6 @@ def no_version(layout: Layout, version: str) -> FileNotFoundError:
 def no_channel(layout: Layout, channel: str) -> FileNotFoundError:
     return FileNotFoundError(
         errno.ENOENT,
-        f"nothing of model {layout.name!r} was promoted to channel {channel!r}: safeload store promote",
+        f"nothing of model {layout.name!r} was promoted to channel {channel!r}: see Store.promote",
         str(layout.folder),
     )

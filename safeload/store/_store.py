@@ -168,7 +168,7 @@ class Store(Reader):
                 if place.release < last.release:
                     raise RollbackError(
                         f"version {version} of {name!r} is release {place.release}, and channel {channel!r} is at "
-                        f"release {last.release} ({last.version}). To go back on purpose: safeload store rollback"
+                        f"release {last.release} ({last.version}). To go back on purpose: Store.rollback"
                     )
                 history = last.history if place == last.place else (last.place, *last.history)[:MAX_HISTORY]
             return self._point(layout, channel, last, place, history, "promote", expires, reason, sequence)
