@@ -6,6 +6,7 @@ An active key signs and verifies, a verify-only key verifies, a revoked key does
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -34,7 +35,6 @@ __all__ = [
     "Keyring",
     "default_path",
     "resolve_keyring",
-    "resolve_signing",
 ]
 
 _Path = str | os.PathLike[str]
@@ -158,7 +158,8 @@ class Keyring:
             if isinstance(key, SigningKey):
                 return key
             raise KeyringError(
-                f"{self.where}: key {key.key_id!r} is encrypted, and needs its passphrase: Keyring.unlock(…)"
+                f"{self.where}: key {key.key_id!r} is encrypted, and needs its passphrase: Keyring.unlock(…), or "
+                "safeload sign, which asks for it"
             )
         if usable:
             ids = ", ".join(entry.key_id for entry in usable)
@@ -170,11 +171,19 @@ class Keyring:
             scopes = "; ".join(f"{entry.key_id}: {', '.join(entry.scopes)}" for entry in timely)
             raise KeyringError(f"{self.where}: no active key may sign {_shown_place(name, folder)} (scopes: {scopes})")
         if active:
-            ids = ", ".join(entry.key_id for entry in active)
+            times = "; ".join(f"{entry.key_id}: {_shown_times(entry)}" for entry in active)
             raise KeyringError(
-                f"{self.where}: no active key is within its not_before and not_after now ({ids}); {how_to_make(None)}"
+                f"{self.where}: no active key is within its time, and it is {iso(now)} ({times}). For a new one: "
+                f"safeload key rotate{self._named_by_option}"
             )
-        raise KeyringError(f"{self.where} has no active key to sign with; {how_to_make(None)}")
+        known = "; ".join(
+            f"{entry.key_id}: {entry.status}{_revocation(entry) if entry.status == 'revoked' else ''}"
+            for entry in self.entries
+        )
+        raise KeyringError(
+            f"{self.where} has no active key to sign with ({known}). For a new one: "
+            f"safeload key rotate{self._named_by_option}"
+        )
 
     def verifying_key(self, key_id: str, *, now: datetime | None = None) -> VerifyingKey:
         """Return the key of this id, if its signatures are trusted now.
@@ -223,12 +232,12 @@ class Keyring:
         # A known key that is no longer trusted says more than one that was never known.
         known = [error for error in refusals if not isinstance(error, UnknownKeyError)]
         if not trusted:
-            raise (known or refusals)[0]
+            first, *more = known or refusals
+            raise type(first)("; ".join(map(str, (first, *more))), code=first.code)
         others = "".join(f". Not counted: {error}" for error in known)
         raise VerificationError(
             f"{self.where} demands signatures by {self._threshold} of its keys, and there are {len(trusted)} "
-            f"({', '.join(trusted)}): sign it with more of them, as in "
-            f"safeload.sign(path, key=[…], overwrite=True){others}",
+            f"({', '.join(trusted)}): have another of them sign it, too, with safeload cosign{others}",
             code="SL109",
         )
 
@@ -243,8 +252,14 @@ class Keyring:
             return kept
         out = [self._entries[key_id] for key_id in key_ids if key_id not in kept]
         said = "; ".join(f"key {entry.key_id!r} may sign only {', '.join(entry.scopes)}" for entry in out)
+        demanded = (
+            f" (signatures by {self._threshold} keys are demanded, and there are {len(kept)}: {', '.join(kept)})"
+            if kept
+            else ""
+        )
         raise VerificationError(
-            f"{said}, says {self.where}, and this is {_shown_place(name, folder)}. Sign it with a key that may",
+            f"{said}, says {self.where}, and this is {_shown_place(name, folder)}{demanded}. Sign it with a key that "
+            "may",
             code="SL106",
         )
 
@@ -398,6 +413,10 @@ class Keyring:
         return entry
 
     @property
+    def _named_by_option(self) -> str:
+        return "" if self._path is None else f" --keyring {shlex.quote(self._path)}"
+
+    @property
     def where(self) -> str:
         """What messages call it."""
         return "the keyring" if self._path is None else f"keyring {self._path}"
@@ -405,26 +424,6 @@ class Keyring:
     def __repr__(self) -> str:
         ids = ", ".join(f"{entry.key_id} ({entry.status})" for entry in self.entries)
         return f"<Keyring {self._path!r}: {ids}>" if self._path else f"<Keyring: {ids}>"
-
-
-def resolve_signing(key: SigningKey | Keyring | _Path | None) -> SigningKey:
-    """Return the key to sign with, from whatever the caller passed; None means the default keyring.
-
-    Raises:
-        KeyringError: the keyring cannot be read, or has not exactly one key to sign with.
-        TypeError: something else was passed.
-    """
-    if isinstance(key, SigningKey):
-        return key
-    if isinstance(key, VerifyingKey):
-        raise TypeError("a VerifyingKey cannot sign: pass a SigningKey, a Keyring or a keyring's path")
-    if isinstance(key, Keyring):
-        return key.signing_key()
-    if key is None:
-        return Keyring.default().signing_key()
-    if isinstance(key, str | os.PathLike):
-        return Keyring.load(key).signing_key()
-    raise TypeError(f"key must be a SigningKey, a Keyring or a keyring's path, not {type(key).__name__}")
 
 
 def resolve_keyring(keyring: Keyring | SigningKey | VerifyingKey | _Path | None) -> Keyring:
@@ -459,6 +458,11 @@ def _may_sign(entry: KeyEntry, name: str, folder: _Path | None) -> bool:
 
 def _shown_place(name: str | None, folder: _Path | None) -> str:
     return repr(name) if folder is None else f"{name!r} in {os.path.abspath(folder)!r}"  # noqa: PTH100
+
+
+def _shown_times(entry: KeyEntry) -> str:
+    times = (("from", entry.not_before), ("until", entry.not_after))
+    return " ".join(f"{word} {iso(time)}" for word, time in times if time is not None)
 
 
 def _revocation(entry: KeyEntry) -> str:

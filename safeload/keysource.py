@@ -7,17 +7,22 @@ stand in the environment itself, for containers that have no better place.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
+import secrets
 import shlex
 import stat
-import tempfile
 import threading
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from safeload.errors import KeyringError
 from safeload.keys import KEY_SIZE, decode_base64
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "DATA_VARIABLE",
@@ -41,6 +46,7 @@ DATA_VARIABLE = "SAFELOAD_KEYRING_DATA"
 MAX_KEYRING_BYTES = 1 << 20
 
 _DESCRIPTOR = re.compile(r"fd:([0-9]{1,6})", re.ASCII)
+_SCRATCH = ".keyring-"  # of temporary files, which hold keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,29 +229,60 @@ def write_private(name: str, data: bytes, *, overwrite: bool, mode: int = 0o600)
             os.makedirs(folder, mode=0o700)  # noqa: PTH103
         except FileExistsError:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder) from None
-    fd, temporary = tempfile.mkstemp(prefix=".keyring-", dir=folder)  # mode 0600 from its first moment
-    try:
-        with os.fdopen(fd, "wb") as file:
+    _remove_leftovers(folder)
+    with _private_file(folder) as (fd, temporary):
+        with os.fdopen(os.dup(fd), "wb") as file:
             file.write(data)
             file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        if overwrite:
-            os.replace(temporary, target)  # noqa: PTH105
-        else:
-            os.link(temporary, target)  # unlike a rename, this never replaces a file that is there
-    except FileExistsError:
-        raise FileExistsError(errno.EEXIST, "it is there already, and was left as it was", name) from None
-    finally:
+            os.fchmod(fd, mode)
+            os.fsync(fd)
         try:
-            os.unlink(temporary)  # noqa: PTH108
-        except FileNotFoundError:
-            pass  # it was renamed
+            if overwrite:
+                os.replace(temporary, target)  # noqa: PTH105
+            else:
+                os.link(temporary, target)  # unlike a rename, this never replaces a file that is there
+        except FileExistsError:
+            raise FileExistsError(errno.EEXIST, "it is there already, and was left as it was", name) from None
     folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder_fd)
     finally:
         os.close(folder_fd)
+
+
+@contextmanager
+def _private_file(folder: str) -> Iterator[tuple[int, str]]:
+    """Give a new file that only this user can read, and its path; it is locked for as long as its writer lives."""
+    while True:
+        path = f"{folder}/{_SCRATCH}{secrets.token_hex(8)}"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if not os.fstat(fd).st_nlink:  # taken for a leftover, before it was locked
+                continue
+            try:
+                yield fd, path
+            finally:
+                with suppress(FileNotFoundError):  # it was renamed
+                    os.unlink(path)  # noqa: PTH108
+            return
+        finally:
+            os.close(fd)
+
+
+def _remove_leftovers(folder: str) -> None:
+    """Remove the temporary files of writers that were killed: they hold keys, and nobody has them locked."""
+    names: list[str] = []
+    with suppress(OSError):  # it may be written and not listed
+        names = os.listdir(folder)  # noqa: PTH208
+    for path in [f"{folder}/{name}" for name in names if name.startswith(_SCRATCH)]:
+        with suppress(OSError):  # it is another user's, or somebody is writing it
+            fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(path)  # noqa: PTH108
+            finally:
+                os.close(fd)
 
 
 def how_to_make(path: str | None) -> str:

@@ -38,11 +38,7 @@ RULES: dict[str, Rule] = {
         Rule("SL106", "key not trusted for this", "Sign the artifact again with an active key."),
         Rule("SL107", "signed under another name", "Rename it back, or sign it under its new name."),
         Rule("SL108", "older release than required", "Deploy a newer release, or lower min_release on purpose."),
-        Rule(
-            "SL109",
-            "too few signatures",
-            "Sign it with more of the trusted keys: safeload.sign(path, key=[…], overwrite=True).",
-        ),
+        Rule("SL109", "too few signatures", "Have another of the trusted keys sign it, too: safeload cosign FILE."),
         Rule("SL120", "not what the channel points to", "Restore the version that was promoted, or promote anew."),
         # integrity
         Rule("SL201", "content differs from what was signed", _INSPECT),

@@ -217,7 +217,7 @@ def test_a_keyring_can_demand_several_keys(tmp_path):
     assert safeload.load(path, keyring=ring) == MODEL
     assert safeload.read_manifest(path, keyring=ring).key_ids == ("one", "two")
     safeload.dump(MODEL, path, key=one, overwrite=True)
-    with pytest.raises(VerificationError, match=r"by 2 of its keys, and there are 1 \(one\).*sign it with more") as few:
+    with pytest.raises(VerificationError, match=r"by 2 of its keys, and there are 1 \(one\).*safeload cosign") as few:
         safeload.load(path, keyring=ring)
     assert few.value.code == "SL109"
     stranger = edwards("stranger")
@@ -231,6 +231,9 @@ def test_a_keyring_can_demand_several_keys(tmp_path):
         safeload.load(path, keyring=ring)
     with pytest.raises(UnknownKeyError):
         safeload.load(path, keyring=Keyring.from_keys([three.verifying_key], threshold=2))
+    ring.revoke("one", "left us")
+    with pytest.raises(VerificationError, match=r"'one' was revoked on .*left us.*'two' was revoked on .*laptop lost"):
+        safeload.load(path, keyring=ring)
 
 
 def test_one_key_never_counts_twice(tmp_path):
@@ -345,7 +348,7 @@ def test_signatures_out_of_scope_do_not_count_to_the_threshold(tmp_path):
     for name in ("a.joblib", "b.joblib"):
         safeload.dump(MODEL, tmp_path / name, key=[one, two])
     assert safeload.load(tmp_path / "a.joblib", keyring=ring) == MODEL
-    with pytest.raises(VerificationError, match=r"'two' may sign only a\.joblib"):
+    with pytest.raises(VerificationError, match=r"'two' may sign only a\.joblib.*by 2 keys.*there are 1: one"):
         safeload.load(tmp_path / "b.joblib", keyring=ring)
 
 
@@ -587,6 +590,48 @@ def test_writers_of_one_keyring_wait_for_each_other(tmp_path):
     workers = [subprocess.Popen([sys.executable, "-c", code, str(path)]) for _ in range(3)]
     assert [worker.wait(60) for worker in workers] == [0, 0, 0]
     assert len(Keyring.load(path).entries) == 31, "no change was lost"
+
+
+DIE = """
+import os, signal, sys
+from safeload import Keyring, SigningKey
+from safeload.lifecycle import editing
+
+call, change = sys.argv[1:3]
+setattr(os, call, lambda *args, **options: os.kill(os.getpid(), signal.SIGKILL))
+if change == "edit":
+    with editing(sys.argv[3]) as ring:
+        ring.add(SigningKey.generate(), status="verify-only")
+else:
+    Keyring.from_keys([SigningKey.generate()]).save(sys.argv[4])
+"""
+
+
+@pytest.mark.parametrize(("call", "change"), [("replace", "edit"), ("fsync", "edit"), ("link", "save")])
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path, call, change):
+    path = tmp_path / "ring.toml"
+    Keyring.from_keys([edwards("k")]).save(path)
+    before = path.read_bytes()
+    killed = subprocess.run([sys.executable, "-c", DIE, call, change, str(path), str(tmp_path / "other.toml")])
+    assert killed.returncode == -9
+    assert path.read_bytes() == before
+    (left,) = tmp_path.glob(".keyring-*")
+    assert stat.S_IMODE(left.stat().st_mode) == 0o600
+    with editing(path) as ring:
+        ring.add(edwards("new"), status="verify-only")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["ring.toml"]
+
+
+def test_what_a_living_writer_has_is_not_taken_for_a_leftover(tmp_path):
+    import fcntl
+
+    busy, dead = tmp_path / ".keyring-0", tmp_path / ".keyring-1"
+    dead.touch()
+    with busy.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        Keyring.from_keys([edwards()]).save(tmp_path / "ring.toml")
+    assert busy.exists()
+    assert not dead.exists()
 
 
 # --- hooks ---
