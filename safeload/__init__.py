@@ -38,6 +38,7 @@ from safeload.mapping import SealedCopies
 from safeload.policy import Policy
 from safeload.reports import Report
 from safeload.rerelease import rollback
+from safeload.resigning import Resigned, cosign, resign
 from safeload.rules import Finding
 from safeload.scan import Limits
 from safeload.store import Store
@@ -59,6 +60,7 @@ __all__ = [
     "PolicyFileError",
     "PolicyViolationError",
     "Report",
+    "Resigned",
     "RollbackError",
     "SafeloadError",
     "SealedCopies",
@@ -73,9 +75,11 @@ __all__ = [
     "VerifyingKey",
     "VersionMismatchError",
     "VersionMismatchWarning",
+    "cosign",
     "dump",
     "load",
     "read_manifest",
+    "resign",
     "rollback",
     "scan",
     "sign",

@@ -26,6 +26,7 @@ LAYERS = [
     {"claims", "mapping", "scanned"},
     {"api"},
     {"audit", "rerelease", "store"},
+    {"resigning"},
     {"__init__"},
     {"cli"},
     {"__main__"},

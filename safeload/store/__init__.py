@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from safeload.store._files import PointerFile, pointer_at
 from safeload.store._pointer import POINTER, Place, Pointer, open_pointer
 from safeload.store._reading import PRODUCTION, StoredVersion
 from safeload.store._store import Store
 
-__all__ = ["POINTER", "PRODUCTION", "Place", "Pointer", "Store", "StoredVersion", "open_pointer"]
+__all__ = [
+    "POINTER",
+    "PRODUCTION",
+    "Place",
+    "Pointer",
+    "PointerFile",
+    "Store",
+    "StoredVersion",
+    "open_pointer",
+    "pointer_at",
+]

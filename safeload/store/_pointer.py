@@ -29,7 +29,17 @@ if TYPE_CHECKING:
     from safeload.keys import Signer
     from safeload.store._layout import Layout
 
-__all__ = ["MAX_HISTORY", "POINTER", "Place", "Pointer", "open_pointer", "read_pointer", "seal_pointer"]
+__all__ = [
+    "MAX_HISTORY",
+    "POINTER",
+    "Place",
+    "Pointer",
+    "open_pointer",
+    "pointer_bytes",
+    "pointer_for",
+    "read_pointer",
+    "seal_pointer",
+]
 
 POINTER = Kind(
     payload_type="application/vnd.safeload.channel.v1+json",
@@ -140,9 +150,22 @@ def read_pointer(layout: Layout, channel: str, keyring: Keyring) -> Pointer:
         VerificationError: no key that is trusted for the artifact it names signed it, for this model and channel.
         StorageError: it cannot be read.
     """
+    return pointer_for(layout, channel, pointer_bytes(layout, channel), keyring)
+
+
+def pointer_bytes(layout: Layout, channel: str) -> bytes:
+    """Return the content of a pointer's file.
+
+    Raises: FileNotFoundError, ManifestError, StorageError.
+    """
     path = layout.pointer(channel)
     with storage_errors("read", path):
-        data = read_bounded(POINTER, path)
+        return read_bounded(POINTER, path)
+
+
+def pointer_for(layout: Layout, channel: str, data: bytes, keyring: Keyring) -> Pointer:
+    """Return the pointer in these bytes, if it is this channel's; see `read_pointer`."""
+    path = layout.pointer(channel)
     try:
         pointer = open_pointer(data, keyring)
         artifact = layout.artifact(pointer.version)

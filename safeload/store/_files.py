@@ -1,0 +1,89 @@
+"""Channel pointers as files among others: told by where they are, read, and given other signatures."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safeload.atomic import replace_file
+from safeload.errors import ManifestError
+from safeload.store._layout import Layout
+from safeload.store._names import is_plain
+from safeload.store._pointer import Pointer, pointer_bytes, pointer_for
+from safeload.store._reading import acceptor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from safeload.api import Loader
+    from safeload.keyring import Keyring
+
+__all__ = ["PointerFile", "pointer_at"]
+
+
+@dataclass(frozen=True, slots=True)
+class PointerFile:
+    """The file of a channel's pointer."""
+
+    layout: Layout
+    channel: str
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self.layout.pointer(self.channel)
+
+    def data(self) -> bytes:
+        """Return its bytes.
+
+        Raises: FileNotFoundError, ManifestError, StorageError.
+        """
+        return pointer_bytes(self.layout, self.channel)
+
+    def opened(self, data: bytes, keyring: Keyring) -> Pointer:
+        """Return what these bytes say, if keys that may say so for this channel signed it; whatever its time.
+
+        Raises: VerificationError.
+        """
+        return pointer_for(self.layout, self.channel, data, keyring)
+
+    def artifact(self, pointer: Pointer) -> Path:
+        """Return where the artifact is that it points to."""
+        return self.layout.artifact(pointer.version)
+
+    def require_target(self, pointer: Pointer, loader: Loader) -> None:
+        """Refuse a pointer to a version that is not there, or is another one than was promoted.
+
+        Raises: VerificationError.
+        """
+        path = self.artifact(pointer)
+        try:
+            loader.read_manifest(path, accept=acceptor(path, pointer.version, pointer.place, self.channel))
+        except FileNotFoundError:
+            raise ManifestError(
+                f"{self.path}: version {pointer.version} that it points to is missing", code="SL120"
+            ) from None
+
+    @contextmanager
+    def changing(self) -> Iterator[Callable[[bytes], None]]:
+        """Keep others from moving the channel; what is given replaces the file in one step.
+
+        Raises: StorageError.
+        """
+        with self.layout.deciding():
+            yield lambda data: replace_file(self.path, data)
+
+
+def pointer_at(path: Path) -> PointerFile | None:
+    """Return the pointer's file if a path is where a store keeps one, or None."""
+    # Relative as it was given, where that says enough: messages name it as the caller does.
+    place = path if len(path.parts) > 2 and ".." not in path.parts else Path(os.path.abspath(path))  # noqa: PTH100
+    if place.suffix != ".json" or place.parent.name != "channels" or len(place.parents) < 3:
+        return None
+    model = place.parents[1]
+    if not (is_plain(place.stem) and is_plain(model.name) and (model / "versions").is_dir()):
+        return None
+    return PointerFile(Layout(model.parent, model.name), place.stem)

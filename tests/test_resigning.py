@@ -1,0 +1,425 @@
+"""Other signatures over what is signed: replaced after a rotation, added for keyrings that demand several."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+import safeload
+from safeload.errors import DigestMismatchError, KeyringError, VerificationError
+from safeload.keyfile import KeyEntry
+from safeload.keyring import Keyring
+from safeload.keys import SigningKey
+from safeload.resigning import Resigner
+from safeload.storage import manifest_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
+MODEL = {"weights": [1.0, 2.0]}
+
+
+def edwards(key_id: str | None = None) -> SigningKey:
+    return SigningKey.generate("ed25519", key_id)
+
+
+@pytest.fixture
+def ring() -> Keyring:
+    """A keyring whose key was rotated."""
+    ring = Keyring.from_keys([edwards("old")])
+    ring.rotate(edwards("new"))
+    return ring
+
+
+@pytest.fixture
+def path(tmp_path: Path, ring: Keyring) -> Path:
+    """An artifact that the old key signed."""
+    path = tmp_path / "m.joblib"
+    safeload.dump(
+        MODEL, path, key=signer(ring, "old"), release=7, version="1.4", metadata={"auc": 0.9}, expires=timedelta(days=9)
+    )
+    return path
+
+
+def signer(ring: Keyring, key_id: str) -> SigningKey:
+    entry = ring.get(key_id)
+    assert entry is not None
+    assert isinstance(entry.key, SigningKey)
+    return entry.key
+
+
+def both(path: Path) -> tuple[bytes, bytes]:
+    return path.read_bytes(), manifest_path(path).read_bytes()
+
+
+def payload(path: Path) -> str:
+    text: str = json.loads(manifest_path(path).read_text())["payload"]
+    return text
+
+
+def signers_of(path: Path) -> list[str]:
+    return [one["keyid"] for one in json.loads(manifest_path(path).read_text())["signatures"]]
+
+
+# --- replaced ---
+
+
+def test_only_the_signature_changes_and_once(path, ring):
+    before, said = path.read_bytes(), payload(path)
+    done = safeload.resign(path, key=ring)
+    assert (done.added, done.removed, done.foreign, done.missing) == (("new",), ("old",), False, 0)
+    assert (path.read_bytes(), payload(path), signers_of(path)) == (before, said, ["new"])
+    assert (done.content.release, done.content.version, done.content.metadata) == (7, "1.4", {"auc": 0.9})
+    again, left = both(path), safeload.resign(path, keyring=ring)
+    assert (left.added, left.removed, left.foreign) == ((), (), False)
+    assert both(path) == again
+    ring.revoke("old", "rotated")
+    assert safeload.load(path, keyring=ring) == MODEL
+    assert safeload.dump(MODEL, path, key=ring, overwrite=True).release == 8
+
+
+def test_hmac_keys_are_rotated_too_and_by_others_than_their_kind(tmp_path):
+    ring = Keyring.from_keys([SigningKey.generate(key_id="mac")])
+    safeload.dump(MODEL, tmp_path / "m.joblib", key=ring)
+    for new in (SigningKey.generate(key_id="mac-2"), edwards("public")):
+        ring.rotate(new)
+        assert safeload.resign(tmp_path / "m.joblib", key=ring).added == (new.key_id,)
+    assert signers_of(tmp_path / "m.joblib") == ["public"]
+
+
+def test_a_key_that_was_rotated_twice_is_replaced(path, ring):
+    ring.rotate(edwards("newest"))
+    assert safeload.resign(path, key=ring).removed == ("old",)
+
+
+@pytest.mark.parametrize(
+    ("what", "code"),
+    [("bytes", "SL201"), ("size", "SL202"), ("signature", "SL104"), ("unsigned", "SL101"), ("renamed", "SL107")],
+)
+def test_what_does_not_verify_is_refused_and_left(path, ring, what, code):
+    if what == "bytes":
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    elif what == "size":
+        path.write_bytes(path.read_bytes() + b"x")
+    elif what == "signature":
+        safeload.dump(MODEL, path, key=edwards("old"), overwrite=True)
+    elif what == "unsigned":
+        manifest_path(path).unlink()
+        manifest_path(path).write_bytes(b"")
+        manifest_path(path).unlink()
+    else:
+        manifest_path(path).rename(manifest_path(path.with_name("n.joblib")))
+        path = path.rename(path.with_name("n.joblib"))
+    before = {entry.name: entry.read_bytes() for entry in path.parent.iterdir()}
+    for signing_again in (safeload.resign, safeload.cosign):
+        with pytest.raises(VerificationError) as caught:
+            signing_again(path, key=ring)
+        assert caught.value.code == code
+        assert type(caught.value) is not VerificationError
+        assert {entry.name: entry.read_bytes() for entry in path.parent.iterdir()} == before
+
+
+def test_what_the_policy_does_not_allow_is_not_signed_again(tmp_path, ring):
+    path = tmp_path / "m.joblib"
+    (tmp_path / "lax.toml").write_text(
+        'name = "lax"\nversion = 1\nextends = ["sklearn"]\n[[allow]]\nmodule = "ipaddress"\nnames = ["IPv4Address"]\n'
+        'roles = ["call"]\nargs = [["int"]]\nreason = "test"\n'
+    )
+    safeload.dump(ipaddress.ip_address("10.0.0.1"), path, key=signer(ring, "old"), policy=tmp_path / "lax.toml")
+    before = both(path)
+    with pytest.raises(safeload.PolicyViolationError, match=r"ipaddress\.IPv4Address"):
+        safeload.resign(path, key=ring)
+    assert both(path) == before
+    assert safeload.resign(path, key=ring, policy=tmp_path / "lax.toml").added == ("new",)
+
+
+def test_what_only_a_key_signed_that_is_trusted_no_more_is_refused(path, ring):
+    ring.revoke("old", "stolen")
+    before = both(path)
+    with pytest.raises(VerificationError, match=r"'old' was revoked on .*stolen"):
+        safeload.resign(path, key=ring)
+    assert both(path) == before
+    late = Keyring([replace(entry, revoked=None, reason=None, status="verify-only", not_after=NOW)
+                    if entry.key_id == "old" else entry for entry in ring.entries])  # fmt: skip
+    with pytest.raises(safeload.ExpiredError, match="'old' was trusted until 2026-11-02T09:30:00Z"):
+        safeload.resign(path, key=late)
+    assert both(path) == before
+
+
+def test_what_others_signed_is_left_and_said_to_be(tmp_path, ring):
+    other = edwards("other")
+    ring.add(other.verifying_key)
+    safeload.dump(MODEL, tmp_path / "m.joblib", key=other)
+    before = both(tmp_path / "m.joblib")
+    assert safeload.resign(tmp_path / "m.joblib", key=ring).foreign
+    assert both(tmp_path / "m.joblib") == before
+    assert safeload.resign(tmp_path / "m.joblib", key=ring, replacing=["other"]).removed == ("other",)
+    assert signers_of(tmp_path / "m.joblib") == ["new"]
+
+
+def test_other_signatures_stay_and_the_threshold_holds_all_along(tmp_path):
+    first, second = edwards("first"), edwards("second")
+    ring = Keyring.from_keys([first, second.verifying_key], threshold=2)
+    path = tmp_path / "m.joblib"
+    safeload.dump(MODEL, path, key=[first, second])
+    ring.rotate(edwards("third"))
+    done = safeload.resign(path, key=ring)
+    assert (done.added, done.removed, done.missing) == (("third",), ("first",), 0)
+    assert signers_of(path) == ["second", "third"]
+    assert safeload.load(path, keyring=ring) == MODEL
+
+
+def test_it_has_to_be_said_whose_signatures_go(path, ring):
+    fresh = Keyring.from_keys([edwards("k"), signer(ring, "old").verifying_key])
+    with pytest.raises(KeyringError, match=r"no active key that took over from another.*--replace ID.*cosign"):
+        safeload.resign(path, key=fresh)
+    with pytest.raises(KeyringError, match="no keys whose signatures"):
+        safeload.resign(path, key=fresh, replacing=[])
+    with pytest.raises(KeyringError, match="has no key 'x'"):
+        safeload.resign(path, key=fresh, replacing=["x"])
+    with pytest.raises(KeyringError, match="k cannot replace its own"):
+        safeload.resign(path, key=fresh, replacing=["k"])
+    assert safeload.resign(path, key=fresh, replacing=["old"]).added == ("k",)
+
+
+def test_who_would_not_be_trusted_for_it_does_not_sign_it(path, ring):
+    before = both(path)
+    with pytest.raises(KeyringError, match=r"does not have key 'stranger'.*key import"):
+        safeload.resign(path, key=edwards("stranger"), keyring=ring)
+    late = edwards("late")
+    old, new = (ring.get(key_id) for key_id in ("old", "new"))
+    for entry, message in (
+        (KeyEntry(late, "active", NOW, not_after=NOW), r"no active key .*until 2026-11-02T09:30:00Z"),
+        (KeyEntry(late, "active", NOW, scopes=("x.joblib",)), r"may sign 'm\.joblib' in .*scopes: late: x\.joblib"),
+    ):
+        with pytest.raises(KeyringError, match=message):
+            safeload.resign(path, key=Keyring([old, entry]), replacing=["old"])
+        with pytest.raises(KeyringError, match=r"cannot sign .* with key 'late': .*(2026-11-02T09:30:00Z|x\.joblib)"):
+            safeload.resign(path, key=late, keyring=Keyring([old, new, entry]), replacing=["old"])
+    assert both(path) == before
+
+
+# --- added ---
+
+
+def test_one_signs_after_another_until_there_are_enough(tmp_path):
+    keys = [edwards(name) for name in ("one", "two", "three")]
+    ring = Keyring.from_keys([key.verifying_key for key in keys], threshold=3)
+    path = tmp_path / "m.joblib"
+    safeload.dump(MODEL, path, key=keys[0])
+    said = payload(path)
+    with pytest.raises(VerificationError, match=r"there are 1 \(one\).*safeload cosign"):
+        safeload.load(path, keyring=ring)
+    assert safeload.cosign(path, key=keys[1], keyring=ring).missing == 1
+    assert safeload.cosign(path, key=keys[1], keyring=ring).added == (), "signed already"
+    done = safeload.cosign(path, key=keys[2], keyring=ring)
+    assert (done.added, done.removed, done.missing, done.content.key_ids) == (
+        ("three",),
+        (),
+        0,
+        ("one", "two", "three"),
+    )
+    assert payload(path) == said
+    assert safeload.load(path, keyring=ring) == MODEL
+
+
+def test_nobody_signs_beside_a_stranger(path):
+    key = edwards("k")
+    before = both(path)
+    with pytest.raises(safeload.UnknownKeyError):
+        safeload.cosign(path, key=key, keyring=key)
+    with pytest.raises(TypeError, match="keyring="):
+        safeload.cosign(path, key=[key, edwards()])
+    assert both(path) == before
+
+
+def test_a_key_signs_by_the_name_that_the_keyring_has_for_it(path, ring):
+    key = edwards()
+    ring.add(SigningKey(key.reveal(), algorithm="ed25519", key_id="risk-team").verifying_key)
+    assert safeload.cosign(path, key=key, keyring=ring).added == ("risk-team",)
+    assert safeload.read_manifest(path, keyring=ring).key_ids == ("old", "risk-team")
+
+
+def test_an_envelope_has_no_more_than_16_signatures(path, ring):
+    for number in range(15):
+        key = edwards(f"k{number}")
+        ring.add(key.verifying_key)
+        safeload.cosign(path, key=key, keyring=ring)
+    with pytest.raises(KeyringError, match="1 to 16 signatures, not 17"):
+        safeload.cosign(path, key=ring)
+
+
+def test_a_tampered_artifact_is_seen_even_if_it_is_changed_while_it_is_signed(path, ring, monkeypatch):
+    from safeload import resigning
+
+    real = resigning.signing
+
+    def changing(target, **options):
+        target.write_bytes(target.read_bytes()[:-1] + b"x")
+        return real(target, **options)
+
+    monkeypatch.setattr(resigning, "signing", changing)
+    with pytest.raises(DigestMismatchError):
+        safeload.resign(path, key=ring)
+    assert signers_of(path) == ["old"]
+
+
+def test_another_manifest_put_in_place_meanwhile_is_not_signed(path, ring, monkeypatch):
+    kept = manifest_path(path).read_bytes()
+    safeload.sign(path, key=signer(ring, "old"), overwrite=True)  # of the same bytes: release 8
+    real = Resigner._verified
+
+    def swapping(self, target):
+        manifest = real(self, target)
+        manifest_path(target).write_bytes(kept)
+        return manifest
+
+    monkeypatch.setattr(Resigner, "_verified", swapping)
+    with pytest.raises(safeload.ManifestError, match="replaced while it was being signed"):
+        safeload.resign(path, key=ring)
+    assert manifest_path(path).read_bytes() == kept
+
+
+# --- stores ---
+
+
+@pytest.fixture
+def stored(tmp_path, ring):
+    """A store in which the old key signed all."""
+    store = safeload.Store(tmp_path / "store", key=signer(ring, "old"))
+    for number in (1, 2):
+        store.save("fraud", [number], version=str(number))
+        store.promote("fraud", str(number))
+    return tmp_path / "store"
+
+
+def files_of(store: Path) -> list[Path]:
+    return [*sorted(store.glob("*/versions/*/*.joblib")), *sorted(store.glob("*/channels/*.json"))]
+
+
+def test_a_store_survives_the_revocation_of_the_old_key(stored, ring, tmp_path):
+    server = safeload.Store(stored, keyring=ring, floors=tmp_path / "floors.json")
+    assert server.load("fraud", channel="production") == [2]
+    resigner = Resigner(key=ring)
+    for file in files_of(stored):
+        assert resigner.sign(file).removed == ("old",)
+        assert server.load("fraud", channel="production") == [2]
+        assert resigner.sign(file).added == ()
+    ring.revoke("old", "rotated")
+    store = safeload.Store(stored, key=ring, floors=tmp_path / "floors.json")
+    assert store.load("fraud", channel="production") == [2]
+    assert all(report.allowed for report in store.verify())
+    assert store.rollback("fraud").version == "1"
+
+
+def test_pointers_that_do_not_hold_are_refused_and_left(stored, ring):
+    production = stored / "fraud" / "channels" / "production.json"
+    genuine = production.read_bytes()
+    (production.with_name("canary.json")).write_bytes(genuine)
+    with pytest.raises(VerificationError, match="signed for model 'fraud', channel 'production'") as caught:
+        safeload.resign(production.with_name("canary.json"), key=ring)
+    assert caught.value.code == "SL107"
+    assert production.with_name("canary.json").read_bytes() == genuine
+    production.write_bytes(genuine.replace(b'"payload": "', b'"payload": "AAAA'))
+    with pytest.raises(safeload.BadSignatureError):
+        safeload.resign(production, key=ring)
+    production.write_bytes(genuine)
+    (stored / "fraud" / "versions" / "2").rename(stored / "gone")
+    with pytest.raises(VerificationError, match="version 2 that it points to is missing"):
+        safeload.resign(production, key=ring)
+    assert production.read_bytes() == genuine
+    production.unlink()
+    with pytest.raises(FileNotFoundError):
+        safeload.resign(production, key=ring)
+
+
+def test_pointers_are_signed_beside_others_too(stored, ring, monkeypatch):
+    key = edwards("second")
+    ring.add(key.verifying_key)
+    demanding = ring.with_threshold(2)
+    for file in files_of(stored):
+        safeload.cosign(file, key=key, keyring=demanding)
+    assert safeload.Store(stored, keyring=demanding).load("fraud", channel="production") == [2]
+    monkeypatch.chdir(stored / "fraud" / "channels")
+    assert safeload.resign("production.json", key=ring).removed == ("old",)
+
+
+# --- killed ---
+
+CRASHER = textwrap.dedent(
+    """
+    import os, shutil, signal, sys
+    from pathlib import Path
+    import safeload
+    from safeload.resigning import Resigner
+
+    root, ring = Path(sys.argv[1]), safeload.Keyring.load(sys.argv[2])
+    CALLS = ["open", "close", "write", "fsync", "fchmod", "rename", "replace", "link", "unlink", "remove", "mkdir"]
+    FILES = ["a.joblib", "store/m/channels/production.json"]
+    new = safeload.Keyring([entry for entry in ring.entries if entry.key_id == "new"])
+    resigner = Resigner(key=ring)
+    os.fsync = lambda fd: None  # processes die here, and no disks
+
+    def die_at(k):
+        count = 0
+        def wrap(real):
+            def call(*args, **options):
+                nonlocal count
+                count += 1
+                if count == k:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(*args, **options)
+            return call
+        for name in CALLS:
+            setattr(os, name, wrap(getattr(os, name)))
+
+    for k in range(1, 1000):
+        copy = root.with_name(f"copy-{k}")
+        shutil.copytree(root, copy)
+        pid = os.fork()
+        if pid == 0:
+            die_at(k)
+            for file in FILES:
+                resigner.sign(copy / file)
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert safeload.load(copy / "a.joblib", keyring=ring) == {"a": 1}
+        assert safeload.Store(copy / "store", keyring=ring).load("m", channel="production") == [1]
+        for file in FILES:
+            resigner.sign(copy / file)
+        assert safeload.load(copy / "a.joblib", keyring=new) == {"a": 1}
+        assert safeload.Store(copy / "store", keyring=new).load("m", channel="production") == [1]
+        left = [str(path) for path in copy.rglob(".safeload-*[!k]")]  # a lock may stay
+        assert not left, left
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL, status
+    print(k)
+    """
+)
+
+
+def test_killed_at_any_system_call_and_run_again(tmp_path, ring):
+    root = tmp_path / "tree"
+    root.mkdir()
+    safeload.dump({"a": 1}, root / "a.joblib", key=signer(ring, "old"))
+    safeload.Store(root / "store", key=[signer(ring, "old"), signer(ring, "new")], keyring=ring).save(
+        "m", [1], version="1"
+    )
+    safeload.Store(root / "store", key=signer(ring, "old"), keyring=ring).promote("m", "1")
+    ring.save(tmp_path / "ring.toml")
+    done = subprocess.run(
+        [sys.executable, "-c", CRASHER, str(root), str(tmp_path / "ring.toml")],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 20
