@@ -27,7 +27,7 @@ import re
 import tomllib
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from safeload.errors import KeyringError
 from safeload.keys import (
@@ -46,18 +46,21 @@ from safeload.scopes import MAX_SCOPES, check_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Unpack
 
 __all__ = [
     "MAX_THRESHOLD",
     "STATUSES",
     "KeyEntry",
     "KeyringText",
+    "Terms",
     "check_entry",
     "check_threshold",
     "entry_lines",
     "format_keyring",
     "head_fields",
     "iso",
+    "new_entry",
     "parse_keyring",
 ]
 
@@ -117,6 +120,43 @@ class KeyEntry:
     def is_public(self) -> bool:
         """Whether everybody may read all of it."""
         return self.algorithm == "ed25519" and not self.can_sign
+
+
+class Terms(TypedDict, total=False):
+    """What a new key is trusted for; see `new_entry`."""
+
+    status: str | None
+    created: datetime | None
+    not_before: datetime | None
+    not_after: datetime | None
+    reason: str | None
+    scopes: Iterable[str]
+    passphrase: bytes | None
+
+
+def new_entry(key: SigningKey | VerifyingKey, **terms: Unpack[Terms]) -> KeyEntry:
+    """Return an entry for a key: active, if it can sign, and verify-only else; encrypted, if there is a passphrase.
+
+    Raises:
+        KeyringError: the key cannot be encrypted, or not with this passphrase.
+    """
+    status, passphrase = terms.get("status"), terms.get("passphrase")
+    natural = "active" if isinstance(key, SigningKey) else "verify-only"
+    encrypted = None
+    if passphrase is not None:
+        if not isinstance(key, SigningKey):
+            raise KeyringError(f"key {key.key_id!r} is public: there is nothing to encrypt")
+        encrypted = key.to_pem(passphrase).decode("ascii")
+    return KeyEntry(
+        key=key,
+        status=natural if status is None else status,
+        created=terms.get("created") or datetime.now(UTC).replace(microsecond=0),
+        not_before=terms.get("not_before"),
+        not_after=terms.get("not_after"),
+        reason=terms.get("reason"),
+        scopes=tuple(terms.get("scopes", ())),
+        encrypted=encrypted,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +224,7 @@ def parse_keyring(data: bytes, name: str) -> KeyringText:
     """Return what a keyring file's content says; `name` is its path, for messages."""
     where = f"keyring {name}"
     if is_pem(data) and b"[[" not in data:
-        raise KeyringError(
-            f"{name} is a PEM file, not a keyring: put its key in one: Keyring.add(SigningKey.from_pem(…))"
-        )
+        raise KeyringError(f"{name} is a PEM file, not a keyring: put its key in one with safeload key import")
     document = _parse_toml(data, where)
     version = document.get("version")
     if type(version) is int and version > _VERSION:  # said before anything else: it explains unknown fields

@@ -12,7 +12,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from safeload.errors import ExpiredError, KeyringError, UnknownKeyError, VerificationError
-from safeload.keyfile import KeyEntry, KeyringText, check_entry, check_threshold, format_keyring, iso, parse_keyring
+from safeload.keyfile import (
+    KeyEntry,
+    KeyringText,
+    check_entry,
+    check_threshold,
+    format_keyring,
+    iso,
+    new_entry,
+    parse_keyring,
+)
 from safeload.keys import SigningKey, VerifyingKey, is_key_id
 from safeload.keysource import (
     ENVIRONMENT_VARIABLE,
@@ -28,6 +37,9 @@ from safeload.scopes import in_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Unpack
+
+    from safeload.keyfile import Terms
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",
@@ -62,7 +74,7 @@ class Keyring:
         self._rotating_to = rotating_to
         self._entries: dict[str, KeyEntry] = {}
         for entry in entries:
-            self._insert(entry)
+            self.insert(entry)
         if not self._entries:  # an empty keyring would trust nobody: a mistake, so say it at once
             raise KeyringError(f"{self.where} has no keys; {how_to_make(path)}")
         if rotating_to is not None and rotating_to not in self._entries:
@@ -71,8 +83,7 @@ class Keyring:
     @classmethod
     def from_keys(cls, keys: Iterable[SigningKey | VerifyingKey], *, threshold: int = 1) -> Keyring:
         """Make a keyring that trusts these keys: signing keys as active, verifying keys as verify-only."""
-        now = datetime.now(UTC).replace(microsecond=0)
-        return cls((KeyEntry(key, _natural_status(key), now) for key in keys), threshold=threshold)
+        return cls(map(new_entry, keys), threshold=threshold)
 
     @classmethod
     def load(cls, path: _Path) -> Keyring:
@@ -199,7 +210,8 @@ class Keyring:
             known = ", ".join(self._entries)
             shown = repr(key_id) if is_key_id(key_id) else "(malformed)"
             raise UnknownKeyError(
-                f"{self.where} has no key {shown}, only {known}. Add the signer's key to it if you trust it."
+                f"{self.where} has no key {shown}, only {known}. Add the signer's key to it if you trust it: "
+                "safeload key import"
             )
         if entry.status == "revoked":
             raise VerificationError(
@@ -265,36 +277,29 @@ class Keyring:
 
     # --- changing it ---
 
-    def add(
-        self,
-        key: SigningKey | VerifyingKey,
-        *,
-        status: str | None = None,
-        created: datetime | None = None,
-        not_before: datetime | None = None,
-        not_after: datetime | None = None,
-        reason: str | None = None,
-        scopes: Iterable[str] = (),
-        passphrase: bytes | None = None,
-    ) -> None:
+    def add(self, key: SigningKey | VerifyingKey, **terms: Unpack[Terms]) -> None:
         """Add a key; without `status` a signing key is active and a verifying key verify-only.
 
-        With `passphrase` the key, which has to be an Ed25519 SigningKey, is encrypted in the file.
+        Args:
+            key: the key.
+            terms: what it is trusted for: status, created, not_before, not_after, reason, scopes. With `passphrase`
+                the key, which has to be an Ed25519 SigningKey, is encrypted in the file.
 
         Raises:
             KeyringError: the id is taken, the key is there already, or the entry contradicts itself.
         """
-        entry = KeyEntry(
-            key=key,
-            status=_natural_status(key) if status is None else status,
-            created=datetime.now(UTC).replace(microsecond=0) if created is None else created,
-            not_before=not_before,
-            not_after=not_after,
-            reason=reason,
-            scopes=tuple(scopes),
-            encrypted=None if passphrase is None else _encrypted(key, passphrase),
-        )
-        self._insert(entry)
+        self.insert(new_entry(key, **terms))
+
+    def insert(self, entry: KeyEntry) -> None:
+        """Add a key with all that is said of it; errors as for `add`."""
+        entry = check_entry(entry, self.where)
+        if entry.key_id in self._entries:
+            raise KeyringError(f"{self.where} has key id {entry.key_id!r} twice: ids must differ")
+        # Under a second id a revoked key would go on, and one key would count for two.
+        for other in self._entries.values():
+            if _material(other) & _material(entry):
+                raise KeyringError(f"{self.where}: {other.key_id!r} and {entry.key_id!r} are the same key: remove one")
+        self._entries[entry.key_id] = entry
 
     def unlock(self, passphrase: bytes) -> None:
         """Decrypt the active keys, so that they can sign; they stay encrypted in the file.
@@ -333,25 +338,42 @@ class Keyring:
         now = datetime.now(UTC).replace(microsecond=0)
         self._entries[key_id] = check_entry(replace(entry, status="revoked", revoked=now, reason=reason), self.where)
 
-    def rotate(self, new: SigningKey, *, old: str | None = None, passphrase: bytes | None = None) -> str | None:
+    def to_rotate(self, key_id: str | None = None) -> KeyEntry | None:
+        """Return the active key that a rotation replaces, the one of this id or the only one; None if none is active.
+
+        Raises:
+            KeyringError: there is no such active key, or more than one.
+        """
+        active = [entry for entry in self.entries if entry.status == "active"]
+        if key_id is not None:
+            entry = self._known(key_id)
+            if entry not in active:
+                raise KeyringError(f"key {key_id!r} is not active, says {self.where}: only an active key is rotated")
+            return entry
+        if len(active) > 1:
+            ids = ", ".join(entry.key_id for entry in active)
+            raise KeyringError(f"{self.where} has {len(active)} active keys: say which one to rotate ({ids})")
+        return active[0] if active else None
+
+    def rotate(
+        self,
+        new: SigningKey,
+        *,
+        old: str | None = None,
+        scopes: Iterable[str] = (),
+        not_after: datetime | None = None,
+        passphrase: bytes | None = None,
+    ) -> str | None:
         """Let a new key take over from the active one, which becomes verify-only; return the old one's id.
 
-        The new key gets the scopes of the old one. `old` says which, where more than one is active.
+        Without `scopes` the new key gets those of the old one. `old` says which, where more than one is active.
 
         Raises:
             KeyringError: there is no such active key, or more than one, or the new key is there already.
         """
-        active = [entry for entry in self.entries if entry.status == "active"]
-        if old is not None:
-            entry: KeyEntry | None = self._known(old)
-            if entry not in active:
-                raise KeyringError(f"key {old!r} is not active, says {self.where}: only an active key is rotated")
-        elif len(active) > 1:
-            ids = ", ".join(entry.key_id for entry in active)
-            raise KeyringError(f"{self.where} has {len(active)} active keys: say which one to rotate ({ids})")
-        else:
-            entry = active[0] if active else None
-        self.add(new, scopes=entry.scopes if entry else (), passphrase=passphrase)
+        entry = self.to_rotate(old)
+        inherited = entry.scopes if entry else ()
+        self.add(new, scopes=tuple(scopes) or inherited, not_after=not_after, passphrase=passphrase)
         if entry is None:
             return None
         self._entries[new.key_id] = replace(self._entries[new.key_id], replaces=entry.key_id)
@@ -395,16 +417,6 @@ class Keyring:
         """What its file says."""
         return KeyringText(self.entries, self._threshold, self._rotating_to)
 
-    def _insert(self, entry: KeyEntry) -> None:
-        entry = check_entry(entry, self.where)
-        if entry.key_id in self._entries:
-            raise KeyringError(f"{self.where} has key id {entry.key_id!r} twice: ids must differ")
-        # Under a second id a revoked key would go on, and one key would count for two.
-        for other in self._entries.values():
-            if _material(other) & _material(entry):
-                raise KeyringError(f"{self.where}: {other.key_id!r} and {entry.key_id!r} are the same key: remove one")
-        self._entries[entry.key_id] = entry
-
     def _known(self, key_id: str) -> KeyEntry:
         entry = self._entries.get(key_id)
         if entry is None:
@@ -444,10 +456,6 @@ def resolve_keyring(keyring: Keyring | SigningKey | VerifyingKey | _Path | None)
     raise TypeError(f"keyring must be a Keyring, a key or a keyring's path, not {type(keyring).__name__}")
 
 
-def _natural_status(key: SigningKey | VerifyingKey) -> str:
-    return "active" if isinstance(key, SigningKey) else "verify-only"
-
-
 def _in_time(entry: KeyEntry, now: datetime) -> bool:
     return (entry.not_before is None or entry.not_before <= now) and (entry.not_after is None or now <= entry.not_after)
 
@@ -472,9 +480,3 @@ def _revocation(entry: KeyEntry) -> str:
 
 def _material(entry: KeyEntry) -> set[bytes]:
     return {entry.verifying_key.reveal(), entry.key.reveal()}
-
-
-def _encrypted(key: SigningKey | VerifyingKey, passphrase: bytes) -> str:
-    if not isinstance(key, SigningKey):
-        raise KeyringError(f"key {key.key_id!r} is public: there is nothing to encrypt")
-    return key.to_pem(passphrase).decode("ascii")

@@ -182,6 +182,11 @@ class VerifyingKey(_Guarded):
         """One of `ALGORITHMS`."""
         return self._algorithm
 
+    @property
+    def fingerprint(self) -> str:
+        """What tells this key from all others, whatever its id; it is no secret, and what ids are by default."""
+        return _fingerprint(self._material, self._algorithm)
+
     def verify(self, signature: bytes, message: bytes) -> bool:
         """Return whether `signature` is this key's over `message`; MACs are compared in constant time."""
         from cryptography.exceptions import InvalidSignature

@@ -62,7 +62,7 @@ def public_part(keyring: Keyring, *, without_hmac: bool = False) -> Keyring:
         raise KeyringError(
             f"{keyring.where}: {', '.join(hmac)}: an HMAC key has no public half, so whoever could verify with it "
             "could sign. Sign with an Ed25519 key from now on, and leave "
-            "the others out (without_hmac=True): what only they signed is then refused"
+            "the others out (without_hmac=True, --without-hmac): what only they signed is then refused"
         )
     public = [
         replace(

@@ -32,7 +32,7 @@ RULES: dict[str, Rule] = {
         # trust
         Rule("SL101", "unsigned", "Sign it where it was trained: safeload sign FILE."),
         Rule("SL102", "manifest not understood", "Sign the artifact again from a trusted copy."),
-        Rule("SL103", "unknown key", "Add the signer's key to the keyring, if you trust it."),
+        Rule("SL103", "unknown key", "Add the signer's key to the keyring, if you trust it: safeload key import."),
         Rule("SL104", "bad signature", "The manifest was changed, or another key signed it. Do not load it."),
         Rule("SL105", "expired", "Sign a newer release, or the same one with a later expiry."),
         Rule("SL106", "key not trusted for this", "Sign the artifact again with an active key."),

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from safeload.errors import KeyringError
 from safeload.keyring import Keyring
-from safeload.keys import Signer, SigningKey, VerifyingKey, is_pem
-from safeload.keysource import descriptor_of, exposed, read_source
+from safeload.keys import Signer, SigningKey, VerifyingKey, is_encrypted_pem, is_pem
+from safeload.keysource import Source, descriptor_of, exposed, read_source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-__all__ = ["SecuresystemslibSigner", "Signing", "SigningSource", "read_pem", "signing_with"]
+__all__ = ["SecuresystemslibSigner", "Signing", "SigningSource", "read_pem", "signing_pem", "signing_with"]
 
 SigningSource = Signer | Keyring | str | os.PathLike[str] | None
 
@@ -67,8 +67,8 @@ def _resolve(source: Any, target: Path) -> tuple[Signer, Keyring]:
     elif isinstance(source, str | os.PathLike):
         name = os.fsdecode(source)
         found = read_source(name)
-        if is_pem(found.data) and b"[[keys]]" not in found.data:
-            signer = _signing_pem(found.data, name, found.exposed_mode)
+        if _is_pem_file(found):
+            signer = _signing_pem(found)
             return signer, Keyring.from_keys([signer])
         ring = Keyring.of(found)
     else:
@@ -76,27 +76,42 @@ def _resolve(source: Any, target: Path) -> tuple[Signer, Keyring]:
     return ring.signing_key(name=target.name, folder=target.parent), ring
 
 
-def _signing_pem(pem: bytes, name: str, exposed_mode: int | None, passphrase: bytes | None = None) -> SigningKey:
-    if exposed_mode is not None:
-        raise exposed(name, exposed_mode)
-    try:
-        return SigningKey.from_pem(pem, passphrase=passphrase)
-    except KeyringError as error:
-        raise KeyringError(f"cannot sign with {name}: {error}") from None
-
-
-def read_pem(name: str) -> tuple[bytes, int | None]:
-    """Return the content of a PEM file that nobody else can change, and its mode if others can read it.
+def signing_pem(name: str, ask: Callable[[], bytes] | None = None) -> SigningKey | None:
+    """Return the private key in a PEM file, or None if the file is no PEM; `ask` returns the passphrase, if need be.
 
     Raises:
-        KeyringError: it cannot be read, or is no PEM.
+        KeyringError: it cannot be read, others can use it, it is no private key, or the passphrase is wrong or missing.
+    """
+    found = read_source(name)
+    return _signing_pem(found, ask) if _is_pem_file(found) else None
+
+
+def read_pem(name: str) -> Source:
+    """Return a PEM file's content.
+
+    Raises:
+        KeyringError: it cannot be read, others could change it, or it is no PEM.
     """
     if descriptor_of(name) is None and not os.path.lexists(name):
         raise KeyringError(f"there is no file {name}")
     found = read_source(name)
-    if not is_pem(found.data):
+    if not _is_pem_file(found):
         raise KeyringError(f"{name} is not PEM: there is no line -----BEGIN … KEY-----")
-    return found.data, found.exposed_mode
+    return found
+
+
+def _is_pem_file(found: Source) -> bool:
+    return is_pem(found.data) and b"[[keys]]" not in found.data
+
+
+def _signing_pem(found: Source, ask: Callable[[], bytes] | None = None) -> SigningKey:
+    if found.exposed_mode is not None:
+        raise exposed(found.name, found.exposed_mode)
+    try:
+        passphrase = ask() if ask is not None and is_encrypted_pem(found.data) else None
+        return SigningKey.from_pem(found.data, passphrase=passphrase)
+    except KeyringError as error:
+        raise KeyringError(f"cannot sign with {found.name}: {error}") from None
 
 
 class SecuresystemslibSigner:

@@ -19,6 +19,7 @@ from safeload.cli._inspect import inspect
 from safeload.cli._keys import key
 from safeload.cli._output import drop_output
 from safeload.cli._policies import policy
+from safeload.cli._resign import cosign, resign
 from safeload.cli._rollback import rollback
 from safeload.cli._sign import sign
 from safeload.errors import (
@@ -64,7 +65,7 @@ def _cli(context: click.Context) -> None:
         context.exit(USAGE)
 
 
-for _command in (demo, sign, verify, scan, inspect, audit, rollback, key, policy):
+for _command in (demo, sign, verify, scan, inspect, audit, cosign, resign, rollback, key, policy):
     _cli.add_command(_command)
 
 

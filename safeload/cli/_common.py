@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -25,6 +27,7 @@ __all__ = [
     "json_or_text_option",
     "keyring_option",
     "output_options",
+    "parse_when",
     "paths_argument",
     "paths_or_none_argument",
     "policy_option",
@@ -38,6 +41,9 @@ __all__ = [
 
 ALLOWED, REFUSED, ERROR, NOTHING, USAGE = range(5)
 
+_SPAN = re.compile(r"([1-9][0-9]{0,5})([hdw])", re.ASCII)
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _CODES = {"allowed": ALLOWED, "refused": REFUSED, "error": ERROR}
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
@@ -81,6 +87,26 @@ def tool_version() -> str:
         return metadata.version("safeload")
     except metadata.PackageNotFoundError:
         return "unknown"  # run from a copy of the source, uninstalled
+
+
+def parse_when(value: str) -> datetime | timedelta:
+    """Return the time that an option means: a date, a time with its zone, or a span from now on.
+
+    Raises:
+        click.BadParameter: it is none.
+    """
+    span = _SPAN.fullmatch(value)
+    if span:
+        return timedelta(**{_UNITS[span[2]]: int(span[1])})
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter("a date, a time (2027-06-30T12:00:00Z), or a span such as 90d, 12h or 8w") from None
+    if _DATE.fullmatch(value):
+        moment = moment.replace(tzinfo=UTC)
+    if moment.tzinfo is None:
+        raise click.BadParameter(f"a time needs its zone: {moment.isoformat()}Z")
+    return moment
 
 
 def _remember_debug(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:

@@ -1,29 +1,45 @@
-"""key new and key list: make a keyring, and see what is in one."""
+"""key: make keyrings, see what is in them, and take trust away; the modules beside rotate, export and import."""
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from safeload.cli._common import ERROR, debug_option, keyring_option, say_error
+from safeload.cli._common import ERROR, debug_option, json_or_text_option, keyring_option, say_error
+from safeload.cli._keyfiles import export, import_key
+from safeload.cli._keyoptions import (
+    algorithm_option,
+    check_key_id,
+    encrypt_option,
+    keyring_file,
+    not_after_option,
+    not_before_option,
+    say_secret,
+    scopes_option,
+)
 from safeload.cli._output import emit, json_text
+from safeload.cli._passphrases import choose_passphrase, passphrase_option
+from safeload.cli._rotate import rotate
 from safeload.cli._text import painter_for, plain, table
 
 if TYPE_CHECKING:
-    from safeload.keyring import KeyEntry
+    from datetime import datetime
+
+    from safeload.keyfile import KeyEntry
 
 __all__ = ["key"]
 
 _TIMES = ("not_before", "not_after", "revoked")
 
 
-@click.group(no_args_is_help=False, short_help="Make and list keys.")
+@click.group(no_args_is_help=False, short_help="Make, list, rotate, revoke, export and import keys.")
 @debug_option
 def key() -> None:
-    """Make and list keys. No command takes or prints a key itself: they stay in the keyring file."""
+    """Make and change keyrings. No command takes or prints a secret key: they stay in files."""
 
 
 @key.command(short_help="Make a keyring with one new key.")
@@ -33,46 +49,63 @@ def key() -> None:
     type=click.Path(),
     help="Where to write it. Default: the keyring that SAFELOAD_KEYRING names, else the one in your config folder.",
 )
-@click.option(
-    "--algorithm",
-    type=click.Choice(["hmac-sha256", "ed25519"]),
-    default="hmac-sha256",
-    show_default=True,
-    help="hmac-sha256: one secret signs and verifies. ed25519: only the private half can sign.",
-)
-@click.option("--id", "key_id", metavar="ID", help="What to call the key. Default: derived from it.")
+@algorithm_option("hmac-sha256")
+@click.option("--id", "key_id", metavar="ID", callback=check_key_id, help="What to call it. Default: derived from it.")
+@scopes_option
+@not_before_option
+@not_after_option
+@encrypt_option
+@passphrase_option
 @debug_option
-def new(out: str | None, algorithm: str, key_id: str | None) -> int:
+def new(
+    out: str | None,
+    algorithm: str,
+    key_id: str | None,
+    scopes: tuple[str, ...],
+    not_before: datetime | None,
+    not_after: datetime | None,
+    encrypt: bool,
+    passphrase_fd: int | None,
+) -> int:
     """Make a keyring file with one new key, readable by you only. A file that is there stays as it is."""
+    from safeload.keyfile import new_entry
     from safeload.keyring import Keyring, default_path
-    from safeload.keys import SigningKey, is_key_id
+    from safeload.keys import SigningKey
 
-    if key_id is not None and not is_key_id(key_id):
-        # Not repeated: it might be a key, in the wrong place.
-        raise click.BadParameter("1 to 100 letters, digits and ._@:+-, a letter or digit first", param_hint="--id")
+    if encrypt and algorithm != "ed25519":
+        raise click.UsageError("only Ed25519 keys can be encrypted: add --algorithm ed25519")
+    if passphrase_fd is not None and not encrypt:
+        raise click.UsageError("--passphrase-fd is for an encrypted key: add --encrypt")
     path = default_path() if out is None else out
     made = SigningKey.generate(algorithm, key_id=key_id)
+    if os.path.lexists(path):  # before a passphrase is asked for
+        return _exists(path)
+    passphrase = choose_passphrase(f"key {made.key_id!r}", passphrase_fd) if encrypt else None
+    entry = new_entry(made, scopes=scopes, not_before=not_before, not_after=not_after, passphrase=passphrase)
     try:
-        Keyring.from_keys([made]).save(path)
+        Keyring([entry]).save(path)
     except FileExistsError:
-        say_error(
-            f"{plain(path)} exists already, and was left as it is: nothing could be verified any more without the "
-            "keys in it. To see them, run: safeload key list --keyring "
-            f"{shlex.quote(plain(path))}. To make another keyring, name another file with --out."
-        )
-        return ERROR
-    click.echo(f"made key {made.key_id} ({made.algorithm}) in {plain(path)}")
+        return _exists(path)
+    click.echo(f"made key {made.key_id} ({made.algorithm}{', encrypted' if encrypt else ''}) in {plain(path)}")
     if out is not None:
         click.echo(f"to use it: --keyring {shlex.quote(plain(path))}, or SAFELOAD_KEYRING={shlex.quote(plain(path))}")
-    click.echo("it is secret: whoever can read it can sign. Keep it out of version control, and back it up.", err=True)
+    say_secret()
     return 0
+
+
+def _exists(path: str) -> int:
+    say_error(
+        f"{plain(path)} exists already, and was left as it is: nothing could be verified any more without the "
+        "keys in it. To see them, run: safeload key list --keyring "
+        f"{shlex.quote(plain(path))}. To make another keyring, name another file with --out; for a new key in this "
+        "one: safeload key rotate"
+    )
+    return ERROR
 
 
 @key.command("list", short_help="Show a keyring's keys, without their secrets.")
 @keyring_option
-@click.option(
-    "--format", "layout", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to show it."
-)
+@json_or_text_option
 @debug_option
 def list_keys(keyring: str | None, layout: str) -> int:
     """Show which keys a keyring has and what each is trusted for; never the keys themselves."""
@@ -80,13 +113,44 @@ def list_keys(keyring: str | None, layout: str) -> int:
 
     ring = resolve_keyring(keyring)
     if layout == "json":
-        emit(json_text({"keyring": ring.path, "keys": [_described(entry) for entry in ring.entries]}), None)
+        about = {"keyring": ring.path, "threshold": ring.threshold, "rotating_to": ring.rotating_to}
+        emit(json_text({**about, "keys": [_described(entry) for entry in ring.entries]}), None)
         return 0
     paint = painter_for(sys.stdout)
     rows = [(entry.key_id, entry.algorithm, entry.status, _day(entry), _notes(entry)) for entry in ring.entries]
     if ring.path is not None:
         emit(f"{plain(ring.path)}\n\n", None)
     emit(table(paint, ("id", "algorithm", "status", "created", "notes"), rows) + "\n", None)
+    if ring.threshold > 1:
+        emit(f"\n{ring.threshold} of these keys have to have signed (threshold)\n", None)
+    if ring.rotating_to is not None:
+        emit(f"\na rotation to {ring.rotating_to} has not come to its end: safeload key rotate --resign PATH\n", None)
+    return 0
+
+
+@key.command(short_help="Trust nothing any more that a key signed.")
+@click.argument("key_id", metavar="ID")
+@click.option("--reason", metavar="TEXT", required=True, help="Why: one line, for those who will be refused.")
+@keyring_option
+@debug_option
+def revoke(key_id: str, reason: str, keyring: str | None) -> int:
+    """Trust nothing any more that this key signed or will sign. It stays in the keyring, so that refusals say why.
+
+    What only this key has signed is refused from then on. Re-sign it first, unless the key was stolen: see resign.
+    """
+    from safeload.lifecycle import editing
+
+    path = keyring_file(keyring)
+    with editing(path) as ring:
+        ring.revoke(key_id, reason)
+    click.echo(f"revoked key {key_id} in {plain(path)}")
+    notes = ["other copies of this keyring trust it on: bring its changes to them"]
+    if not any(entry.status == "active" for entry in ring.entries):
+        notes.append("no key signs here any more: safeload key rotate makes a new one")
+    if sum(entry.status != "revoked" for entry in ring.entries) < ring.threshold:
+        notes.append(f"it has fewer trusted keys than the {ring.threshold} it demands, so it refuses everything")
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
     return 0
 
 
@@ -96,19 +160,17 @@ def _described(entry: KeyEntry) -> dict[str, Any]:
         "algorithm": entry.algorithm,
         "status": entry.status,
         "created": entry.created.isoformat(),
-        "can_sign": _can_sign(entry),
+        "can_sign": entry.status == "active" and entry.can_sign,
+        "encrypted": entry.encrypted is not None,
+        "scopes": list(entry.scopes),
+        "replaces": entry.replaces,
+        "fingerprint": entry.verifying_key.fingerprint,
         "reason": entry.reason,
     }
     for name in _TIMES:
         moment = getattr(entry, name)
         described[name] = None if moment is None else moment.isoformat()
     return described
-
-
-def _can_sign(entry: KeyEntry) -> bool:
-    from safeload.keys import SigningKey
-
-    return entry.status == "active" and isinstance(entry.key, SigningKey)
 
 
 def _day(entry: KeyEntry) -> str:
@@ -123,4 +185,16 @@ def _notes(entry: KeyEntry) -> str:
     ]
     if entry.reason:
         notes.append(entry.reason)
+    if entry.encrypted is not None:
+        notes.append("encrypted")
+    elif entry.is_public:
+        notes.append("public half only")
+    if entry.scopes:
+        notes.append(f"may sign only {', '.join(entry.scopes)}")
+    if entry.replaces is not None:
+        notes.append(f"took over from {entry.replaces}")
     return ", ".join(notes)
+
+
+for _command in (rotate, export, import_key):
+    key.add_command(_command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from safeload.cli._common import debug_option, keyring_option, policy_option
+from safeload.cli._passphrases import passphrase_option, signing_keyring
 from safeload.cli._text import plain
 
 __all__ = ["rollback"]
@@ -21,8 +22,9 @@ __all__ = ["rollback"]
 )
 @keyring_option
 @policy_option
+@passphrase_option
 @debug_option
-def rollback(path: str, from_release: int, keyring: str | None, policy: str) -> int:
+def rollback(path: str, from_release: int, keyring: str | None, policy: str, passphrase_fd: int | None) -> int:
     """Go back to an older artifact where the newest release is remembered.
 
     Put the older artifact and its manifest back in place first. It is verified in full, and signed again as release
@@ -33,7 +35,7 @@ def rollback(path: str, from_release: int, keyring: str | None, policy: str) -> 
     from safeload.rerelease import rollback as sign_again
 
     try:
-        manifest = sign_again(path, from_release, key=keyring, policy=policy)
+        manifest = sign_again(path, from_release, key=signing_keyring(keyring, passphrase_fd), policy=policy)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     version = "" if manifest.version is None else f" (version {manifest.version})"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from safeload.cli._common import (
     Session,
     debug_option,
     keyring_option,
+    parse_when,
     paths_argument,
     policy_option,
     report_options,
@@ -26,20 +26,19 @@ from safeload.cli._common import (
     worst,
 )
 from safeload.cli._output import Result, check_output, deliver, drop_chunks, failure, judged
+from safeload.cli._passphrases import passphrase_option, signing_keyring
 from safeload.cli._text import plain
 from safeload.cli._walk import find_artifacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import timedelta
 
     from safeload.manifest import Manifest
     from safeload.reports import Report
 
 __all__ = ["sign"]
 
-_SPAN = re.compile(r"([1-9][0-9]{0,5})([hdw])", re.ASCII)
-_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _AGAIN = "If you trust what it is now, --overwrite signs it again, with the metadata that you give"
 _CHANGED = "its bytes are not those that were signed before: make sure that you know why"
 _MAX_METADATA = 16 << 20
@@ -48,20 +47,8 @@ _MAX_METADATA = 16 << 20
 def _parse_expiry(
     _context: click.Context, _parameter: click.Parameter, value: str | None
 ) -> datetime | timedelta | None:
-    if value is None:
-        return None
-    span = _SPAN.fullmatch(value)
-    if span:
-        return timedelta(**{_UNITS[span[2]]: int(span[1])})
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        raise click.BadParameter("a date, a time (2027-06-30T12:00:00Z), or a span such as 90d, 12h or 8w") from None
-    if _DATE.fullmatch(value):
-        moment = moment.replace(tzinfo=UTC)
-    if moment.tzinfo is None:
-        raise click.BadParameter(f"a time needs its zone: {moment.isoformat()}Z")
-    if moment <= datetime.now(UTC):
+    moment = None if value is None else parse_when(value)
+    if isinstance(moment, datetime) and moment <= datetime.now(UTC):
         raise click.BadParameter("it is in the past")
     return moment
 
@@ -134,6 +121,7 @@ def _merge_metadata(metadata: dict[str, Any], texts: tuple[str, ...]) -> dict[st
 )
 @click.option("--overwrite", is_flag=True, help="Replace the manifest that is there.")
 @click.option("--allow-lower-release", is_flag=True, help="Also where N is not above the release that is there.")
+@passphrase_option
 @report_options
 @debug_option
 @click.pass_obj
@@ -149,6 +137,7 @@ def sign(
     expires: datetime | timedelta | None,
     overwrite: bool,
     allow_lower_release: bool,
+    passphrase_fd: int | None,
     layout: str,
     output: str | None,
     quiet: bool,
@@ -159,14 +148,13 @@ def sign(
     the artifact, which stays as it is.
     """
     from safeload import api
-    from safeload.keyring import resolve_keyring
     from safeload.policy import Policy
 
     found = find_artifacts(paths)
     check_output(output, found.files)
     claims = _merge_metadata(metadata, texts)
     in_force = Policy.load(policy)
-    ring = resolve_keyring(keyring)
+    ring = signing_keyring(keyring, passphrase_fd)
 
     def sign_one(path: str) -> Manifest:
         return api.sign(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 __all__ = ["Found", "find_artifacts"]
 
@@ -27,11 +27,12 @@ class Found:
     unreadable: tuple[tuple[str, str], ...]
 
 
-def find_artifacts(paths: Iterable[str]) -> Found:
+def find_artifacts(paths: Iterable[str], *, pointers: bool = False) -> Found:
     """Return the artifacts meant by paths: a folder means what it holds, anything else itself.
 
     A file that is named is always checked, whatever its name; folders are walked for the usual ones, without
     following links to other folders. The order is that of the paths, and sorted within folders.
+    With `pointers`, the channel pointers of stores count, too.
     """
     files: dict[str, None] = {}
     empty: list[str] = []
@@ -41,14 +42,16 @@ def find_artifacts(paths: Iterable[str]) -> Found:
             files[path] = None
             continue
         before = len(unreadable)
-        inside = _walk(path, unreadable)
+        inside = _walk(path, unreadable, _is_signed if pointers else _is_artifact)
         files.update(dict.fromkeys(inside))
         if not inside and len(unreadable) == before:
             empty.append(path)
     return Found(tuple(files), tuple(empty), tuple(unreadable))
 
 
-def _walk(folder: str, unreadable: list[tuple[str, str]]) -> list[str]:
+def _walk(
+    folder: str, unreadable: list[tuple[str, str]], wanted: Callable[[str, str, Collection[str]], bool]
+) -> list[str]:
     def failed(error: OSError) -> None:
         # A folder that cannot be read might hold anything: it counts as not judged, never as empty.
         unreadable.append((os.fsdecode(error.filename or folder), error.strerror or str(error)))
@@ -56,13 +59,19 @@ def _walk(folder: str, unreadable: list[tuple[str, str]]) -> list[str]:
     found: list[str] = []
     try:
         for place, _, names in os.walk(folder, onerror=failed):
-            found.extend(str(Path(place, name)) for name in names if _is_artifact(name, names))
+            found.extend(str(Path(place, name)) for name in names if wanted(place, name, names))
     except RecursionError:  # until Python 3.12
         unreadable.append((folder, "its folders are nested too deep to be walked: name the inner ones"))
     return sorted(found)
 
 
-def _is_artifact(name: str, beside: Collection[str]) -> bool:
+def _is_signed(place: str, name: str, beside: Collection[str]) -> bool:
+    from safeload.store import pointer_at
+
+    return _is_artifact(place, name, beside) or pointer_at(Path(place, name)) is not None
+
+
+def _is_artifact(_place: str, name: str, beside: Collection[str]) -> bool:
     if name.startswith(_SCRATCH):
         return False
     return name.lower().endswith(_SUFFIXES) or f"{name}.manifest.json" in beside  # signed, whatever its name

@@ -1,0 +1,264 @@
+"""resign and cosign: other signatures over what is signed, for whole trees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from safeload.cli._common import (
+    ALLOWED,
+    ERROR,
+    NOTHING,
+    Session,
+    debug_option,
+    keyring_option,
+    output_options,
+    paths_argument,
+    policy_option,
+    say_error,
+    say_note,
+    say_traceback,
+    worst,
+)
+from safeload.cli._output import Result, check_output, deliver_lines, failure, judged, result_lines, suggestion_lines
+from safeload.cli._passphrases import passphrase_option, signing_keyring, signing_source
+from safeload.cli._progress import progress
+from safeload.cli._text import plain, wrapped
+from safeload.cli._walk import Found, find_artifacts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from safeload.cli._text import Painter
+    from safeload.resigning import Resigned, Resigner
+
+__all__ = ["AGAIN", "cosign", "deliver_signed", "find_signed", "resign", "sign_each"]
+
+AGAIN = "what is done stays; run the same command again to go on"
+_INDENT = " " * 10
+
+_key_option = click.option(
+    "--key",
+    metavar="PATH",
+    type=click.Path(),
+    help="What signs: another keyring, or a private key as PEM. Default: the active key of the keyring.",
+)
+
+
+@click.command(short_help="Replace a rotated key's signatures by the new key's.")
+@paths_argument
+@keyring_option
+@_key_option
+@click.option(
+    "--replace",
+    "replacing",
+    metavar="ID",
+    multiple=True,
+    help="Whose signatures go; may be repeated. Default: the keys that the signing key took over from.",
+)
+@policy_option
+@passphrase_option
+@output_options
+@debug_option
+@click.pass_obj
+def resign(
+    session: Session,
+    paths: tuple[str, ...],
+    keyring: str | None,
+    key: str | None,
+    replacing: tuple[str, ...],
+    policy: str,
+    passphrase_fd: int | None,
+    layout: str,
+    output: str | None,
+    quiet: bool,
+) -> int:
+    """Replace the signatures of a key that was rotated by those of the new one: see key rotate.
+
+    Each artifact is verified in full first, under the keyring, and keeps all that its manifest says; what is refused is
+    left as it was. So is what is signed by the new key already: if interrupted, run the same command again.
+
+    PATHs are artifacts, or folders, which are walked for artifacts and for the channel pointers of stores.
+    """
+    found = find_signed(paths, output)
+    resigner = _resigner(keyring, key, passphrase_fd, policy, replacing=replacing or None)
+    results, interrupted = sign_each(resigner, found, quiet=quiet, debug=session.debug)
+    return deliver_signed(
+        results, found, command="resign", policy=policy, interrupted=interrupted, layout=layout, output=output,
+        quiet=quiet,
+    )  # fmt: skip
+
+
+@click.command(short_help="Add a signature, for keyrings that demand several.")
+@paths_argument
+@keyring_option
+@_key_option
+@policy_option
+@passphrase_option
+@output_options
+@debug_option
+@click.pass_obj
+def cosign(
+    session: Session,
+    paths: tuple[str, ...],
+    keyring: str | None,
+    key: str | None,
+    policy: str,
+    passphrase_fd: int | None,
+    layout: str,
+    output: str | None,
+    quiet: bool,
+) -> int:
+    """Sign beside those who have signed: for keyrings that demand the signatures of several keys.
+
+    Each artifact is verified in full first, but for the number of its signatures: one by a key of the keyring will do.
+    What your key has signed already is left as it is.
+
+    PATHs are artifacts, or folders, which are walked for artifacts and for the channel pointers of stores.
+    """
+    found = find_signed(paths, output)
+    resigner = _resigner(keyring, key, passphrase_fd, policy, beside=True)
+    results, interrupted = sign_each(resigner, found, quiet=quiet, debug=session.debug)
+    return deliver_signed(
+        results, found, command="cosign", policy=policy, interrupted=interrupted, layout=layout, output=output,
+        quiet=quiet,
+    )  # fmt: skip
+
+
+def _resigner(keyring: str | None, key: str | None, passphrase_fd: int | None, policy: str, **how: Any) -> Resigner:
+    from safeload.keyring import resolve_keyring
+    from safeload.resigning import Resigner
+
+    ring = signing_keyring(keyring, passphrase_fd) if key is None else resolve_keyring(keyring)
+    source = None if key is None else signing_source(key, passphrase_fd)
+    return Resigner(key=source, keyring=ring, policy=policy, **how)
+
+
+def find_signed(paths: Sequence[str], output: str | None) -> Found:
+    """Return the artifacts and channel pointers that paths mean; the output is none of them."""
+    found = find_artifacts(paths, pointers=True)
+    check_output(output, found.files)
+    return found
+
+
+def sign_each(resigner: Resigner, found: Found, *, quiet: bool, debug: bool) -> tuple[list[Result], bool]:
+    """Sign what was found, with a progress bar; return what became of each, and whether Ctrl-C ended it early."""
+    results = [Result(path=path, verdict="error", error=why) for path, why in found.unreadable]
+    with progress("signing", len(found.files), quiet=quiet) as advance:
+        try:
+            for path in found.files:
+                results.append(_sign_one(resigner, path, debug=debug))
+                advance()
+        except KeyboardInterrupt:
+            return results, True
+    return results, False
+
+
+def _sign_one(resigner: Resigner, path: str, *, debug: bool) -> Result:
+    from safeload.errors import LimitExceededError, MalformedArtifactError, PolicyViolationError, VerificationError
+    from safeload.reports import Report
+    from safeload.rules import Finding
+
+    try:
+        done = resigner.sign(path)
+    except VerificationError as error:
+        return judged(path, Report(path=path, findings=(Finding(error.code, str(error), error.offset),)))
+    except (PolicyViolationError, MalformedArtifactError, LimitExceededError) as error:
+        return judged(path, error.report)
+    except Exception as error:  # noqa: BLE001 - one file's failure must not hide what was done with the others
+        if debug:
+            say_traceback(error)
+        return failure(path, error)
+    return _done(path, done)
+
+
+def _done(path: str, done: Resigned) -> Result:
+    from safeload.manifest import Manifest
+
+    content = done.content
+    data = {
+        "findings": [],
+        "globals": [],
+        "kind": "artifact" if isinstance(content, Manifest) else "channel",
+        "release": content.release,
+        "version": content.version,
+        "key_ids": list(content.key_ids),
+        "added": list(done.added),
+        "removed": list(done.removed),
+        "missing_signatures": done.missing,
+    }
+    notes = []
+    if done.foreign:
+        notes.append("the key that is replaced has not signed it, so it was left as it is")
+    if done.missing:
+        notes.append(f"the keyring demands {done.missing} more signature{'s' if done.missing > 1 else ''}")
+    word = "signed" if done.added else "left"
+    return Result(path=path, verdict="allowed", word=word, data=data, notes=tuple(notes))
+
+
+def deliver_signed(
+    results: Sequence[Result],
+    found: Found,
+    *,
+    command: str,
+    policy: str,
+    interrupted: bool,
+    layout: str,
+    output: str | None,
+    quiet: bool,
+    head: Sequence[str] = (),
+    extra: dict[str, Any] | None = None,
+) -> int:
+    """Write the report, and return the exit code; `head` is text that comes first, `extra` what JSON has beside it."""
+    for folder in found.empty:
+        say_note(f"{plain(folder)}: nothing signed in this folder")
+    signed = sum(bool(result.data.get("added")) for result in results)
+
+    def lines(paint: Painter) -> Iterator[str]:
+        listed = [result for result in results if not (quiet and result.verdict == "allowed")]
+        if output is None:  # what went wrong has been said, on stderr; a file needs all of it
+            listed = [result for result in listed if result.verdict != "error"]
+        if not quiet:
+            yield from head
+        for result in listed:
+            yield from _lines(result, paint)
+        yield from suggestion_lines(listed, policy)
+        if len(results) > 1 and not quiet:
+            yield from ("", _summary(results, signed))
+
+    about = {"changed": signed, "interrupted": interrupted, **(extra or {})}
+    deliver_lines(results, lines, command=command, layout=layout, output=output, extra=about)
+    code = worst(result.verdict for result in results)
+    if interrupted:
+        say_error(f"interrupted, {len(results)} of {len(found.files)} looked at: {AGAIN}")
+        return ERROR if code in (ALLOWED, NOTHING) else code
+    if code == NOTHING:
+        say_error("nothing to sign")
+    return code
+
+
+def _lines(result: Result, paint: Painter) -> Iterable[str]:
+    if result.verdict != "allowed":
+        yield from result_lines(result, paint)
+        return
+    data = result.data
+    yield f"{paint.verdict(result.word)}  {paint(plain(result.path), bold=True)}"
+    version = "" if data["version"] is None else f" ({data['version']})"
+    already = "" if data["added"] else " already"
+    facts = [f"release {data['release']}{version}", f"signed by {', '.join(data['key_ids'])}{already}"]
+    if data["removed"]:
+        facts.append(f"in place of {', '.join(data['removed'])}")
+    yield _INDENT + paint(plain(", ".join(facts)), dim=True)
+    for note in result.notes:
+        yield from wrapped(f"note {plain(note)}", paint.width, _INDENT, _INDENT + "  ")
+
+
+def _summary(results: Sequence[Result], signed: int) -> str:
+    counts = {word: sum(result.verdict == word for result in results) for word in ("allowed", "refused", "error")}
+    parts = [f"{signed} signed", f"{counts['allowed'] - signed} left as they were"]
+    if counts["refused"]:
+        parts.append(f"{counts['refused']} refused, and left as they were")
+    if counts["error"]:
+        parts.append(f"{counts['error']} could not be judged")
+    return f"{len(results)} looked at: {', '.join(parts)}"
