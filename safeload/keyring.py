@@ -221,13 +221,14 @@ class Keyring:
             )
         if entry.not_before is not None and now < entry.not_before:
             raise VerificationError(
-                f"key {key_id!r} is trusted only from {iso(entry.not_before)} on, and it is {iso(now)}",
+                f"key {key_id!r} is trusted only from {iso(entry.not_before)} on, says {self.where} (not_before), and "
+                f"it is {iso(now)}",
                 code="SL106",
             )
         if entry.not_after is not None and now > entry.not_after:
             raise ExpiredError(
-                f"key {key_id!r} was trusted until {iso(entry.not_after)}, and it is {iso(now)}: "
-                "sign the artifact again with an active key"
+                f"key {key_id!r} was trusted until {iso(entry.not_after)}, says {self.where} (not_after), and it is "
+                f"{iso(now)}: sign the artifact again with an active key"
             )
         return entry.verifying_key
 
@@ -247,8 +248,9 @@ class Keyring:
             first, *more = known or refusals
             raise type(first)("; ".join(map(str, (first, *more))), code=first.code)
         others = "".join(f". Not counted: {error}" for error in known)
+        ids = ", ".join(entry.key_id for entry in self.entries if entry.status != "revoked")
         raise VerificationError(
-            f"{self.where} demands signatures by {self._threshold} of its keys, and there are {len(trusted)} "
+            f"{self.where} demands signatures by {self._threshold} of its keys ({ids}), and there are {len(trusted)} "
             f"({', '.join(trusted)}): have another of them sign it, too, with safeload cosign{others}",
             code="SL109",
         )

@@ -516,7 +516,9 @@ def test_unknown_revoked_and_untimely_keys_verify_nothing():
     ring = Keyring([KeyEntry(key, "verify-only", NOW, not_before=NOW, not_after=NOW + DAY)])
     for when in (NOW, NOW + DAY):
         assert ring.verifying_key("k", now=when) is key.verifying_key
-    with pytest.raises(ExpiredError, match=r"trusted until 2026-11-03T09:30:00Z.*active key") as late:
+    with pytest.raises(
+        ExpiredError, match=r"trusted until 2026-11-03T09:30:00Z, says the keyring \(not_after\).*active key"
+    ) as late:
         ring.verifying_key("k", now=NOW + 2 * DAY)
     with pytest.raises(VerificationError, match="trusted only from 2026-11-02T09:30:00Z") as early:
         ring.verifying_key("k", now=NOW - DAY)
