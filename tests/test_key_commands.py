@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import stat
 import subprocess
@@ -104,6 +105,26 @@ def test_a_key_is_rotated_over_a_tree_step_by_step(run: Any, ring: Path, models:
     assert (revoked.code, revoked.out) == (ALLOWED, f"revoked key old in {ring}\n")
     assert run("verify", models, "--keyring", ring).code == ALLOWED
     assert safeload.Store(models / "store", keyring=ring).load("fraud", channel="production") == [1]
+
+
+def test_the_rotation_in_the_documentation_works(
+    run: Any, ring: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parent.parent / "docs" / "keys.md").read_text()
+    story = text[text.index("## Rotate a key over a folder") :]
+    lines = story.split("```sh\n")[1].split("```")[0].splitlines()
+    assert len(lines) == 6
+    monkeypatch.chdir(tmp_path)
+    ring.rename("training.toml")
+    public_part(Keyring.load("training.toml")).save("serving.toml")
+    for line in lines:
+        done = run(*shlex.split(line.replace("OLD-ID", "old"), comments=True)[1:])
+        assert done.code == ALLOWED, (line, done)
+        # What the service trusts by then is enough for all that is signed by then.
+        if "key rotate" not in line and "key revoke" not in line:
+            assert run("verify", models, "--keyring", "serving.toml").code == ALLOWED
+    statuses = [(entry.key_id == "old", entry.status) for entry in Keyring.load("serving.toml").entries]
+    assert statuses == [(True, "revoked"), (False, "verify-only")]
 
 
 def test_what_does_not_verify_is_refused_reported_and_left(run: Any, ring: Path, models: Path) -> None:
