@@ -1,4 +1,4 @@
-"""Compile the pickle machine with mypyc where a C compiler is at hand.
+"""Compile the pickle machine with mypyc where a C compiler is at hand, and parse the policy packs beforehand.
 
 Everything else about the package is in pyproject.toml.  SAFELOAD_MYPYC decides:
 
@@ -7,13 +7,17 @@ Everything else about the package is in pyproject.toml.  SAFELOAD_MYPYC decides:
     1       compile or fail (the release wheels)
 """
 
+import hashlib
+import json
 import os
 import sys
+import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from setuptools import Distribution, Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 COMPILED = [
     f"safeload/scan/{name}.py" for name in ("_effects", "_keys", "_ledger", "_machine", "_opcodes", "_window", "values")
@@ -61,6 +65,24 @@ class build_all_or_nothing(build_ext):
             self.extensions = []
 
 
+class build_packs(build_py):
+    """Write what the TOML of each pack says beside it, as JSON; safeload/policy/_packs.py reads it.
+
+    Not for an editable install, which has the source tree itself, nor for a pack with what JSON cannot hold: a date.
+    """
+
+    def run(self) -> None:
+        super().run()
+        for file in [] if self.editable_mode else Path(self.build_lib, "safeload", "policy", "packs").glob("*.toml"):
+            data = file.read_bytes()
+            try:
+                parsed = {"sha256": hashlib.sha256(data).hexdigest(), "document": tomllib.loads(data.decode())}
+                file.with_suffix(".json").write_text(json.dumps(parsed, allow_nan=False, separators=(",", ":")))
+            except (TypeError, ValueError) as error:
+                file.with_suffix(".json").unlink(missing_ok=True)
+                print(f"safeload: {file.name} will be parsed when it is used: {error!r}", file=sys.stderr)
+
+
 def stay_pure(error: BaseException) -> None:
     if SWITCH == "1":
         raise error
@@ -71,7 +93,7 @@ wanted = SWITCH == "1" or (SWITCH == "auto" and compiler_works())
 building = "bdist_wheel" in sys.argv  # never for an editable install: tests run the source
 
 setup(
-    cmdclass={"build_ext": build_all_or_nothing},
+    cmdclass={"build_ext": build_all_or_nothing, "build_py": build_packs},
     setup_requires=["mypy>=2.4"] if wanted else [],
     ext_modules=extensions() if wanted and building else [],
 )

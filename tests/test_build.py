@@ -1,10 +1,18 @@
-"""Which of the two scanners this run tests is what the environment says it should be."""
+"""Which of the two scanners this run tests is what the environment says it should be, and what a build adds."""
 
 from __future__ import annotations
 
+import importlib.resources
+import json
 import os
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
+import pytest
+
+from safeload.policy import Policy, pack_names
 from safeload.rules import RULES
 from safeload.scan import COMPILED, _effects, _machine, _window, values
 
@@ -26,3 +34,53 @@ def test_the_page_of_finding_codes_is_the_table() -> None:
     page = (root / "docs" / "findings.md").read_text(encoding="utf-8")
     for rule in RULES.values():
         assert f"| {rule.code} | {rule.title} | {rule.advice} |" in page, "run tools/write_findings.py"
+
+
+# The policies that a build has, told by a process that uses that build: what is in them, and where it stands. Without
+# an argument it must not parse any TOML.
+TELL = """
+import json, os, sys, tomllib
+import safeload.policy
+assert safeload.policy.__file__.startswith(os.getcwd()), safeload.policy.__file__
+if len(sys.argv) == 1:
+    tomllib.loads = None
+policies = [safeload.Policy.load(name) for name in safeload.policy.pack_names()]
+print(json.dumps([[policy.digest, [rule.where for rule in policy.rules]] for policy in policies]))
+"""
+
+
+def test_a_build_has_parsed_the_packs_and_uses_that_for_the_same_text_only(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools")
+    root = Path(__file__).parent.parent
+    environment = {**os.environ, "SAFELOAD_MYPYC": "0", "PYTHONPATH": str(tmp_path)}
+    build = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path)]
+    subprocess.run(build, cwd=root, env=environment, check=True, capture_output=True)
+
+    def told(*arguments: str) -> dict[str, object]:
+        command = [sys.executable, "-c", TELL, *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+        return dict(zip(pack_names(), json.loads(done.stdout), strict=True))
+
+    expected = {
+        name: [policy.digest, [rule.where for rule in policy.rules]]
+        for name, policy in ((name, Policy.load(name)) for name in pack_names())
+    }
+    assert told() == expected
+
+    packs = tmp_path / "safeload" / "policy" / "packs"
+    with (packs / "hdbscan.toml").open("a") as pack:
+        pack.write('\n[[allow]]\nmodule = "acme"\nnames = ["Added"]\nreason = "x"\n')
+    (packs / "polars.json").write_text("{")
+    (packs / "pandas.json").unlink()
+    after = told("parse TOML too")
+    assert {name for name in expected if after[name] != expected[name]} == {"hdbscan"}
+
+
+def test_what_was_parsed_beforehand_is_what_the_packs_say() -> None:
+    folder = importlib.resources.files("safeload.policy.packs")
+    parsed = [entry for entry in folder.iterdir() if entry.name.endswith(".json")]
+    if os.environ.get("SAFELOAD_EXPECT") == "compiled":  # a wheel
+        assert [entry.name for entry in parsed]
+    for entry in parsed:
+        text = folder.joinpath(entry.name.replace(".json", ".toml")).read_text(encoding="utf-8")
+        assert json.loads(entry.read_text(encoding="utf-8"))["document"] == tomllib.loads(text)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from safeload.errors import PolicyFileError
 from safeload.policy._floor import floor_reason
-from safeload.policy._parse import AllowRule, Fault, PolicyFile, pack_names, parse_policy, read_policy
+from safeload.policy._packs import pack_names
+from safeload.policy._parse import AllowRule, Fault, PolicyFile, parse_policy, read_policy
 from safeload.policy._patterns import compile_arguments, compile_pattern, shortened, shown_pattern, sources_of
 from safeload.policy._write import policy_text, toml_value
 from safeload.scan import ROLES, Grant, Limits, values

@@ -6,6 +6,7 @@ from granting, under time pressure, what amounts to granting everything.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 __all__ = ["floor_reason", "is_confined"]
@@ -101,10 +102,13 @@ _NAMES: dict[str, str] = {
 
 def floor_reason(name: str) -> str | None:
     """Say why no policy may allow the global `module.qualname`; None where a policy may."""
-    if name in _NAMES:
-        return _NAMES[name]
-    parts = name.split(".")
-    for end in range(1, len(parts)):
+    return _NAMES.get(name) or _module_reason(name.rpartition(".")[0])
+
+
+@functools.lru_cache(maxsize=512)  # a rule asks for many names of one module
+def _module_reason(module: str) -> str | None:
+    parts = module.split(".")
+    for end in range(1, len(parts) + 1):
         reason = _MODULES.get(".".join(parts[:end]))
         if reason is not None:
             return reason

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from safeload.errors import PolicyFileError
 from safeload.policy._floor import floor_reason, is_confined
 from safeload.policy._named import NamedPatterns
+from safeload.policy._packs import pack_names, read_pack
 from safeload.policy._patterns import compile_arguments, compile_pattern
 from safeload.scan import FORM_NAMES, ROLES, Limits, is_plain_module, is_plain_name
 
-__all__ = ["AllowRule", "Fault", "PolicyFile", "pack_names", "parse_policy", "read_policy"]
+__all__ = ["AllowRule", "Fault", "PolicyFile", "parse_policy", "read_policy"]
 
 MAX_POLICY_BYTES = 1 << 20
 _POLICY_KEYS = {"name", "version", "extends", "patterns", "allow", "limits", "description"}
@@ -74,12 +73,6 @@ class _ExpiredError(ValueError):
     """A rule is past its day."""
 
 
-def pack_names() -> list[str]:
-    """Return the names of the packs that ship with safeload."""
-    folder = resources.files("safeload.policy.packs")
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
-
-
 def read_policy(source: str | Path, faults: list[Fault] | None = None) -> PolicyFile:
     """Read a policy: a pack by its name, or a file by its path (a Path, or a string with a / or .toml in it).
 
@@ -94,8 +87,9 @@ def read_policy(source: str | Path, faults: list[Fault] | None = None) -> Policy
             raise PolicyFileError(
                 f"there is no policy pack {source!r}; there are: {known}. A file needs its path: ./{source}"
             )
-        text = resources.files("safeload.policy.packs").joinpath(f"{source}.toml").read_text(encoding="utf-8")
-        return _parse(text, f"pack {source}", None, faults)
+        text, document = read_pack(source)
+        origin = f"pack {source}"
+        return _read(text, document or _document(text, origin), origin, None, faults)
     path = Path(source)
     try:
         with path.open("rb") as file:
@@ -108,7 +102,7 @@ def read_policy(source: str | Path, faults: list[Fault] | None = None) -> Policy
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise PolicyFileError(f"{path}: the policy is not UTF-8 (byte {error.start})") from None
-    return _parse(text, str(path), path.parent, faults)
+    return _read(text, _document(text, str(path)), str(path), path.parent, faults)
 
 
 def parse_policy(text: str, origin: str) -> PolicyFile:
@@ -117,15 +111,23 @@ def parse_policy(text: str, origin: str) -> PolicyFile:
     Raises:
         PolicyFileError: it is not a valid policy; the message says the line.
     """
-    return _parse(text, origin, Path())
+    return _read(text, _document(text, origin), origin, Path())
 
 
-def _parse(text: str, origin: str, folder: Path | None, faults: list[Fault] | None = None) -> PolicyFile:
+def _document(text: str, origin: str) -> dict[str, Any]:
+    import tomllib  # here: the packs of a build are parsed already
+
     try:
-        document = tomllib.loads(text)
+        return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise PolicyFileError(f"{origin}: not valid TOML: {error}") from None
-    lines = [text.count("\n", 0, match.start()) + 1 for match in _HEADER.finditer(text)]
+
+
+def _read(
+    text: str, document: dict[str, Any], origin: str, folder: Path | None, faults: list[Fault] | None = None
+) -> PolicyFile:
+    """Check what the text of a policy says, all of it; `document` is what its TOML was parsed to."""
+    lines = _header_lines(text)
 
     def wrong(message: str, line: int | None = None) -> PolicyFileError:
         return PolicyFileError(f"{origin}{f', line {line}' if line else ''}: {message}")
@@ -171,6 +173,15 @@ def _parse(text: str, origin: str, folder: Path | None, faults: list[Fault] | No
         # Empty never means allowed, but somebody who loads an empty policy has made a mistake.
         raise wrong("a policy without rules that extends nothing would refuse everything")
     return PolicyFile(name, version, origin, extends, tuple(rules), limits)
+
+
+def _header_lines(text: str) -> list[int]:
+    lines, line, start = [], 1, 0
+    for header in _HEADER.finditer(text):
+        line += text.count("\n", start, header.start())
+        start = header.start()
+        lines.append(line)
+    return lines
 
 
 def _line_of(text: str, keys: set[str]) -> int | None:
