@@ -24,6 +24,7 @@ LAYERS = [
     {"policy", "guard", "reports", "drift"},
     {"opening", "examine", "secondopinion", "decisions"},
     {"claims", "mapping", "scanned"},
+    {"loader"},
     {"api"},
     {"audit", "rerelease", "store"},
     {"resigning"},

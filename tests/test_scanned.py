@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 
 import safeload
-from safeload import api
+from safeload import loader as loading
 
 
 @pytest.fixture
 def scans(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths that were scanned."""
     seen: list[str] = []
-    examine = api.examine
+    examine = loading.examine
 
     def watched(stream: Any, target: Path, *args: Any) -> Any:
         seen.append(target.name)
         return examine(stream, target, *args)
 
-    monkeypatch.setattr(api, "examine", watched)
+    monkeypatch.setattr(loading, "examine", watched)
     return seen
 
 

@@ -1,0 +1,260 @@
+"""The Loader: what `load`, `verify` and `read_manifest` do, step by step.
+
+load    envelope, signature, trust, expiry, release, name; scan; and only then joblib.load
+verify  load, short of its last step, and every byte is read
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from safeload.decisions import Decision, decision
+from safeload.digests import FileDigests
+from safeload.drift import check_drift, drift, warn_caller
+from safeload.errors import DigestMismatchError, ManifestError, RollbackError, VerificationError
+from safeload.examine import examine, verified_reader
+from safeload.floors import Floors, resolve_floors
+from safeload.guard import import_modules, load_mapped, load_stream, tripwire
+from safeload.keyring import Keyring, resolve_keyring
+from safeload.manifest import Manifest, open_envelope
+from safeload.mapping import FolderOfCopies, mappable
+from safeload.opening import with_pair
+from safeload.policy import Policy, resolve_policy
+from safeload.reader import VerifiedReader, verified_stream
+from safeload.reports import Report
+from safeload.rules import Finding
+from safeload.scanned import Scanned
+
+if TYPE_CHECKING:
+    import io
+    from contextlib import AbstractContextManager
+
+    from safeload.keys import SigningKey, VerifyingKey
+    from safeload.mapping import Copies
+    from safeload.scan import Limits
+
+    Guarded = Callable[..., AbstractContextManager[None]]
+
+__all__ = ["Accept", "Loader", "MmapMode", "OnMismatch", "PathLike", "checked_path"]
+
+PathLike = str | os.PathLike[str]
+OnMismatch = Literal["warn", "error", "ignore"]
+MmapMode = Literal["r", "c"]
+Accept = Callable[[Manifest], object]
+
+
+def checked_path(path: PathLike) -> Path:
+    """Return the path of an artifact, or say that a stream is none."""
+    if hasattr(path, "write") or hasattr(path, "read"):
+        raise TypeError("safeload needs a path: a signature has to stand beside the artifact, not in a stream")
+    return Path(path)
+
+
+class Loader:
+    """`load`, `verify` and `read_manifest`, configured once, for serving.
+
+    Keyring and policy are read when the Loader is made, and their errors raised there.  Content that was scanned
+    and allowed is not scanned again by `load`; its bytes are verified every time.  A Loader may be used from any
+    number of threads.
+
+    Args:
+        keyring: whom to trust: a Keyring, a single SigningKey or VerifyingKey, or a keyring's path.
+            None means the keyring that SAFELOAD_KEYRING names, else the one in the user's config directory.
+        policy: what artifacts may name: a Policy, a pack's name or a policy file's path.
+        min_release: refuse releases below this one.
+        limits: what an artifact may hold at most, in place of the defaults and the policy's.
+        on_version_mismatch: "warn", "error" or "ignore" where other versions wrote the artifact than are
+            installed here.
+        mmap_copies: what to map into memory in place of the artifact itself, where others can write to its folder:
+            a path for private copies that all processes of this user share, or `SealedCopies()`. docs/mapping.md
+            says what each defends against.
+        floors: a state file, in which the highest release that was loaded of each artifact, by its name, is
+            remembered, and what is older than that refused. Keep it where only this user can write.
+    """
+
+    def __init__(
+        self,
+        *,
+        keyring: Keyring | SigningKey | VerifyingKey | PathLike | None = None,
+        policy: Policy | PathLike = "sklearn",
+        min_release: int | None = None,
+        limits: Limits | None = None,
+        on_version_mismatch: OnMismatch = "warn",
+        mmap_copies: Copies | PathLike | None = None,
+        floors: Floors | PathLike | None = None,
+    ) -> None:
+        if on_version_mismatch not in ("warn", "error", "ignore"):
+            raise ValueError(f"on_version_mismatch is 'warn', 'error' or 'ignore', not {on_version_mismatch!r}")
+        if min_release is not None and type(min_release) is not int:
+            raise TypeError(f"min_release is a whole number, not {min_release!r}")
+        self._keyring = resolve_keyring(keyring)
+        self._policy = resolve_policy(policy)
+        self._limits = self._policy.limits(limits)
+        self._min_release = min_release
+        self._on_version_mismatch = on_version_mismatch
+        self._scanned = Scanned()
+        self._copies = FolderOfCopies(mmap_copies) if isinstance(mmap_copies, str | os.PathLike) else mmap_copies
+        self._floors = resolve_floors(floors)
+
+    def load(self, path: PathLike, mmap_mode: MmapMode | None = None) -> Any:
+        """Return the object; see `safeload.load`."""
+        return self.load_with_manifest(path, mmap_mode)[0]
+
+    def load_with_manifest(
+        self, path: PathLike, mmap_mode: MmapMode | None = None, *, accept: Accept | None = None
+    ) -> tuple[Any, Manifest]:
+        """Return the object, and what was signed about it.
+
+        `accept` is called with the manifest when its signature holds and before a byte of the artifact is read; it
+        refuses it by raising a VerificationError.
+        """
+        _check_mmap_mode(mmap_mode)
+        target = checked_path(path)
+        with decision("load", str(target), self._policy.digest) as made:
+            obj, manifest = with_pair(
+                target, lambda fd, envelope: self._load(fd, envelope, target, mmap_mode, made, accept)
+            )
+            if self._floors is not None:
+                self._floors.raise_release(manifest.name, manifest.release)
+            return obj, manifest
+
+    def verify(self, path: PathLike, *, accept: Accept | None = None) -> Report:
+        """Return the report of all that `load` checks; see `safeload.verify`, and `load_with_manifest` for `accept`."""
+        target = checked_path(path)
+        with decision("verify", str(target), self._policy.digest) as made:
+            try:
+                report = with_pair(target, lambda fd, envelope: self._verify(fd, envelope, target, made, accept))
+            except VerificationError as error:
+                report = Report(
+                    path=str(target),
+                    findings=(Finding(error.code, str(error), error.offset),),
+                    policy_name=self._policy.name,
+                    policy_digest=self._policy.digest,
+                )
+            made.reported(report)
+            return report
+
+    def read_manifest(self, path: PathLike, *, accept: Accept | None = None) -> Manifest:
+        """Return the manifest, its signature checked; see `safeload.read_manifest`."""
+        target = checked_path(path)
+        with decision("read_manifest", str(target)) as made:
+            return with_pair(target, lambda fd, envelope: self._open(fd, envelope, target, made, accept)[0])
+
+    def _load(
+        self,
+        fd: int,
+        envelope: bytes,
+        target: Path,
+        mmap_mode: MmapMode | None,
+        made: Decision,
+        accept: Accept | None,
+    ) -> tuple[Any, Manifest]:
+        manifest, reader = self._open(fd, envelope, target, made, accept)
+        if mmap_mode is not None and manifest.compression != "none":
+            warn_caller(f'mmap_mode "{mmap_mode}" is ignored: {target} is compressed.', UserWarning)
+            mmap_mode = None
+        if mmap_mode is None:
+            obj = self._unpickle(reader, manifest, target, lambda stream, guarded: _read(stream, guarded, manifest))
+            return obj, manifest
+        with mappable(fd, reader, _digests(manifest), target, self._copies) as (mapped_fd, verified, path):
+            obj = self._unpickle(
+                verified, manifest, target, lambda stream, guarded: _map(stream, guarded, mapped_fd, path, mmap_mode)
+            )
+            return obj, manifest
+
+    def _unpickle(
+        self,
+        reader: VerifiedReader,
+        manifest: Manifest,
+        target: Path,
+        load: Callable[[io.BufferedReader[VerifiedReader], Guarded], Any],
+    ) -> Any:
+        """Scan, and let `load` make the object of the same verified bytes, under the tripwire."""
+        with verified_stream(reader) as stream:
+            names = self._scanned.get(manifest)
+            if names is None:
+                report, trace = examine(stream, target, manifest.size, self._policy, self._limits, manifest)
+                report.raise_if_refused()
+                names = self._scanned.put(manifest, trace)
+                stream.seek(0)
+            check_drift(str(target), manifest.producer.python, manifest.producer.packages, self._on_version_mismatch)
+            import_modules(names.modules)
+            events = self._policy.events(names.full)
+            obj = load(stream, functools.partial(tripwire, names.named, events=events, sources=names.sources))
+            if reader.failure is not None:
+                raise reader.failure  # swallowed by what was being loaded
+            return obj
+
+    def _verify(self, fd: int, envelope: bytes, target: Path, made: Decision, accept: Accept | None) -> Report:
+        manifest, reader = self._open(fd, envelope, target, made, accept)
+        with verified_stream(reader) as stream:
+            report, _ = examine(stream, target, manifest.size, self._policy, self._limits, manifest)
+            reader.verify_all()
+        return replace(report, drift=tuple(drift(manifest.producer.python, manifest.producer.packages)))
+
+    def _open(
+        self, fd: int, envelope: bytes, target: Path, made: Decision, accept: Accept | None
+    ) -> tuple[Manifest, VerifiedReader]:
+        """Hold the envelope against the keyring and against what it is beside; nothing of the artifact is read."""
+        made.manifest = None  # of a try before, while a writer was at work
+        try:
+            manifest = open_envelope(envelope, self._keyring, folder=target.parent)
+        except VerificationError as error:
+            raise type(error)(f"{target}: {error}", code=error.code) from error
+        made.manifest = manifest
+        if manifest.name != target.name:
+            raise ManifestError(
+                f"{target}: it was signed under the name {manifest.name!r}. If it was renamed on purpose, sign it "
+                "again under its new name; if not, somebody has put one artifact in another's place.",
+                code="SL107",
+            )
+        if self._min_release is not None and manifest.release < self._min_release:
+            raise RollbackError(
+                f"{target}: this is release {manifest.release}, older than the required {self._min_release}"
+            )
+        if self._floors is not None:
+            self._floors.require_release(manifest.name, manifest.release, where=str(target))
+        if accept is not None:
+            accept(manifest)
+        if os.fstat(fd).st_size != manifest.size:
+            raise DigestMismatchError(
+                f"{target}: {os.fstat(fd).st_size} bytes, {manifest.size} were signed. Get it again from its source.",
+                code="SL202",
+            )
+        return manifest, verified_reader(fd, _digests(manifest), target)
+
+
+def _digests(manifest: Manifest) -> FileDigests:
+    return FileDigests(manifest.size, manifest.sha256, manifest.digest_algorithm, manifest.chunk_size, manifest.chunks)
+
+
+def _read(stream: io.BufferedReader[VerifiedReader], guarded: Guarded, manifest: Manifest) -> Any:
+    stream.raw.start_read_ahead()
+    with guarded():
+        return load_stream(stream, compression=manifest.compression)
+
+
+def _map(
+    stream: io.BufferedReader[VerifiedReader],
+    guarded: Guarded,
+    fd: int,
+    path: str,
+    mmap_mode: MmapMode,
+) -> Any:
+    with guarded(mmap_fd=fd):
+        return load_mapped(stream, path=path, fd=fd, mmap_mode=mmap_mode)
+
+
+def _check_mmap_mode(mmap_mode: str | None) -> None:
+    if mmap_mode in ("r+", "w+"):
+        raise ValueError(
+            f"mmap_mode={mmap_mode!r} would write into the signed file. Use 'c' (copy-on-write) to change arrays in "
+            "memory, or load without mmap_mode."
+        )
+    if mmap_mode not in (None, "r", "c"):
+        raise ValueError(f"mmap_mode is None, 'r' or 'c', not {mmap_mode!r}")
