@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from safeload.errors import (
     LimitExceededError,
@@ -20,7 +19,7 @@ from safeload.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from types import TracebackType
 
     from safeload.manifest import Manifest
     from safeload.reports import Report
@@ -42,7 +41,9 @@ _LEVELS = {"allowed": logging.INFO, "refused": logging.WARNING, "error": logging
 
 
 class Decision:
-    """What is known of one decision while it is being made."""
+    """One decision: what is known of it while it is being made, and, at the end of its block, the record of it."""
+
+    __slots__ = ("_started", "action", "codes", "manifest", "path", "policy_digest", "verdict")
 
     def __init__(self, action: str, path: str, policy_digest: str | None) -> None:
         self.action = action
@@ -51,6 +52,18 @@ class Decision:
         self.verdict = "allowed"
         self.codes: tuple[str, ...] = ()
         self.manifest: Manifest | None = None
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.failed(error)
+        if LOGGER.isEnabledFor(_LEVELS[self.verdict]):
+            _log(self, time.monotonic() - self._started)
 
     def reported(self, report: Report) -> None:
         """Take the verdict from a report."""
@@ -67,24 +80,12 @@ class Decision:
             self.codes = (error.code,)
 
 
-@contextmanager
-def decision(action: str, path: str, policy_digest: str | None = None) -> Iterator[Decision]:
-    """Log one record about what is decided in this block, also when it raises."""
-    made = Decision(action, path, policy_digest)
-    started = time.monotonic()
-    try:
-        yield made
-    except BaseException as error:
-        made.failed(error)
-        raise
-    finally:
-        _log(made, time.monotonic() - started)
+def decision(action: str, path: str, policy_digest: str | None = None) -> Decision:
+    """Log one record about what is decided in the `with` block that this is for, also when it raises."""
+    return Decision(action, path, policy_digest)
 
 
 def _log(made: Decision, duration: float) -> None:
-    level = _LEVELS[made.verdict]
-    if not LOGGER.isEnabledFor(level):
-        return
     manifest = made.manifest
     key_id = None if manifest is None else ",".join(manifest.key_ids)
     fields = {
@@ -100,7 +101,7 @@ def _log(made: Decision, duration: float) -> None:
     }
     # ascii() keeps a line a line: a file may be named after what an attacker would like to read in a log.
     LOGGER.log(
-        level,
+        _LEVELS[made.verdict],
         "%s %s: path=%s codes=%s key=%s release=%s",
         made.action,
         made.verdict,

@@ -6,7 +6,6 @@ import functools
 import platform
 import sys
 import warnings
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 from safeload.errors import VersionMismatchError, VersionMismatchWarning
@@ -40,10 +39,15 @@ def installed_packages(modules: Iterable[str]) -> dict[str, str]:
 
 def drift(python: str, packages: Mapping[str, str]) -> list[str]:
     """Say, a line each, where what is installed differs from what wrote the artifact."""
+    return list(_drift(python, tuple(packages.items())))
+
+
+@functools.lru_cache(maxsize=64)  # what is installed does not change while this process runs
+def _drift(python: str, packages: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
     differences = []
     if python != UNKNOWN and _minor(python) != _minor(platform.python_version()):
         differences.append(f"Python {python} wrote it, this is {platform.python_version()}")
-    for name, written in packages.items():
+    for name, written in packages:
         installed = _installed(name)
         if installed is None:
             differences.append(f"{name} {written} wrote it, none is installed")
@@ -51,7 +55,7 @@ def drift(python: str, packages: Mapping[str, str]) -> list[str]:
         same = written == installed if name in _EXACT else _minor(written) == _minor(installed)
         if not same:
             differences.append(f"{name} {written} wrote it, {installed} is installed")
-    return differences
+    return tuple(differences)
 
 
 def check_drift(path: str, python: str, packages: Mapping[str, str], on_mismatch: str) -> None:
@@ -84,6 +88,8 @@ def warn_caller(message: str, category: type[Warning]) -> None:
 
 @functools.cache
 def _installed(name: str) -> str | None:
+    from importlib import metadata  # here: it is slow to import
+
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

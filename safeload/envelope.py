@@ -27,13 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from safeload.keyring import Keyring
-    from safeload.keys import Signer
+    from safeload.keys import Signer, VerifyingKey
 
 __all__ = [
     "MAX_SIGNATURES",
     "Envelope",
     "Kind",
     "add_signatures",
+    "check_signatures",
     "open_payload",
     "parse_payload",
     "pre_authentication_encoding",
@@ -140,15 +141,54 @@ def open_payload(
 
     Raises:
         ManifestError: not an envelope of this kind.
+        VerificationError: as `check_signatures` says.
+    """
+    envelope = unverified_envelope(kind, data)
+    return envelope.payload, check_signatures(kind, envelope, keyring, now=now)
+
+
+def check_signatures(
+    kind: Kind,
+    envelope: Envelope,
+    keyring: Keyring,
+    *,
+    now: datetime | None = None,
+    held: dict[str, VerifyingKey] | None = None,
+) -> tuple[str, ...]:
+    """Return the ids of the trusted keys that signed, of which there are as many as the keyring demands.
+
+    `held` has the keys, by id, under which this very envelope's signatures were found to hold before, and gets those
+    that are found now: what the bytes and the key decide is not computed again. Whether the key is still in the
+    keyring, is this one and is trusted now, and whether such keys are enough, is asked every time.
+
+    Raises:
         BadSignatureError: a signature that names a known key does not hold under it.
         UnknownKeyError: no signature is by a key in the keyring.
         ExpiredError: the key is past its time.
         VerificationError: the key is revoked, or not trusted yet (SL106), or signatures are missing (SL109).
     """
     now = datetime.now(UTC) if now is None else now
-    envelope = unverified_envelope(kind, data)
-    message = pre_authentication_encoding(kind.payload_type, envelope.payload)
-    return envelope.payload, _check_signatures(kind, message, envelope.signatures, keyring, now)
+    held = {} if held is None else held
+    message = b""
+    trusted: list[str] = []
+    refusals: list[VerificationError] = []
+    for key_id, signature in envelope.signatures.items():
+        entry = keyring.get(key_id)
+        if entry is not None and held.get(key_id) is not entry.verifying_key:
+            message = message or pre_authentication_encoding(kind.payload_type, envelope.payload)
+            if not entry.verifying_key.verify(signature, message):
+                raise BadSignatureError(
+                    f"the signature by key {key_id!r} does not hold: the {kind.noun} was changed after it was signed, "
+                    "or another key of this id signed it. Do not load it; get it again from its source"
+                )
+            held[key_id] = entry.verifying_key
+        try:
+            keyring.verifying_key(key_id, now=now)
+            trusted.append(key_id)
+        except VerificationError as error:
+            refusals.append(error)
+    keyring.require_enough(trusted, refusals)
+    return tuple(trusted)
 
 
 def unverified_envelope(kind: Kind, data: bytes) -> Envelope:
@@ -199,28 +239,6 @@ def _parse(data: bytes, problem: str) -> Any:
     except ValueError as error:
         reason = str(error)
     raise ManifestError(f"{problem}: {reason[:200]}")
-
-
-def _check_signatures(
-    kind: Kind, message: bytes, signatures: dict[str, bytes], keyring: Keyring, now: datetime
-) -> tuple[str, ...]:
-    """Return the ids of the trusted keys that signed, of which there are as many as the keyring demands."""
-    trusted: list[str] = []
-    refusals: list[VerificationError] = []
-    for key_id, signature in signatures.items():
-        entry = keyring.get(key_id)
-        if entry is not None and not entry.verifying_key.verify(signature, message):
-            raise BadSignatureError(
-                f"the signature by key {key_id!r} does not hold: the {kind.noun} was changed after it was signed, or "
-                "another key of this id signed it. Do not load it; get it again from its source"
-            )
-        try:
-            keyring.verifying_key(key_id, now=now)
-            trusted.append(key_id)
-        except VerificationError as error:
-            refusals.append(error)
-    keyring.require_enough(trusted, refusals)
-    return tuple(trusted)
 
 
 def read_bounded(kind: Kind, path: str | os.PathLike[str]) -> bytes:

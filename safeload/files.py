@@ -6,17 +6,17 @@ import errno
 import os
 import shlex
 import stat
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safeload.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from types import TracebackType
 
 __all__ = ["open_artifact", "require_private", "storage_error", "storage_errors"]
 
+_SAYS_WHAT_IS_THERE = (FileNotFoundError, FileExistsError, IsADirectoryError)
 _ADVICE = {
     errno.ENOSPC: "no space is left there. Free some, or write elsewhere",
     errno.EDQUOT: "the disk quota is used up. Free some space, or write elsewhere",
@@ -31,18 +31,26 @@ _ADVICE = {
 }
 
 
-@contextmanager
-def storage_errors(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
+class storage_errors:  # noqa: N801 - it is used as contextlib's are, and a class costs every load less than a generator
     """Turn the operating system's errors into StorageError, but for those that say what is or is not there.
 
     Raises: StorageError, FileNotFoundError, FileExistsError, IsADirectoryError.
     """
-    try:
-        yield
-    except (FileNotFoundError, FileExistsError, IsADirectoryError):
-        raise
-    except OSError as error:
-        raise storage_error(action, path, error) from error
+
+    __slots__ = ("_action", "_path")
+
+    def __init__(self, action: str, path: str | os.PathLike[str]) -> None:
+        self._action = action
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, OSError) and not isinstance(error, _SAYS_WHAT_IS_THERE):
+            raise storage_error(self._action, self._path, error) from error
 
 
 def storage_error(action: str, path: str | os.PathLike[str], error: OSError) -> StorageError:
@@ -58,7 +66,7 @@ def open_artifact(path: str | os.PathLike[str]) -> int:
     """
     with storage_errors("read", path):
         # Asked first, because opening a device may already do something.
-        _require_regular(Path(path).stat().st_mode, path)
+        _require_regular(os.stat(path).st_mode, path)  # noqa: PTH116 - of a path that may be text
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             _require_regular(os.fstat(fd).st_mode, path)

@@ -96,6 +96,8 @@ def import_modules(modules: Iterable[str]) -> None:
     Raises: VersionMismatchError with what to install, for a module that cannot be imported.
     """
     for module in modules:
+        if sys.modules.get(module) is not None:  # or another thread is at it: unpickling waits for that
+            continue
         try:
             importlib.import_module(_REGISTERED_BY.get(module, module))
         except ImportError as error:
@@ -352,6 +354,11 @@ def _is_code_of_frame(args: tuple[Any, ...]) -> bool:
 def _innermost(guards: tuple[_Tripwire, ...]) -> _Tripwire | None:
     """Return the tripwire that the code which is running now was called under."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - its own event is a harmless one
+    if len(guards) == 1:
+        owner = guards[0].frame
+        while frame is not None and frame is not owner:
+            frame = frame.f_back
+        return guards[0] if frame is not None else None
     while frame is not None:
         for guard in reversed(guards):
             if guard.frame is frame:

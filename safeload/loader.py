@@ -21,7 +21,7 @@ from safeload.examine import examine, verified_reader
 from safeload.floors import Floors, resolve_floors
 from safeload.guard import import_modules, load_mapped, load_stream, tripwire
 from safeload.keyring import Keyring, resolve_keyring
-from safeload.manifest import Manifest, open_envelope
+from safeload.manifest import KnownManifests, Manifest, open_envelope
 from safeload.mapping import FolderOfCopies, mappable
 from safeload.opening import with_pair
 from safeload.policy import Policy, resolve_policy
@@ -59,7 +59,8 @@ class Loader:
     """`load`, `verify` and `read_manifest`, configured once, for serving.
 
     Keyring and policy are read when the Loader is made, and their errors raised there.  Content that was scanned
-    and allowed is not scanned again by `load`; its bytes are verified every time.  A Loader may be used from any
+    and allowed is not scanned again by `load`; its bytes are verified every time.  Of a manifest whose bytes are those
+    of before, all but the trust in its keys and its time is known.  A Loader may be used from any
     number of threads.
 
     Args:
@@ -97,13 +98,14 @@ class Loader:
         self._limits = self._policy.limits(limits)
         self._min_release = min_release
         self._on_version_mismatch = on_version_mismatch
+        self._manifests = KnownManifests()
         self._scanned = Scanned()
         self._copies = FolderOfCopies(mmap_copies) if isinstance(mmap_copies, str | os.PathLike) else mmap_copies
         self._floors = resolve_floors(floors)
 
     def load(self, path: PathLike, mmap_mode: MmapMode | None = None) -> Any:
         """Return the object; see `safeload.load`."""
-        return self.load_with_manifest(path, mmap_mode)[0]
+        return self._load(path, mmap_mode, None)[0]
 
     def load_with_manifest(
         self, path: PathLike, mmap_mode: MmapMode | None = None, *, accept: Accept | None = None
@@ -113,15 +115,8 @@ class Loader:
         `accept` is called with the manifest when its signature holds and before a byte of the artifact is read; it
         refuses it by raising a VerificationError.
         """
-        _check_mmap_mode(mmap_mode)
-        target = checked_path(path)
-        with decision("load", str(target), self._policy.digest) as made:
-            obj, manifest = with_pair(
-                target, lambda fd, envelope: self._load(fd, envelope, target, mmap_mode, made, accept)
-            )
-            if self._floors is not None:
-                self._floors.raise_release(manifest.name, manifest.release)
-            return obj, manifest
+        obj, manifest = self._load(path, mmap_mode, accept)
+        return obj, manifest.copied()
 
     def verify(self, path: PathLike, *, accept: Accept | None = None) -> Report:
         """Return the report of all that `load` checks; see `safeload.verify`, and `load_with_manifest` for `accept`."""
@@ -143,9 +138,20 @@ class Loader:
         """Return the manifest, its signature checked; see `safeload.read_manifest`."""
         target = checked_path(path)
         with decision("read_manifest", str(target)) as made:
-            return with_pair(target, lambda fd, envelope: self._open(fd, envelope, target, made, accept)[0])
+            return with_pair(target, lambda fd, envelope: self._open(fd, envelope, target, made, accept)[0]).copied()
 
-    def _load(
+    def _load(self, path: PathLike, mmap_mode: MmapMode | None, accept: Accept | None) -> tuple[Any, Manifest]:
+        _check_mmap_mode(mmap_mode)
+        target = checked_path(path)
+        with decision("load", str(target), self._policy.digest) as made:
+            obj, manifest = with_pair(
+                target, lambda fd, envelope: self._load_open(fd, envelope, target, mmap_mode, made, accept)
+            )
+            if self._floors is not None:
+                self._floors.raise_release(manifest.name, manifest.release)
+            return obj, manifest
+
+    def _load_open(
         self,
         fd: int,
         envelope: bytes,
@@ -178,7 +184,7 @@ class Loader:
         with verified_stream(reader) as stream:
             names = self._scanned.get(manifest)
             if names is None:
-                report, trace = examine(stream, target, manifest.size, self._policy, self._limits, manifest)
+                report, trace = examine(stream, target, manifest.size, self._policy, self._limits, manifest.copied())
                 report.raise_if_refused()
                 names = self._scanned.put(manifest, trace)
                 stream.seek(0)
@@ -193,7 +199,7 @@ class Loader:
     def _verify(self, fd: int, envelope: bytes, target: Path, made: Decision, accept: Accept | None) -> Report:
         manifest, reader = self._open(fd, envelope, target, made, accept)
         with verified_stream(reader) as stream:
-            report, _ = examine(stream, target, manifest.size, self._policy, self._limits, manifest)
+            report, _ = examine(stream, target, manifest.size, self._policy, self._limits, manifest.copied())
             reader.verify_all()
         return replace(report, drift=tuple(drift(manifest.producer.python, manifest.producer.packages)))
 
@@ -203,7 +209,7 @@ class Loader:
         """Hold the envelope against the keyring and against what it is beside; nothing of the artifact is read."""
         made.manifest = None  # of a try before, while a writer was at work
         try:
-            manifest = open_envelope(envelope, self._keyring, folder=target.parent)
+            manifest = open_envelope(envelope, self._keyring, folder=target.parent, known=self._manifests)
         except VerificationError as error:
             raise type(error)(f"{target}: {error}", code=error.code) from error
         made.manifest = manifest
@@ -220,7 +226,7 @@ class Loader:
         if self._floors is not None:
             self._floors.require_release(manifest.name, manifest.release, where=str(target))
         if accept is not None:
-            accept(manifest)
+            accept(manifest.copied())
         if os.fstat(fd).st_size != manifest.size:
             raise DigestMismatchError(
                 f"{target}: {os.fstat(fd).st_size} bytes, {manifest.size} were signed. Get it again from its source.",

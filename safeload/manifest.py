@@ -11,16 +11,27 @@ old enough to refuse.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
 import shlex
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from safeload.digests import check_chunking
-from safeload.envelope import Kind, open_payload, parse_payload, read_bounded, seal_payload, unverified_envelope
+from safeload.envelope import (
+    Envelope,
+    Kind,
+    check_signatures,
+    parse_payload,
+    read_bounded,
+    seal_payload,
+    unverified_envelope,
+)
 from safeload.errors import ExpiredError, ManifestError, UnsignedError
 from safeload.files import storage_errors
 from safeload.strictjson import Node, clean_metadata, format_time
@@ -29,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from safeload.keyring import Keyring
-    from safeload.keys import Signer
+    from safeload.keys import Signer, VerifyingKey
 
 __all__ = [
     "COMPRESSIONS",
@@ -42,6 +53,7 @@ __all__ = [
     "PREDICATE_TYPE",
     "ROLES",
     "STATEMENT_TYPE",
+    "KnownManifests",
     "Manifest",
     "Producer",
     "clean_metadata",
@@ -69,6 +81,8 @@ _SUBJECT = re.compile(
     rb'\{"_type":"[^"\\]*","subject":\[\{"name":"(?:[^"\\]|\\.)*","digest":\{"sha256":"([0-9a-f]{64})"\}\}\],'
 )
 _MAX_SUBJECT = 4096  # bytes: a name of 255 characters, each escaped, and the rest
+_MOST_KNOWN = 16  # envelopes; a server rarely has more models in turn
+_MAX_KNOWN_BYTES = 1 << 20  # of each; that of an artifact of 5 GB
 _MAX_UNVERIFIED = 4 << 20  # bytes of a manifest that is shown to people without a key
 
 
@@ -109,6 +123,11 @@ class Manifest:
     globals: tuple[tuple[str, tuple[str, ...]], ...]
     metadata: dict[str, Any] = field(default_factory=dict)
     key_ids: tuple[str, ...] = ()
+
+    def copied(self) -> Manifest:
+        """Return a manifest that shares nothing with this one that could be changed."""
+        producer = replace(self.producer, packages=dict(self.producer.packages))
+        return replace(self, producer=producer, metadata=copy.deepcopy(self.metadata))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the manifest as JSON can hold it: the predicate's fields, the file's SHA-256 and the key ids."""
@@ -201,13 +220,57 @@ def read_envelope_bytes(path: str | os.PathLike[str]) -> bytes:
         ) from None
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the bytes of one envelope say, and, by id, the keys under which its signatures were found to hold."""
+
+    envelope: Envelope
+    manifest: Manifest
+    held: dict[str, VerifyingKey]
+
+
+class KnownManifests:
+    """What the last few envelopes say that were trusted, by their very bytes; any number of threads may ask.
+
+    What follows from the bytes alone, or from the bytes and a key, is not worked out again. Trust, time, scope and
+    threshold are asked every time, of the keyring as it is then.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, data: bytes) -> _Known | None:
+        """Return what is known of exactly these bytes."""
+        with self._lock:
+            known = self._known.get(data)
+            if known is not None:
+                self._known.move_to_end(data)
+            return known
+
+    def put(self, data: bytes, known: _Known) -> None:
+        """Remember an envelope that was trusted."""
+        if len(data) > _MAX_KNOWN_BYTES:
+            return
+        with self._lock:
+            self._known[data] = known
+            if len(self._known) > _MOST_KNOWN:
+                self._known.popitem(last=False)
+
+
 def open_envelope(
-    data: bytes, keyring: Keyring, *, folder: str | os.PathLike[str] | None = None, now: datetime | None = None
+    data: bytes,
+    keyring: Keyring,
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    now: datetime | None = None,
+    known: KnownManifests | None = None,
 ) -> Manifest:
     """Check the signatures, then read the manifest that they are over.
 
     `folder` is the one that the artifact is loaded from; without it, keys that may sign for some folders only are
-    not trusted.
+    not trusted. `known` has envelopes that were opened before, and gets this one; what is returned is then shared with
+    it, so `copied` has to be called before others get it.
 
     Raises:
         ManifestError: not an envelope, or not a manifest of this version.
@@ -218,14 +281,20 @@ def open_envelope(
             missing (SL109).
     """
     now = datetime.now(UTC) if now is None else now
-    payload, signers = open_payload(MANIFEST, data, keyring, now=now)
-    manifest = _read_statement(payload)
-    manifest = replace(manifest, key_ids=keyring.within_scope(signers, manifest.name, folder))
+    before = None if known is None else known.get(data)
+    envelope, held = (unverified_envelope(MANIFEST, data), {}) if before is None else (before.envelope, before.held)
+    signers = check_signatures(MANIFEST, envelope, keyring, now=now, held=held)
+    manifest = _read_statement(envelope.payload) if before is None else before.manifest
+    key_ids = keyring.within_scope(signers, manifest.name, folder)
     if manifest.expires is not None and now > manifest.expires:
         raise ExpiredError(
             f"{manifest.name!r}, release {manifest.release}: the manifest expired at {format_time(manifest.expires)}, "
             f"and it is {format_time(now)}. Sign it again, or deploy a newer release"
         )
+    if manifest.key_ids != key_ids:
+        manifest = replace(manifest, key_ids=key_ids)
+    if before is None and known is not None:
+        known.put(data, _Known(envelope, manifest, held))
     return manifest
 
 

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, TypeVar
 from safeload.errors import StorageError, VerificationError
 from safeload.files import open_artifact
 from safeload.manifest import read_envelope_bytes
-from safeload.storage import manifest_path, next_path, snapshot
+from safeload.storage import MANIFEST_SUFFIX, NEXT_SUFFIX, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from safeload.storage import Snapshot
 
 __all__ = ["with_pair"]
 
@@ -27,8 +29,9 @@ def with_pair(path: Path, use: Callable[[int, bytes], _Result]) -> _Result:
     """Return what `use` makes of the artifact's open descriptor and the bytes of its envelope.
 
     A writer commits in steps (see `storage`), so where a manifest does not hold, be it that it speaks of other
-    bytes or that its key is no longer trusted, the one that is about to take its place is tried, and if the files
-    changed meanwhile, all is opened again.
+    bytes or that its key is no longer trusted, the one that is about to take its place is tried, and then all is
+    opened again, until the files are what they were when that was done. So who is refused is refused twice, and who
+    is not pays nothing for what a writer might be doing.
     What `use` did before it met a byte that was not signed, it does again: it has to act on nothing until then.
 
     Raises:
@@ -36,29 +39,30 @@ def with_pair(path: Path, use: Callable[[int, bytes], _Result]) -> _Result:
         FileNotFoundError, StorageError: the artifact or the manifest cannot be read.
     """
     attempt = 0
+    before: Snapshot | None = None  # nothing is known of the first time
     while True:
-        before = snapshot(path)
         problem: VerificationError | StorageError
         try:
             fd = open_artifact(path)
             try:
                 try:
-                    return use(fd, read_envelope_bytes(manifest_path(path)))
+                    return use(fd, read_envelope_bytes(f"{path}{MANIFEST_SUFFIX}"))
                 except VerificationError as error:
                     problem = error
                 try:
-                    return use(fd, read_envelope_bytes(next_path(path)))
+                    return use(fd, read_envelope_bytes(f"{path}{NEXT_SUFFIX}"))
                 except VerificationError:
                     pass  # what was wrong with the manifest says more: there should be no `.next`
             finally:
                 os.close(fd)
-            changed = snapshot(path) != before
+            now = snapshot(path)
+            changed, before = now != before, now
         except StorageError as error:
             problem, changed = error, _is_stale(error)
         attempt += 1
         if attempt == _MAX_TRIES or not changed:
             raise problem
-        time.sleep(_PAUSE * min(attempt, 10))
+        time.sleep(_PAUSE * min(attempt - 1, 10))
 
 
 def _is_stale(error: StorageError) -> bool:

@@ -93,13 +93,14 @@ class Snapshot:
     next: _Stamp | None
 
 
-def snapshot(path: str | os.PathLike[str]) -> Snapshot:
+def snapshot(path: Path) -> Snapshot:
     """Return which files make up the pair at `path` just now.
 
     Raises: StorageError if the folder cannot be searched.
     """
+    name = str(path)
     with storage_errors("look at", path):
-        return Snapshot(_stamp(Path(path)), _stamp(manifest_path(path)), _stamp(next_path(path)))
+        return Snapshot(_stamp(name), _stamp(name + MANIFEST_SUFFIX), _stamp(name + NEXT_SUFFIX))
 
 
 @contextmanager
@@ -394,9 +395,9 @@ def _with_suffix(path: str | os.PathLike[str], suffix: str) -> Path:
     return artifact.with_name(artifact.name + suffix)
 
 
-def _stamp(path: Path) -> _Stamp | None:
+def _stamp(path: str | Path) -> _Stamp | None:
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116 - every load does this three times
     except FileNotFoundError:
         return None
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

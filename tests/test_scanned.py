@@ -1,8 +1,10 @@
-"""A Loader scans the same content once, and whatever differs again."""
+"""A Loader scans the same content and reads the same manifest once, and asks for trust each time."""
 
 from __future__ import annotations
 
 import string
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 import safeload
 from safeload import loader as loading
+from safeload.manifest import KnownManifests, open_envelope
 
 
 @pytest.fixture
@@ -84,3 +87,94 @@ def test_only_the_last_few_are_remembered(tmp_path: Path, key: safeload.SigningK
     assert scans == []
     loader.load(paths[0])
     assert scans == ["0.joblib"]
+
+
+def test_a_key_that_is_revoked_meanwhile_is_not_trusted(tmp_path: Path, key: safeload.SigningKey) -> None:
+    path = tmp_path / "model.joblib"
+    safeload.dump([1], path, key=key)
+    ring = safeload.Keyring.from_keys([key, safeload.SigningKey.generate()])
+    loader = safeload.Loader(keyring=ring)
+    assert loader.load(path) == loader.load(path) == [1]
+    ring.revoke(key.key_id, "lost")
+    with pytest.raises(safeload.VerificationError, match="revoked"):
+        loader.load(path)
+    assert [finding.code for finding in loader.verify(path).findings] == ["SL106"]
+
+
+def test_a_manifest_that_expires_meanwhile_is_not_accepted(tmp_path: Path, key: safeload.SigningKey) -> None:
+    path = tmp_path / "model.joblib"
+    safeload.dump([1], path, key=key, expires=timedelta(seconds=2))
+    loader = safeload.Loader(keyring=key)
+    assert loader.load(path) == [1]
+    time.sleep(2.1)
+    with pytest.raises(safeload.ExpiredError):
+        loader.load(path)
+
+
+def test_a_threshold_and_scopes_are_asked_of_what_is_known(tmp_path: Path, key: safeload.SigningKey) -> None:
+    path = tmp_path / "model.joblib"
+    safeload.dump([1], path, key=key)
+    envelope = Path(f"{path}.manifest.json").read_bytes()
+    known = KnownManifests()
+    one = safeload.Keyring.from_keys([key])
+    assert open_envelope(envelope, one, known=known) == open_envelope(envelope, one, known=known)
+    other = safeload.SigningKey.generate()
+    two = safeload.Keyring.from_keys([key, other], threshold=2)
+    with pytest.raises(safeload.VerificationError, match="2 of its keys"):
+        open_envelope(envelope, two, known=known)
+    elsewhere = safeload.Keyring.from_keys([other])
+    elsewhere.add(key, status="verify-only", scopes=["other-*"])
+    with pytest.raises(safeload.VerificationError, match="may sign only"):
+        open_envelope(envelope, elsewhere, known=known)
+    with pytest.raises(safeload.UnknownKeyError):
+        open_envelope(envelope, safeload.Keyring.from_keys([other]), known=known)
+
+
+def test_another_key_of_the_same_id_has_to_verify_itself(tmp_path: Path, key: safeload.SigningKey) -> None:
+    path = tmp_path / "model.joblib"
+    safeload.dump([1], path, key=key)
+    envelope = Path(f"{path}.manifest.json").read_bytes()
+    known = KnownManifests()
+    open_envelope(envelope, safeload.Keyring.from_keys([key]), known=known)
+    namesake = safeload.SigningKey.generate(key_id=key.key_id)
+    for _ in range(2):
+        with pytest.raises(safeload.BadSignatureError):
+            open_envelope(envelope, safeload.Keyring.from_keys([namesake]), known=known)
+
+
+def test_one_byte_of_the_manifest_changed_is_noticed_each_time(tmp_path: Path, key: safeload.SigningKey) -> None:
+    path = tmp_path / "model.joblib"
+    safeload.dump([1], path, key=key)
+    loader = safeload.Loader(keyring=key)
+    assert loader.load(path) == [1]
+    manifest = Path(f"{path}.manifest.json")
+    signed = manifest.read_bytes()
+    at = signed.index(b'"sig": "') + 20
+    manifest.write_bytes(signed[:at] + (b"A" if signed[at : at + 1] != b"A" else b"B") + signed[at + 1 :])
+    for _ in range(2):
+        with pytest.raises(safeload.BadSignatureError):
+            loader.load(path)
+    manifest.write_bytes(signed)
+    assert loader.load(path) == [1]
+
+
+def test_what_callers_do_with_a_manifest_changes_nothing_that_is_known(
+    tmp_path: Path, key: safeload.SigningKey
+) -> None:
+    path = tmp_path / "model.joblib"
+    safeload.dump([1], path, key=key, metadata={"auc": {"test": 0.9}})
+    loader = safeload.Loader(keyring=key)
+
+    def spoil(manifest: safeload.Manifest) -> None:
+        manifest.metadata["auc"]["test"] = 1.0
+        manifest.producer.packages.clear()  # type: ignore[attr-defined]
+
+    for _ in range(2):
+        spoil(loader.load_with_manifest(path, accept=spoil)[1])
+        report = loader.verify(path)
+        assert report.manifest is not None
+        spoil(report.manifest)
+        spoil(loader.read_manifest(path))
+    found = loader.read_manifest(path)
+    assert found.metadata == {"auc": {"test": 0.9}}
+    assert "joblib" in found.producer.packages
