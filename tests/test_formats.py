@@ -253,7 +253,8 @@ def test_several_processes_give_the_same_document(folder: Path, layout: str) -> 
     assert one.returncode == REFUSED
 
 
-def test_a_worker_that_dies_is_an_error_for_its_file_and_no_hang(tmp_path: Path) -> None:
+@pytest.mark.parametrize("threads", [0, 1], ids=["forked", "spawned"])
+def test_a_worker_that_dies_is_an_error_for_its_file_and_no_hang(tmp_path: Path, threads: int) -> None:
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(1))
     (tmp_path / "b.pkl").write_bytes(pickle.dumps(2))
     # As the kernel would when memory is short: the worker that comes to read this file is ended.
@@ -262,12 +263,16 @@ def test_a_worker_that_dies_is_an_error_for_its_file_and_no_hang(tmp_path: Path)
     (site / "sitecustomize.py").write_text(
         "import os, sys\n"
         "def hook(event, args):\n"
-        "    if event == 'open' and str(args[0]).endswith('b.pkl') and os.getppid() == int(os.environ['PARENT']):\n"
-        "        os.kill(os.getpid(), 9)\n"
-        "if 'PARENT' in os.environ and '--multiprocessing-fork' in sys.argv: sys.addaudithook(hook)\n"
+        "    if event == 'open' and str(args[0]).endswith('b.pkl') and str(os.getppid()) == os.environ.get('PARENT'):\n"
+        f"        if forked == {threads == 0}: os.kill(os.getpid(), 9)\n"
+        "forked = '--multiprocessing-fork' not in sys.argv\n"
+        "sys.addaudithook(hook)\n"
     )
+    # Several threads may not be forked: then the workers are spawned.
     script = (
-        "import os, sys; os.environ['PARENT'] = str(os.getpid())\nfrom safeload.cli import main; main(sys.argv[1:])"
+        "import os, sys, threading; os.environ['PARENT'] = str(os.getpid())\n"
+        f"for _ in range({threads}): threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        "from safeload.cli import main; main(sys.argv[1:])"
     )
     import subprocess
     import sys

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import signal
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from safeload.cli._common import say_traceback
@@ -46,11 +49,15 @@ def each(
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    # spawn: forking a process that has threads (the progress bar's, numpy's) may hang the child.
-    context = multiprocessing.get_context("spawn")
+    if _has_one_thread():
+        _Worker.debug, _Worker.work = task.debug, work
+        start = functools.partial(ProcessPoolExecutor, jobs, multiprocessing.get_context("fork"))
+    else:
+        context = multiprocessing.get_context("spawn")
+        start = functools.partial(ProcessPoolExecutor, jobs, context, _start_worker, (task,))
     done = 0
     try:
-        with ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(task,)) as pool:
+        with start() as pool:
             with _without_interrupts():
                 working = pool.map(_work, files)
             for path, outcome in zip(files, working, strict=True):
@@ -59,6 +66,17 @@ def each(
     except BrokenProcessPool:
         for path in files[done:]:
             yield path, None, _DIED
+
+
+def _has_one_thread() -> bool:
+    """Tell whether this process can be forked, by which workers have at once all that it has read and imported.
+
+    A child that is forked off several threads (the progress bar's, numpy's) may hang.
+    """
+    try:
+        return sys.platform == "linux" and len(list(Path("/proc/self/task").iterdir())) == 1
+    except OSError:
+        return False
 
 
 def _one(work: Callable[[str], T], path: str, *, debug: bool) -> tuple[T | None, str]:
@@ -84,12 +102,12 @@ class _Worker:
     """What a worker process keeps from one file to the next: keyring and policy are read once in each."""
 
     debug = False
-    work: Callable[[str], Any]
+    work: Any
 
 
 def _start_worker(task: Task[Any]) -> None:
     _Worker.debug = task.debug
-    _Worker.work = staticmethod(task.start())
+    _Worker.work = task.start()
 
 
 def _work(path: str) -> tuple[Any, str]:
