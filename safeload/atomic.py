@@ -14,8 +14,6 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
 from safeload.errors import StorageError
 from safeload.files import storage_error, storage_errors
 
@@ -107,6 +105,8 @@ def locked(lock_file: Path, subject: str | os.PathLike[str], timeout: float = LO
 
     Raises: StorageError if that takes longer than `timeout` seconds, or the file system says no.
     """
+    from filelock import FileLock, Timeout  # here: who only reads needs no lock
+
     lock = FileLock(lock_file)
     try:
         lock.acquire(timeout=timeout)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 __all__ = ["pack_names", "read_pack"]
 
@@ -25,18 +27,24 @@ def pack_names() -> list[str]:
 
 @functools.cache
 def _pack_names() -> tuple[str, ...]:
-    found = (entry.name for entry in resources.files(_PACKAGE).iterdir())
+    found = (entry.name for entry in _folder().iterdir())
     return tuple(sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml")))
 
 
 def read_pack(name: str) -> tuple[str, dict[str, Any] | None]:
     """Return a pack's text, and what it says, if a build has parsed this very text; `name` is one of `pack_names`."""
-    folder = resources.files(_PACKAGE)
+    folder = _folder()
     data = folder.joinpath(f"{name}.toml").read_bytes()
     return data.decode("utf-8"), _parsed(folder.joinpath(f"{name}.json"), hashlib.sha256(data).hexdigest())
 
 
-def _parsed(file: Any, sha256: str) -> dict[str, Any] | None:
+def _folder() -> Traversable:
+    from importlib import resources  # here: a program's help needs no policy
+
+    return resources.files(_PACKAGE)
+
+
+def _parsed(file: Traversable, sha256: str) -> dict[str, Any] | None:
     try:
         parsed = json.loads(file.read_bytes())
         of_this_text = parsed["sha256"] == sha256
