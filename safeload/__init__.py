@@ -42,6 +42,7 @@ from safeload.resigning import Resigned, cosign, resign
 from safeload.rules import Finding
 from safeload.scan import Limits
 from safeload.store import Store
+from safeload.watch import LoadedModel, Watch
 
 __all__ = [
     "BadSignatureError",
@@ -52,6 +53,7 @@ __all__ = [
     "KeyringError",
     "LimitExceededError",
     "Limits",
+    "LoadedModel",
     "Loader",
     "MalformedArtifactError",
     "Manifest",
@@ -75,6 +77,7 @@ __all__ = [
     "VerifyingKey",
     "VersionMismatchError",
     "VersionMismatchWarning",
+    "Watch",
     "cosign",
     "dump",
     "load",

@@ -13,6 +13,7 @@ from safeload.errors import (
     LimitExceededError,
     MalformedArtifactError,
     PolicyViolationError,
+    SafeloadError,
     TripwireError,
     VerificationError,
     VersionMismatchError,
@@ -37,13 +38,15 @@ _REFUSALS = (
     TripwireError,
     VersionMismatchError,
 )
+_MAX_REASON = 4000  # characters of a record's field
+_MAX_SHOWN = 400  # and of its line
 _LEVELS = {"allowed": logging.INFO, "refused": logging.WARNING, "error": logging.ERROR}
 
 
 class Decision:
     """One decision: what is known of it while it is being made, and, at the end of its block, the record of it."""
 
-    __slots__ = ("_started", "action", "codes", "manifest", "path", "policy_digest", "verdict")
+    __slots__ = ("_started", "action", "codes", "manifest", "path", "policy_digest", "reason", "verdict")
 
     def __init__(self, action: str, path: str, policy_digest: str | None) -> None:
         self.action = action
@@ -51,6 +54,7 @@ class Decision:
         self.policy_digest = policy_digest
         self.verdict = "allowed"
         self.codes: tuple[str, ...] = ()
+        self.reason: str | None = None
         self.manifest: Manifest | None = None
         self._started = time.monotonic()
 
@@ -73,6 +77,9 @@ class Decision:
     def failed(self, error: BaseException) -> None:
         """Take the verdict from what was raised."""
         self.verdict = "refused" if isinstance(error, _REFUSALS) else "error"
+        # What other exceptions say may be of the object that was being saved or loaded.
+        telling = isinstance(error, SafeloadError | OSError)
+        self.reason = str(error)[:_MAX_REASON] if telling else type(error).__name__
         report = getattr(error, "report", None)
         if report is not None:
             self.codes = tuple(dict.fromkeys(finding.code for finding in report.findings))
@@ -98,16 +105,18 @@ def _log(made: Decision, duration: float) -> None:
         "policy_digest": made.policy_digest,
         "release": None if manifest is None else manifest.release,
         "duration": round(duration, 6),
+        "reason": made.reason,
     }
     # ascii() keeps a line a line: a file may be named after what an attacker would like to read in a log.
     LOGGER.log(
         _LEVELS[made.verdict],
-        "%s %s: path=%s codes=%s key=%s release=%s",
+        "%s %s: path=%s codes=%s key=%s release=%s%s",
         made.action,
         made.verdict,
         ascii(made.path),
         ",".join(made.codes) or "-",
         "-" if key_id is None else ascii(key_id),
         fields["release"] or "-",
+        "" if made.reason is None else f" reason={made.reason[:_MAX_SHOWN]!a}",
         extra=fields,
     )

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import threading
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, TypeVar
 from safeload.atomic import lock_path, locked, replace_file
 from safeload.errors import RollbackError, SafeloadError, StorageError
 from safeload.files import storage_errors
+from safeload.forking import MemoryLock
 from safeload.strictjson import Node, parse_json
 
 if TYPE_CHECKING:
@@ -173,14 +173,7 @@ def resolve_floors(floors: Floors | str | os.PathLike[str] | None) -> Floors | N
     raise TypeError(f"floors is a state file's path, not {type(floors).__name__}")
 
 
-def _new_lock() -> None:
-    global _MEMORY
-    _MEMORY = threading.Lock()
-
-
-_MEMORY: threading.Lock  # around every Floors' own memory; held for a moment, and by nobody in a forked child
-_new_lock()
-os.register_at_fork(after_in_child=_new_lock)
+_MEMORY = MemoryLock()  # around every Floors' own memory
 
 
 # --- the file ---

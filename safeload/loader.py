@@ -6,6 +6,7 @@ verify  load, short of its last step, and every byte is read
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from safeload.reader import VerifiedReader, verified_stream
 from safeload.reports import Report
 from safeload.rules import Finding
 from safeload.scanned import Scanned
+from safeload.watch import INTERVAL, Pair, Watch
 
 if TYPE_CHECKING:
     import io
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from safeload.keys import SigningKey, VerifyingKey
     from safeload.mapping import Copies
     from safeload.scan import Limits
+    from safeload.watch import OnRefused, OnSwapped
 
     Guarded = Callable[..., AbstractContextManager[None]]
 
@@ -117,6 +120,30 @@ class Loader:
         """
         obj, manifest = self._load(path, mmap_mode, accept)
         return obj, manifest.copied()
+
+    def watch(
+        self,
+        path: PathLike,
+        mmap_mode: MmapMode | None = None,
+        *,
+        interval: float = INTERVAL,
+        on_swapped: OnSwapped | None = None,
+        on_refused: OnRefused | None = None,
+    ) -> Watch:
+        """Load an artifact, and return a handle whose `model` follows it: see `Watch`.
+
+        It looks every `interval` seconds. Without `floors` of the Loader's, the handle remembers by itself the highest
+        release that it served, and goes back to none before.
+
+        Raises: what `load` does, if what is there now is refused.
+        """
+        loader = self
+        if self._floors is None:
+            loader = copy.copy(self)
+            loader._floors = Floors()  # noqa: SLF001 - one of ours
+        target = checked_path(path).absolute()
+        pair = Pair(target, lambda: loader.load_with_manifest(target, mmap_mode))
+        return Watch(pair, interval=interval, on_swapped=on_swapped, on_refused=on_refused)
 
     def verify(self, path: PathLike, *, accept: Accept | None = None) -> Report:
         """Return the report of all that `load` checks; see `safeload.verify`, and `load_with_manifest` for `accept`."""

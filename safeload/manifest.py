@@ -16,7 +16,6 @@ import json
 import os
 import re
 import shlex
-import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -34,6 +33,7 @@ from safeload.envelope import (
 )
 from safeload.errors import ExpiredError, ManifestError, UnsignedError
 from safeload.files import storage_errors
+from safeload.forking import MemoryLock
 from safeload.strictjson import Node, clean_metadata, format_time
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ class KnownManifests:
 
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = MemoryLock()
 
     def get(self, data: bytes) -> _Known | None:
         """Return what is known of exactly these bytes."""

@@ -6,10 +6,11 @@ so the scan would find what it found before.
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from safeload.forking import MemoryLock
 
 if TYPE_CHECKING:
     from safeload.manifest import Manifest
@@ -36,7 +37,7 @@ class Scanned:
 
     def __init__(self) -> None:
         self._names: OrderedDict[_Content, Names] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = MemoryLock()
 
     def get(self, manifest: Manifest) -> Names | None:
         """Return what this very content names, if it was allowed before."""

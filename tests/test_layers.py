@@ -11,7 +11,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "safeload"
 LAYERS = [
-    {"errors", "rules"},
+    {"errors", "rules", "forking"},
     {"files"},
     {"atomic"},
     {"keys", "digests", "storage"},
@@ -23,7 +23,7 @@ LAYERS = [
     {"manifest", "reader", "unpack", "scan"},
     {"policy", "guard", "reports", "drift"},
     {"opening", "examine", "secondopinion", "decisions"},
-    {"claims", "mapping", "scanned"},
+    {"claims", "mapping", "scanned", "watch"},
     {"loader"},
     {"api"},
     {"audit", "rerelease", "store"},

@@ -13,7 +13,7 @@ import pytest
 
 import safeload
 
-FIELDS = ("action", "path", "verdict", "codes", "key_id", "digest", "policy_digest", "release", "duration")
+FIELDS = ("action", "path", "verdict", "codes", "key_id", "digest", "policy_digest", "release", "duration", "reason")
 
 
 @pytest.fixture
@@ -45,6 +45,7 @@ def test_every_flow_leaves_one_record(tmp_path: Path, key: safeload.SigningKey, 
     assert {one["digest"] for one in found[:5]} == {f"sha256:{manifest.sha256}"}
     assert [one["policy_digest"] for one in found[:4]] == [manifest.policy_digest] * 4
     assert all(0 <= one["duration"] < 60 for one in found)
+    assert {one["reason"] for one in found} == {None}
     json.dumps(found)  # any handler can write them
 
 
@@ -72,6 +73,8 @@ def test_a_refusal_says_its_codes(tmp_path: Path, signed: Path, key: safeload.Si
     assert found[4]["codes"] == ["SL201"]
     # Nobody's word is taken for who signed, unless the signature held.
     assert [one["key_id"] for one in found] == [None, None, None, None, key.key_id]
+    assert [one["reason"] is None for one in found] == [False, True, True, False, False]
+    assert "is not what was signed" in found[4]["reason"]
 
 
 def test_what_could_not_be_judged_is_an_error(tmp_path: Path, key: safeload.SigningKey, decisions: Any) -> None:
@@ -83,12 +86,24 @@ def test_what_could_not_be_judged_is_an_error(tmp_path: Path, key: safeload.Sign
     assert [(one["verdict"], one["level"], one["codes"]) for one in decisions()] == [("error", "ERROR", [])] * 2
 
 
+def test_what_other_code_raises_is_not_repeated(tmp_path: Path, key: safeload.SigningKey, decisions: Any) -> None:
+    class Talkative:
+        def __reduce__(self) -> Any:
+            raise ValueError("customer data")
+
+    with pytest.raises(ValueError, match="customer data"):
+        safeload.dump(Talkative(), tmp_path / "model.joblib", key=key)
+    assert [one["reason"] for one in decisions()] == ["ValueError"]
+
+
 def test_a_file_name_stays_on_its_line(tmp_path: Path, key: safeload.SigningKey, caplog: Any) -> None:
     caplog.set_level(logging.INFO, logger="safeload")
     safeload.dump(1, tmp_path / "x\nWARNING load refused\x1b[2K é.joblib", key=key)
-    (message,) = [record.getMessage() for record in caplog.records]
-    assert message.isascii()
-    assert message.isprintable()
+    with pytest.raises(FileExistsError):
+        safeload.dump(1, tmp_path / "x\nWARNING load refused\x1b[2K é.joblib", key=key)
+    for message in [record.getMessage() for record in caplog.records]:
+        assert message.isascii()
+        assert message.isprintable()
 
 
 def test_no_secret_is_logged(tmp_path: Path, caplog: Any) -> None:

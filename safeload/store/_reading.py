@@ -17,6 +17,8 @@ from safeload.rules import Finding
 from safeload.store._layout import Layout, plain_names
 from safeload.store._names import check_channel, check_name, check_version, version_order
 from safeload.store._pointer import Place, Pointer, read_pointer
+from safeload.store._watching import Channel
+from safeload.watch import INTERVAL, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from safeload.policy import Policy
     from safeload.scan import Limits
     from safeload.signers import SigningSource
+    from safeload.watch import OnRefused, OnSwapped
 
 __all__ = [
     "PRODUCTION",
@@ -87,7 +90,7 @@ class Reader:
         mmap_copies: Copies | PathLike | None = None,
         floors: Floors | PathLike | None = None,
     ) -> None:
-        self._folder = Path(folder)
+        self._folder = Path(folder).absolute()  # a server may change its working directory
         self._key = cast("SigningSource", keyring) if key is None else key
         if keyring is None and isinstance(key, list | tuple):
             raise TypeError("several keys sign here: say with keyring= whom to trust")
@@ -127,11 +130,17 @@ class Reader:
         self, name: str, version: str | None = None, *, channel: str | None = None, mmap_mode: MmapMode | None = None
     ) -> tuple[Any, Manifest]:
         """Return a model, and what was signed about it; else as `load`."""
+        return self.load_found(name, version, channel=channel, mmap_mode=mmap_mode)[:2]
+
+    def load_found(
+        self, name: str, version: str | None = None, *, channel: str | None = None, mmap_mode: MmapMode | None = None
+    ) -> tuple[Any, Manifest, Resolved]:
+        """Return a model, what was signed about it, and where it was found; else as `load`."""
         tries = 0
         while True:
             found = self.resolve(name, version, channel=channel)
             try:
-                loaded = self._loader.load_with_manifest(found.path, mmap_mode, accept=found.accept)
+                obj, manifest = self._loader.load_with_manifest(found.path, mmap_mode, accept=found.accept)
             except (FileNotFoundError, VerificationError):
                 tries += 1
                 # Meanwhile the channel moved on, and what it left was removed.
@@ -139,7 +148,26 @@ class Reader:
                     raise
                 continue
             found.remember()
-            return loaded
+            return obj, manifest, found
+
+    def watch(
+        self,
+        name: str,
+        channel: str = PRODUCTION,
+        *,
+        mmap_mode: MmapMode | None = None,
+        interval: float = INTERVAL,
+        on_swapped: OnSwapped | None = None,
+        on_refused: OnRefused | None = None,
+    ) -> Watch:
+        """Load the model that a channel is at, and return a handle whose `model` follows the channel: see `Watch`.
+
+        It looks every `interval` seconds.
+
+        Raises: what `load` does, if what the channel is at now is refused.
+        """
+        source = Channel(self, self._layout(name, None, channel), channel, mmap_mode)
+        return Watch(source, interval=interval, on_swapped=on_swapped, on_refused=on_refused)
 
     def resolve(self, name: str, version: str | None = None, *, channel: str | None = None) -> Resolved:
         """Return what `load` would load; of the artifact itself nothing is read."""

@@ -1,0 +1,54 @@
+"""A channel of a store as what is watched: its pointer, and the version that it points to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from safeload.errors import SafeloadError
+from safeload.storage import Snapshot, snapshot
+from safeload.watch import LoadedModel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from safeload.api import MmapMode
+    from safeload.store._layout import Layout
+    from safeload.store._reading import Reader
+
+__all__ = ["Channel"]
+
+
+class Channel:
+    """Where a channel is, looked at without reading more than a pointer that has changed."""
+
+    def __init__(self, store: Reader, layout: Layout, channel: str, mmap_mode: MmapMode | None) -> None:
+        self._store = store
+        self._name = layout.name
+        self._channel = channel
+        self._mmap_mode = mmap_mode
+        self._pointer = layout.pointer(channel)
+        self._last: tuple[Snapshot, Path | None] | None = None  # the pointer, and where it leads
+
+    @property
+    def where(self) -> str:
+        """The pointer."""
+        return str(self._pointer)
+
+    def look(self) -> tuple[Snapshot, Snapshot | None]:
+        """Return the identities of the pointer and of the pair it points to, None where it cannot be followed."""
+        now, artifact = snapshot(self._pointer), None
+        if self._last is not None and self._last[0] == now:
+            artifact = self._last[1]
+        else:
+            try:
+                artifact = self._store.resolve(self._name, channel=self._channel).path
+            except (SafeloadError, OSError):
+                pass  # `load` will say it
+            self._last = now, artifact
+        return now, None if artifact is None else snapshot(artifact)
+
+    def load(self) -> LoadedModel:
+        """Load what the channel is at."""
+        model, manifest, found = self._store.load_found(self._name, channel=self._channel, mmap_mode=self._mmap_mode)
+        until = [manifest.expires, None if found.pointer is None else found.pointer.expires]
+        return LoadedModel(model, manifest, min((time for time in until if time is not None), default=None))

@@ -1,0 +1,428 @@
+"""Handles that follow a model: what is put in place is served soon, what is refused never, and no request waits."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import safeload
+from safeload import Keyring, LoadedModel, Loader, Policy, RollbackError, SigningKey, Store
+from safeload.storage import manifest_path
+
+SOON = 60  # seconds, on a machine that has other work
+
+
+def until(condition: Any) -> None:
+    deadline = time.monotonic() + SOON
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "safeload-watch"]
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Any:
+    yield
+    gc.collect()  # what a test has not closed, nobody uses any more
+    until(lambda: not threads())
+
+
+class Told:
+    """What a watch told, in order."""
+
+    def __init__(self) -> None:
+        self.swapped: list[LoadedModel] = []
+        self.refused: list[BaseException] = []
+
+    @property
+    def callbacks(self) -> dict[str, Any]:
+        return {"on_swapped": self.swapped.append, "on_refused": self.refused.append}
+
+    @property
+    def by_hand(self) -> dict[str, Any]:
+        """Callbacks, for watches that look when the test says `check`, and not by themselves."""
+        return {**self.callbacks, "interval": 1000}
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def path(tmp_path: Path, key: SigningKey) -> Path:
+    path = tmp_path / "model.joblib"
+    safeload.dump(["one"], path, key=key)
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path, key: SigningKey) -> Store:
+    """Model `fraud`: the objects [1] to [3] as releases 1 to 3, the first in production."""
+    made = Store(tmp_path / "models", key=key)
+    for number in (1, 2, 3):
+        made.save("fraud", [number], version=f"1.{number}")
+    made.promote("fraud", "1.1")
+    return made
+
+
+def artifact(store: Store, version: str) -> Path:
+    return store.folder / "fraud" / "versions" / version / f"fraud-{version}.joblib"
+
+
+def spoil(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-2] ^= 1
+    path.write_bytes(data)
+
+
+# ------------------------------------------------------------------------------------------------ the usual
+
+
+def test_a_pair_that_is_replaced_is_served_soon(path, key, told):
+    with Loader(keyring=key).watch(path, interval=0.02, **told.callbacks) as watch:
+        before = watch.current
+        assert (before.model, before.manifest.release, threads()) == (["one"], 1, ["safeload-watch"])
+        safeload.dump(["two"], path, key=key, overwrite=True)
+        until(lambda: watch.model == ["two"])
+        until(lambda: told.swapped)
+        assert (watch.current.manifest.release, before.model, told.swapped) == (2, ["one"], [watch.current])
+    assert threads() == []
+    assert (watch.model, told.refused) == (["two"], [])
+    safeload.dump(["three"], path, key=key, overwrite=True)
+    assert (watch.check(), watch.model, threads()) == (False, ["two"], [])  # closed for good
+
+
+def test_a_channel_is_followed_on_and_back(store, key, told):
+    reader = Store(store.folder, keyring=key)
+    watch = reader.watch("fraud", **told.by_hand)
+    assert watch.model == [1]
+    store.promote("fraud", "1.3")
+    assert (watch.check(), watch.model) == (True, [3])
+    store.rollback("fraud", to="1.2")
+    assert (watch.check(), watch.model, watch.current.manifest.version) == (True, [2], "1.2")
+    store.promote("fraud", "1.3", "staging")
+    assert (watch.check(), watch.problem, len(told.swapped), told.refused) == (False, None, 2, [])
+    watch.close()
+
+
+def test_what_does_not_change_is_not_read_again(store, path, key, monkeypatch):
+    pair, channel = Loader(keyring=key).watch(path), Store(store.folder, keyring=key).watch("fraud")
+    opened = []
+    real = os.open
+    monkeypatch.setattr(os, "open", lambda *args, **options: opened.append(args[0]) or real(*args, **options))
+    for _ in range(50):
+        assert (pair.check(), channel.check()) == (False, False)
+    assert opened == []
+
+
+def test_what_says_the_same_is_verified_and_not_swapped(path, key, told):
+    watch = Loader(keyring=key).watch(path, **told.by_hand)
+    model = watch.model
+    os.utime(path)
+    assert (watch.check(), watch.model is model, told.swapped) == (False, True, [])
+    safeload.sign(path, key=key, release=2, overwrite=True)
+    assert (watch.check(), watch.model is model, len(told.swapped)) == (True, False, 1)
+
+
+def test_what_is_refused_at_the_start_is_raised(path, store, key):
+    with pytest.raises(safeload.UnknownKeyError):
+        Loader(keyring=SigningKey.generate()).watch(path)
+    with pytest.raises(FileNotFoundError, match="was promoted to channel 'staging'"):
+        store.watch("fraud", "staging")
+    for interval in (0, -1, float("nan"), float("inf"), 1e300):
+        with pytest.raises(ValueError, match="interval is a number of seconds"):
+            Loader(keyring=key).watch(path, interval=interval)
+    with pytest.raises(TypeError):
+        Loader(keyring=key).watch(path, interval="1")
+    assert threads() == []
+
+
+# ------------------------------------------------------------------------------------------------ refusals
+
+
+def test_what_is_refused_is_not_served_and_not_tried_again(store, key, told, caplog):
+    caplog.set_level(logging.INFO, logger="safeload")
+    watch = Store(store.folder, keyring=key).watch("fraud", **told.by_hand)
+    store.promote("fraud", "1.2")
+    spoil(artifact(store, "1.2"))
+    for _ in range(5):
+        assert (watch.check(), watch.model) == (False, [1])
+    (error,) = told.refused
+    assert isinstance(watch.problem, safeload.DigestMismatchError)
+    assert watch.problem is error
+    records = [one for one in caplog.records if getattr(one, "action", "") == "watch"]
+    assert [(one.verdict, one.codes) for one in records] == [("allowed", []), ("refused", ["SL201"])]
+    assert records[1].reason == str(error)
+    assert records[1].path.endswith("production.json")
+    store.promote("fraud", "1.3")
+    assert (watch.check(), watch.model, watch.problem) == (True, [3], None)
+
+
+def test_what_the_policy_of_the_server_refuses_is_not_served(path, key, told, tmp_path):
+    lax = tmp_path / "lax.toml"
+    lax.write_text(
+        'name = "lax"\nversion = 1\nextends = ["sklearn"]\n[[allow]]\nmodule = "ipaddress"\nnames = ["IPv4Address"]\n'
+        'roles = ["call"]\nargs = [["int"]]\nreason = "x"\n'
+    )
+    from ipaddress import IPv4Address
+
+    watch = Loader(keyring=key).watch(path, **told.by_hand)
+    safeload.dump([IPv4Address("10.0.0.1")], path, key=key, policy=Policy.load(lax), overwrite=True)
+    assert (watch.check(), watch.model) == (False, ["one"])
+    assert [type(error) for error in told.refused] == [safeload.PolicyViolationError]
+    assert Loader(keyring=key, policy=lax).watch(path).model == [IPv4Address("10.0.0.1")]
+
+
+def test_an_older_release_is_not_gone_back_to(path, key, told, tmp_path):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    shutil.copy(path, kept)
+    shutil.copy(manifest_path(path), kept)
+    watch = Loader(keyring=key).watch(path, **told.by_hand)
+    safeload.dump(["two"], path, key=key, overwrite=True)
+    assert watch.check()
+    for name in (path.name, manifest_path(path).name):
+        shutil.copy(kept / name, path.parent / name)
+    assert (watch.check(), watch.model) == (False, ["two"])
+    assert isinstance(told.refused[0], RollbackError)
+    safeload.rollback(path, 2, key=key)
+    assert (watch.check(), watch.model, watch.current.manifest.release) == (True, ["one"], 3)
+
+
+def test_an_old_pointer_put_back_is_not_followed(store, key, told):
+    pointer = store.folder / "fraud" / "channels" / "production.json"
+    old = pointer.read_bytes()
+    watch = Store(store.folder, keyring=key).watch("fraud", **told.by_hand)
+    store.promote("fraud", "1.3")
+    assert watch.check()
+    pointer.write_bytes(old)
+    assert (watch.check(), watch.model, [error.code for error in told.refused]) == (False, [3], ["SL108"])
+    pointer.unlink()
+    assert (watch.check(), watch.model, [error.code for error in told.refused]) == (False, [3], ["SL108"] * 2)
+
+
+def test_what_stops_being_accepted_is_told_and_goes_on(store, key, told):
+    store.promote("fraud", "1.2", expires=timedelta(seconds=1))
+    watch = Store(store.folder, keyring=key).watch("fraud", **told.by_hand)
+    assert watch.current.expires is not None
+    until(lambda: watch.check() or told.refused)
+    assert watch.check() is False
+    assert [type(error) for error in told.refused] == [safeload.ExpiredError]
+    assert (watch.model, watch.problem) == ([2], told.refused[0])
+    store.promote("fraud", "1.2")
+    assert (watch.check(), watch.problem, watch.current.expires) == (False, None, None)
+    assert told.swapped == []
+
+
+def test_what_could_not_be_judged_is_tried_again(path, key, told, monkeypatch):
+    watch = Loader(keyring=key).watch(path, **told.by_hand)
+    aside = path.with_name("aside")
+    path.rename(aside)
+    assert (watch.check(), watch.check(), watch.model) == (False, False, ["one"])
+    assert [type(error) for error in told.refused] == [FileNotFoundError]
+    clock = time.monotonic() + 1.9
+    monkeypatch.setattr(time, "monotonic", lambda: clock)
+    watch.check()
+    assert len(told.refused) == 1
+    for wait in (2.1, 4.1, 8.1):  # less and less often
+        clock += wait - 0.2
+        watch.check()
+        clock += 0.2
+        watch.check()
+        watch.check()
+    assert len(told.refused) == 4
+    aside.rename(path)
+    watch.check()
+    assert (watch.model, watch.problem) == (["one"], None)
+
+
+def test_callbacks_that_fail_change_nothing(path, key, caplog):
+    def fail(_said: Any) -> None:
+        raise RuntimeError("the callback's own")
+
+    watch = Loader(keyring=key).watch(path, interval=1000, on_swapped=fail, on_refused=fail)
+    safeload.dump(["two"], path, key=key, overwrite=True)
+    assert (watch.check(), watch.model) == (True, ["two"])
+    spoil(path)
+    assert (watch.check(), watch.model) == (False, ["two"])
+    assert sum("callback of a watch failed" in record.message for record in caplog.records) == 2
+    watch.close()
+
+
+def test_a_callback_may_close_and_look(path, key):
+    looked = []
+
+    def close(_loaded: LoadedModel) -> None:
+        looked.append(watch.check())
+        watch.close()
+
+    watch = Loader(keyring=key).watch(path, interval=0.02, on_swapped=close)
+    assert watch.model == ["one"]
+    safeload.dump(["two"], path, key=key, overwrite=True)
+    until(lambda: looked and not threads())
+    assert (looked, watch.model) == ([False], ["two"])
+
+
+def test_files_that_are_changed_all_along(store, key, told, tmp_path):
+    """Every model that is served was signed, whatever is read meanwhile; the last good one is served in the end."""
+    pointer = store.folder / "fraud" / "channels" / "production.json"
+    pair = [artifact(store, "1.2"), manifest_path(artifact(store, "1.2"))]
+    store.promote("fraud", "1.2")
+    contents = {path: path.read_bytes() for path in (pointer, *pair)}
+    stop, problems, served = threading.Event(), [], set()
+
+    def attack() -> None:
+        turn = 0
+        while not stop.is_set():
+            turn += 1
+            path = (pointer, *pair)[turn % 3]
+            whole = contents[path]
+            path.write_bytes((b"", whole[: turn % len(whole)], whole[:-3] + b"xyz", whole)[turn % 4])
+            if turn % 5 == 0:
+                path.unlink()
+                time.sleep(0.001)
+                path.write_bytes(whole)
+
+    def ask() -> None:
+        while not stop.is_set():
+            try:
+                served.add(watch.model[0])
+            except Exception as error:  # noqa: BLE001
+                problems.append(error)
+
+    with Store(store.folder, keyring=key).watch("fraud", interval=0.01, **told.callbacks) as watch:
+        workers = [threading.Thread(target=attack), threading.Thread(target=ask)]
+        for worker in workers:
+            worker.start()
+        until(lambda: len(told.refused) > 5)
+        stop.set()
+        for worker in workers:
+            worker.join()
+        for path, content in contents.items():
+            path.write_bytes(content)
+        until(lambda: watch.check() or watch.problem is None)
+        assert (watch.model, served, problems) == ([2], {2}, [])
+    assert threads() == []
+
+
+# ---------------------------------------------------------------------------------- threads, forks and the end
+
+
+def test_the_first_use_starts_one_thread_and_nobody_keeps_a_handle_alive(path, key):
+    watch = Loader(keyring=key).watch(path, interval=1000)
+    assert threads() == []
+    users = [threading.Thread(target=getattr, args=(watch, "model")) for _ in range(8)]
+    for user in users:
+        user.start()
+    for user in users:
+        user.join()
+    assert threads() == ["safeload-watch"]
+    del watch, users, user  # and then it ends: see the fixture
+
+
+def test_without_a_thread_the_model_is_served_all_the_same(path, key, monkeypatch):
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    watch = Loader(keyring=key).watch(path, interval=1000)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert (watch.model, str(watch.problem)) == (["one"], "can't start new thread")
+    assert (watch.model, watch.problem, threads()) == (["one"], None, ["safeload-watch"])
+
+
+def run(code: str, *arguments: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=SOON)
+
+
+FORKS = """
+    import os, sys, time, warnings, safeload
+    warnings.filterwarnings("ignore", message=".*multi-threaded", category=DeprecationWarning)
+    path, ring, used = sys.argv[1:]
+    watch = safeload.Loader(keyring=ring).watch(path, interval=0.02)
+    until = time.monotonic() + 50
+    if used == "used":
+        assert watch.model == ["one"]
+    children = []
+    for turn in range(4):
+        if used == "used":  # so that forks meet it at work
+            os.utime(path)
+            time.sleep(0.02 + turn / 100)
+        pid = os.fork()
+        if pid == 0:
+            assert watch.model[0] in ("one", "two", "three"), watch.model
+            while watch.model == ["one"]:
+                assert time.monotonic() < until
+                time.sleep(0.01)
+            watch.close()
+            os._exit(7)
+        children.append(pid)
+    safeload.dump(["two"], path, key=ring, overwrite=True)
+    if used == "unused":  # until the last moment
+        pid = os.fork()
+        if pid == 0:
+            slow = safeload.Loader(keyring=ring).watch(path, interval=1000)
+            safeload.dump(["three"], path, key=ring, overwrite=True)
+            if os.fork() == 0:
+                while slow.model != ["three"]:  # it looks at once
+                    assert time.monotonic() < until
+                os._exit(7)
+            os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
+        children.append(pid)
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [7] * len(children)
+    while watch.model == ["one"]:
+        assert time.monotonic() < until
+    watch.close()
+"""
+
+
+@pytest.mark.parametrize("used", ["used", "unused"])
+def test_forked_children_watch_for_themselves(path, key, tmp_path, used):
+    ring = tmp_path / "ring.toml"
+    Keyring.from_keys([key]).save(ring)
+    done = run(FORKS, path, ring, used)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+ENDS = """
+    import sys, time, threading, safeload
+    path, ring, how = sys.argv[1:]
+    busy = threading.Event()
+    def slow(_):
+        busy.set()
+        time.sleep(100)
+    watch = safeload.Loader(keyring=ring).watch(path, interval=0.02, on_swapped=slow if how == "busy" else None)
+    assert watch.model == ["one"]
+    if how == "busy":
+        safeload.dump(["two"], path, key=ring, overwrite=True)
+        busy.wait(50)
+        import safeload.watch
+        safeload.watch._EXIT_WAIT = 0.2
+    elif how == "error":
+        raise SystemExit(9)
+"""
+
+
+@pytest.mark.parametrize("how", ["idle", "busy", "error"])
+def test_the_interpreter_ends_without_waiting(path, key, tmp_path, how):
+    ring = tmp_path / "ring.toml"
+    Keyring.from_keys([key]).save(ring)
+    done = run(ENDS, path, ring, how)
+    assert (done.returncode, done.stderr) == (9 if how == "error" else 0, "")
