@@ -22,6 +22,7 @@ from safeload.cli._policies import policy
 from safeload.cli._resign import cosign, resign
 from safeload.cli._rollback import rollback
 from safeload.cli._sign import sign
+from safeload.cli._store import store
 from safeload.errors import (
     LimitExceededError,
     MalformedArtifactError,
@@ -65,7 +66,7 @@ def _cli(context: click.Context) -> None:
         context.exit(USAGE)
 
 
-for _command in (demo, sign, verify, scan, inspect, audit, cosign, resign, rollback, key, policy):
+for _command in (demo, sign, verify, scan, inspect, audit, cosign, resign, rollback, store, key, policy):
     _cli.add_command(_command)
 
 

@@ -56,14 +56,15 @@ _INDENT = " " * 10
 class Result:
     """What a command found out about one file.
 
-    `verdict` is "allowed", "refused" or "error", `word` what text says of an allowed one; `data` is the report as
-    JSON holds it, `missing` what a policy would have to grant to allow what is refused, `notes` what else to know,
-    `error` why it could not be judged.
+    `verdict` is "allowed", "refused" or "error", `word` what text says of an allowed one, and `facts` in place of its
+    format and size; `data` is the report as JSON holds it, `missing` what a policy would have to grant to allow what
+    is refused, `notes` what else to know, `error` why it could not be judged.
     """
 
     path: str
     verdict: str
     word: str = "allowed"
+    facts: str = ""
     data: dict[str, Any] = field(default_factory=dict)
     missing: tuple[GlobalUse, ...] = ()
     notes: tuple[str, ...] = ()
@@ -212,7 +213,7 @@ def result_lines(result: Result, paint: Painter) -> Iterator[str]:
     if result.verdict == "error":
         yield from _indented(_shown(result.error, result.path))
     elif result.verdict == "allowed":
-        yield _INDENT + paint(_facts(result.data), dim=True)
+        yield _INDENT + paint(plain(result.facts) or _facts(result.data), dim=True)
     else:
         yield from finding_lines(result, paint)
     for note in result.notes:

@@ -30,7 +30,7 @@ def rollback(path: str, from_release: int, keyring: str | None, policy: str, pas
     Put the older artifact and its manifest back in place first. It is verified in full, and signed again as release
     N + 1, changed in nothing else. So hosts that remember release N take it, and the next release counts on from it.
 
-    For models in a store there is Store.rollback in Python.
+    For models in a store there is safeload store rollback.
     """
     from safeload.rerelease import rollback as sign_again
 

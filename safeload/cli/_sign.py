@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from safeload.cli._claims import claims_options, merged_metadata
 from safeload.cli._common import (
     NOTHING,
     Session,
     debug_option,
     keyring_option,
-    parse_when,
     paths_argument,
     policy_option,
     report_options,
@@ -32,7 +28,7 @@ from safeload.cli._walk import find_artifacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from safeload.manifest import Manifest
     from safeload.reports import Report
@@ -41,84 +37,14 @@ __all__ = ["sign"]
 
 _AGAIN = "If you trust what it is now, --overwrite signs it again, with the metadata that you give"
 _CHANGED = "its bytes are not those that were signed before: make sure that you know why"
-_MAX_METADATA = 16 << 20
-
-
-def _parse_expiry(
-    _context: click.Context, _parameter: click.Parameter, value: str | None
-) -> datetime | timedelta | None:
-    moment = None if value is None else parse_when(value)
-    if isinstance(moment, datetime) and moment <= datetime.now(UTC):
-        raise click.BadParameter("it is in the past")
-    return moment
-
-
-def _read_metadata(_context: click.Context, _parameter: click.Parameter, value: str | None) -> dict[str, Any]:
-    if value is None:
-        return {}
-    try:
-        if value == "-":
-            data = sys.stdin.buffer.read(_MAX_METADATA + 1)
-        else:
-            with Path(value).open("rb") as file:
-                data = file.read(_MAX_METADATA + 1)
-    except OSError as error:
-        raise click.BadParameter(f"{plain(value)}: {error.strerror or error}") from None
-    if len(data) > _MAX_METADATA:
-        raise click.BadParameter(f"{plain(value)} has more than {_MAX_METADATA} bytes")
-    try:
-        metadata = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise click.BadParameter(f"{plain(value)} is not JSON: {error}") from None
-    if not isinstance(metadata, dict):
-        raise click.BadParameter(f"{plain(value)} has to hold a JSON object: {{...}}")
-    return metadata
-
-
-def _merge_metadata(metadata: dict[str, Any], texts: tuple[str, ...]) -> dict[str, Any]:
-    """Return the metadata of the file and of the options, as it will be signed.
-
-    Raises:
-        click.BadParameter: it cannot be signed.
-    """
-    from safeload.manifest import clean_metadata
-
-    merged = dict(metadata)
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not name or not equals:
-            raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--set")
-        merged[name] = value
-    try:
-        return clean_metadata(merged)
-    except (TypeError, ValueError) as error:
-        raise click.BadParameter(str(error), param_hint="--metadata") from None
 
 
 @click.command(short_help="Scan artifacts that you trust, and sign them.")
 @paths_argument
 @keyring_option
 @policy_option
-@click.option(
-    "--metadata",
-    metavar="FILE",
-    callback=_read_metadata,
-    help="Sign the JSON object in FILE along (- is stdin): metrics, training data, anything.",
-)
-@click.option("--set", "texts", metavar="NAME=VALUE", multiple=True, help="Add one text to the metadata.")
 @click.option("--version", metavar="TEXT", help="What you call this version: a free text.")
-@click.option(
-    "--release",
-    metavar="N",
-    type=click.IntRange(min=1),
-    help="A number that grows with each release. Default: one more than that of the manifest it replaces.",
-)
-@click.option(
-    "--expires",
-    metavar="WHEN",
-    callback=_parse_expiry,
-    help="When to stop accepting it: a date, a time with its zone, or a span such as 90d.",
-)
+@claims_options
 @click.option("--overwrite", is_flag=True, help="Replace the manifest that is there.")
 @click.option("--allow-lower-release", is_flag=True, help="Also where N is not above the release that is there.")
 @passphrase_option
@@ -152,7 +78,7 @@ def sign(
 
     found = find_artifacts(paths)
     check_output(output, found.files)
-    claims = _merge_metadata(metadata, texts)
+    claims = merged_metadata(metadata, texts)
     in_force = Policy.load(policy)
     ring = signing_keyring(keyring, passphrase_fd)
 

@@ -13,8 +13,9 @@ import click
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
-__all__ = ["Painter", "human_size", "painter_for", "plain", "plain_lines", "table", "wrapped"]
+__all__ = ["Painter", "human_age", "human_size", "painter_for", "plain", "plain_lines", "table", "wrapped"]
 
 _PIPE_WIDTH = 10_000  # lines that go to a file or another program are not wrapped
 
@@ -45,6 +46,18 @@ def human_size(size: int) -> str:
         if value < 999.5:
             return f"{value:.3g} {unit}"
     return f"{value / 1000:.3g} TB"
+
+
+def human_age(moment: datetime, now: datetime) -> str:
+    """Return how long ago something was, as people say it."""
+    seconds = (now - moment).total_seconds()
+    if seconds < 0:
+        return "in the future"
+    for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {unit}{'' if count == 1 else 's'} ago"
+    return "just now"
 
 
 def wrapped(text: str, width: int | None, first: str = "", rest: str = "") -> list[str]:

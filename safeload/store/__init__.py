@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from safeload.store._files import PointerFile, pointer_at
+from safeload.store._names import check_channel, check_name, check_version
 from safeload.store._pointer import POINTER, Place, Pointer, open_pointer
 from safeload.store._reading import PRODUCTION, StoredVersion
 from safeload.store._store import Store
@@ -15,6 +16,9 @@ __all__ = [
     "PointerFile",
     "Store",
     "StoredVersion",
+    "check_channel",
+    "check_name",
+    "check_version",
     "open_pointer",
     "pointer_at",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 from dataclasses import dataclass, replace
@@ -90,7 +91,7 @@ class Reader:
         mmap_copies: Copies | PathLike | None = None,
         floors: Floors | PathLike | None = None,
     ) -> None:
-        self._folder = Path(folder).absolute()  # a server may change its working directory
+        self._folder = Path(folder)
         self._key = cast("SigningSource", keyring) if key is None else key
         if keyring is None and isinstance(key, list | tuple):
             raise TypeError("several keys sign here: say with keyring= whom to trust")
@@ -166,7 +167,9 @@ class Reader:
 
         Raises: what `load` does, if what the channel is at now is refused.
         """
-        source = Channel(self, self._layout(name, None, channel), channel, mmap_mode)
+        store = copy.copy(self)
+        store._folder = self._folder.absolute()  # noqa: SLF001 - one of ours, and servers change their directory
+        source = Channel(store, store._layout(name, None, channel), channel, mmap_mode)  # noqa: SLF001
         return Watch(source, interval=interval, on_swapped=on_swapped, on_refused=on_refused)
 
     def resolve(self, name: str, version: str | None = None, *, channel: str | None = None) -> Resolved:
@@ -210,8 +213,9 @@ class Reader:
         )
 
     def names(self) -> tuple[str, ...]:
-        """Return the names of all models."""
-        return tuple(name for name in plain_names(self._folder) if self._layout(name).versions.is_dir())
+        """Return the names of all models that have a version or a channel."""
+        found = [self._layout(name) for name in plain_names(self._folder)]
+        return tuple(one.name for one in found if one.versions.is_dir() and (one.all_versions() or one.all_channels()))
 
     def versions(self, name: str) -> tuple[StoredVersion, ...]:
         """Return all versions of a model, in the order of PEP 440 where that applies, those with a problem too.

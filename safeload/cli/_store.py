@@ -1,0 +1,498 @@
+"""store: what is in a store, and moving its channels: add, list, show, promote, rollback, verify, prune."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from safeload.cli._claims import claims_options, expires_option, merged_metadata
+from safeload.cli._common import (
+    ALLOWED,
+    NOTHING,
+    REFUSED,
+    debug_option,
+    json_or_text_option,
+    keyring_option,
+    policy_option,
+    report_options,
+    say_error,
+    worst,
+)
+from safeload.cli._output import Result, deliver, drop_chunks, emit, json_text, judged
+from safeload.cli._passphrases import passphrase_option, signing_keyring
+from safeload.cli._text import human_age, painter_for, plain, table, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import timedelta
+
+    from safeload.cli._text import Painter
+    from safeload.errors import VerificationError
+    from safeload.keyring import Keyring
+    from safeload.store import Pointer, Store, StoredVersion
+
+__all__ = ["store"]
+
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+_VERSION_HEADINGS = ("version", "release", "created", "signed by", "channels")
+_CHANNEL_HEADINGS = ("channel", "at", "decided", "decision", "before", "until", "reason")
+
+
+# ------------------------------------------------------------------------------------------------- arguments
+
+
+def _checked(kind: str) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """Return what refuses, as wrong usage, a name that no store could have."""
+
+    def check(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+        from safeload import store
+
+        if value is not None:
+            try:
+                getattr(store, f"check_{kind}")(value)
+            except ValueError as error:
+                raise click.BadParameter(str(error)) from None
+        return value
+
+    return check
+
+
+def _one_line(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not (value.strip() and value.isprintable() and len(value) <= 1000):
+        raise click.BadParameter("one line, of up to 1000 printable characters")
+    return value
+
+
+_name_argument = click.argument("name", callback=_checked("name"), metavar="NAME")
+_version_argument = click.argument("version", callback=_checked("version"), metavar="VERSION")
+_channel_option = click.option(
+    "--channel", metavar="NAME", default="production", show_default=True, callback=_checked("channel"),
+    help="The channel to move.",
+)  # fmt: skip
+_reason_option = click.option("--reason", metavar="TEXT", callback=_one_line, help="Why: one line, signed with it.")
+_pointer_expires_option = expires_option("Until when readers follow this decision")
+
+
+def _store_option(command: _Command) -> _Command:
+    return click.option(
+        "--store",
+        "folder",
+        metavar="FOLDER",
+        type=click.Path(),
+        envvar="SAFELOAD_STORE",
+        required=True,
+        help="The store's folder. Default: the one that SAFELOAD_STORE names.",
+    )(command)
+
+
+def _opened(folder: str, keyring: Keyring | str | None, policy: str = "sklearn", *, floors: str | None = None) -> Store:
+    """Return a store that is there.
+
+    Raises: FileNotFoundError.
+    """
+    from safeload.store import Store
+
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such store: safeload store add makes one", folder)
+    return Store(folder, keyring=keyring, policy=policy, floors=floors)
+
+
+@click.group(no_args_is_help=False, short_help="Keep versions of models in a folder, and say which is in use.")
+@debug_option
+def store() -> None:
+    """Keep versions of models side by side in a folder, and say which one is in use, by signed channels.
+
+    A version is a signed pair of artifact and manifest, and never changes. A channel, such as production, points to
+    one: promote moves it on, rollback back.
+    """
+
+
+# --------------------------------------------------------------------------------------------------- looking
+
+
+class _Channel:
+    """A channel as it is read: where it is, or why that cannot be trusted."""
+
+    def __init__(self, opened: Store, name: str, channel: str) -> None:
+        from safeload.errors import VerificationError
+
+        self.name = channel
+        self.pointer: Pointer | None = None
+        self.problem: VerificationError | None = None
+        try:
+            self.pointer = opened.channel(name, channel)
+        except VerificationError as error:
+            self.problem = error
+
+    def to_dict(self) -> dict[str, Any]:
+        described: dict[str, Any] = {"channel": self.name, **_verdict(self.problem)}
+        if self.pointer is not None:
+            described |= _pointer_facts(self.pointer)
+        return described
+
+
+def _pointer_facts(pointer: Pointer) -> dict[str, Any]:
+    content = pointer.to_dict()
+    return {"expires": None, "reason": None, **content, "key_ids": list(pointer.key_ids)}
+
+
+def _verdict(problem: VerificationError | None) -> dict[str, Any]:
+    findings = [] if problem is None else [{"code": problem.code, "message": str(problem)}]
+    return {"verdict": "refused" if findings else "allowed", "findings": findings}
+
+
+def _channels(opened: Store, name: str) -> list[_Channel]:
+    return [_Channel(opened, name, channel) for channel in opened.channels(name)]
+
+
+def _version_dict(one: StoredVersion) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "version": one.version, "path": str(one.path), "channels": list(one.channels), **_verdict(one.problem),
+    }  # fmt: skip
+    if one.manifest is not None:
+        described["manifest"] = one.manifest.to_dict()
+        described["manifest"]["key_ids"] = list(one.manifest.key_ids)
+        drop_chunks(described["manifest"])
+    return described
+
+
+def _problem_lines(problems: Sequence[tuple[str, VerificationError]], paint: Painter) -> Iterator[str]:
+    """Say below a table what is wrong with what it calls refused."""
+    for what, problem in problems:
+        head, *rest = wrapped(f"refused {plain(what)}: {problem.code} {plain(str(problem))}", paint.width, "", "  ")
+        yield ""
+        yield head.replace("refused", paint("refused", "red", bold=True), 1)
+        yield from rest
+
+
+@store.command("list", short_help="Show models, and where their channels are.")
+@_store_option
+@keyring_option
+@json_or_text_option
+@debug_option
+def list_models(folder: str, keyring: str | None, layout: str) -> int:
+    """Show each model with its channels: the version and release they are at, and since when.
+
+    Signatures are checked, of manifests and of pointers; the artifacts are not read, which verify does. Exit code 1:
+    something cannot be trusted, and is listed with the reason.
+    """
+    opened = _opened(folder, keyring)
+    paint, now = painter_for(sys.stdout), datetime.now(UTC)
+    rows: list[tuple[str, ...]] = []
+    models: list[dict[str, Any]] = []
+    problems: list[tuple[str, VerificationError]] = []
+    for name in opened.names():
+        versions, channels = opened.versions(name), _channels(opened, name)
+        found = [(f"{name} {one.version}", one.problem) for one in versions if one.problem is not None]
+        found += [(f"channel {one.name} of {name}", one.problem) for one in channels if one.problem is not None]
+        problems += found
+        trusted = [one.manifest.release for one in versions if one.manifest is not None]
+        models.append(
+            {
+                "name": name,
+                "verdict": "refused" if found else "allowed",
+                "findings": [finding for _, problem in found for finding in _verdict(problem)["findings"]],
+                "versions": len(versions),
+                "highest_release": max(trusted, default=None),
+                "channels": [one.to_dict() for one in channels],
+            }
+        )
+        title = (name, str(len(versions)))
+        for channel in channels:
+            rows.append((*title, channel.name, *_where(channel.pointer, now)))
+            title = ("", "")
+        if not channels:
+            rows.append((*title, "-", "", "", "no channel yet"))
+    if layout == "json":
+        emit(json_text({"command": "store list", "store": folder, "models": models}), None)
+    elif models:
+        emit(table(paint, ("model", "versions", "channel", "at", "release", "since"), rows) + "\n", None)
+        emit("".join(f"{line}\n" for line in _problem_lines(problems, paint)), None)
+    if not models:
+        say_error(f"{plain(folder)}: there are no models in this store")
+        return NOTHING
+    return REFUSED if problems else ALLOWED
+
+
+def _where(pointer: Pointer | None, now: datetime) -> tuple[str, str, str]:
+    if pointer is None:
+        return "refused", "", ""
+    return pointer.version, str(pointer.release), human_age(pointer.created, now)
+
+
+@store.command(short_help="Show the versions and channels of one model.")
+@_name_argument
+@_store_option
+@keyring_option
+@json_or_text_option
+@debug_option
+def show(name: str, folder: str, keyring: str | None, layout: str) -> int:
+    """Show the versions of one model, who signed them and when, and the decisions that its channels are at.
+
+    Signatures are checked, of manifests and of pointers; the artifacts are not read, which verify does. Exit code 1:
+    something cannot be trusted, and is listed with the reason.
+    """
+    opened = _opened(folder, keyring)
+    paint = painter_for(sys.stdout)
+    versions, channels = opened.versions(name), _channels(opened, name)
+    problems = [(f"version {one.version}", one.problem) for one in versions if one.problem is not None]
+    problems += [(f"channel {one.name}", one.problem) for one in channels if one.problem is not None]
+    if layout == "json":
+        content = {
+            "command": "store show", "store": folder, "name": name,
+            "versions": [_version_dict(one) for one in versions], "channels": [one.to_dict() for one in channels],
+        }  # fmt: skip
+        emit(json_text(content), None)
+    else:
+        emit(f"{table(paint, _VERSION_HEADINGS, map(_version_row, versions))}\n", None)
+        if channels:
+            emit(f"\n{table(paint, _CHANNEL_HEADINGS, map(_channel_row, channels))}\n", None)
+        emit("".join(f"{line}\n" for line in _problem_lines(problems, paint)), None)
+    if not versions:
+        say_error(f"there are no versions of {plain(name)}")
+        return NOTHING
+    return REFUSED if problems else ALLOWED
+
+
+def _version_row(one: StoredVersion) -> tuple[str, ...]:
+    channels = ", ".join(one.channels)
+    if one.manifest is None:
+        return one.version, "refused", "", "", channels
+    manifest = one.manifest
+    return one.version, str(manifest.release), _minute(manifest.created), ", ".join(manifest.key_ids), channels
+
+
+def _channel_row(one: _Channel) -> tuple[str, ...]:
+    if one.pointer is None:
+        return one.name, "refused", "", "", "", "", ""
+    pointer = one.pointer
+    before = pointer.history[0].version if pointer.history else "-"
+    until = "-" if pointer.expires is None else _minute(pointer.expires)
+    decision = f"{pointer.action}, number {pointer.sequence}"
+    return one.name, pointer.version, _minute(pointer.created), decision, before, until, pointer.reason or "-"
+
+
+def _minute(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M")
+
+
+@store.command(short_help="Check every version and channel in full, without loading.")
+@click.argument("name", callback=_checked("name"), required=False, metavar="[NAME]")
+@click.argument("version", callback=_checked("version"), required=False, metavar="[VERSION]")
+@_store_option
+@keyring_option
+@policy_option
+@click.option(
+    "--floors",
+    metavar="FILE",
+    type=click.Path(),
+    help="Refuse what is older than this state file remembers. Nothing is added to it.",
+)
+@report_options
+@debug_option
+def verify(
+    name: str | None,
+    version: str | None,
+    folder: str,
+    keyring: str | None,
+    policy: str,
+    floors: str | None,
+    layout: str,
+    output: str | None,
+    quiet: bool,
+) -> int:
+    """Check all versions and channels of all models, of one model, or one version, in full: every byte is read.
+
+    So in place of safeload verify, which knows nothing of channels and of what belongs where.
+    """
+    opened = _opened(folder, keyring, policy, floors=floors)
+    results = []
+    for report in opened.verify(name, version):
+        result = judged(report.path, report)
+        path = Path(report.path)
+        if result.verdict == "allowed" and report.manifest is None:  # a channel's pointer
+            at = opened.channel(path.parent.parent.name, path.stem)
+            result = Result(
+                path=report.path, verdict="allowed", data={**result.data, "pointer": _pointer_facts(at)},
+                facts=f"channel, at version {at.version}, release {at.release}, signed by {', '.join(at.key_ids)}",
+            )  # fmt: skip
+        results.append(result)
+    deliver(results, command="store verify", policy=policy, layout=layout, output=output, quiet=quiet)
+    code = worst(result.verdict for result in results)
+    if code == NOTHING:
+        say_error("nothing to check")
+    return code
+
+
+# -------------------------------------------------------------------------------------------------- changing
+
+
+@store.command(short_help="Copy an artifact into the store as a new version, and sign it.")
+@_name_argument
+@click.argument("artifact", type=click.Path(), metavar="ARTIFACT")
+@click.option(
+    "--version", metavar="VERSION", required=True, callback=_checked("version"), help="What to call this version."
+)
+@claims_options
+@_store_option
+@keyring_option
+@passphrase_option
+@policy_option
+@json_or_text_option
+@debug_option
+def add(
+    name: str,
+    artifact: str,
+    version: str,
+    metadata: dict[str, Any],
+    texts: tuple[str, ...],
+    release: int | None,
+    expires: datetime | timedelta | None,
+    folder: str,
+    keyring: str | None,
+    passphrase_fd: int | None,
+    policy: str,
+    layout: str,
+) -> int:
+    """Copy an artifact that exists into the store as a new version of a model, and sign the copy there.
+
+    To sign is to vouch: add what you wrote yourself, or have from somebody you trust. It is scanned, and refused if the
+    policy does not allow it. No channel moves: see promote.
+    """
+    from safeload.store import Store
+
+    claims = merged_metadata(metadata, texts)
+    opened = Store(folder, keyring=signing_keyring(keyring, passphrase_fd), policy=policy)
+    manifest = opened.add(name, artifact, version=version, metadata=claims, release=release, expires=expires)
+    if layout == "json":
+        described = manifest.to_dict()
+        drop_chunks(described)
+        emit(json_text({"command": "store add", "store": folder, "name": name, "manifest": described}), None)
+    else:
+        click.echo(f"added {name} {version}, release {manifest.release}, to {plain(folder)}. No channel has moved")
+    return ALLOWED
+
+
+@store.command(short_help="Let a channel point to a newer version, or to a first one.")
+@_name_argument
+@_version_argument
+@_channel_option
+@_reason_option
+@_pointer_expires_option
+@click.option(
+    "--sequence",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="The decision's number, where the last pointer is lost or damaged: above all that readers have seen.",
+)
+@_store_option
+@keyring_option
+@passphrase_option
+@policy_option
+@json_or_text_option
+@debug_option
+def promote(
+    name: str,
+    version: str,
+    channel: str,
+    reason: str | None,
+    expires: datetime | timedelta | None,
+    sequence: int | None,
+    folder: str,
+    keyring: str | None,
+    passphrase_fd: int | None,
+    policy: str,
+    layout: str,
+) -> int:
+    """Verify a version in full, and let a channel point to it. Older releases are refused: see rollback.
+
+    Promoting the version that the channel is at renews the decision, as before --expires.
+    """
+    opened = _opened(folder, signing_keyring(keyring, passphrase_fd), policy)
+    try:
+        pointer = opened.promote(name, version, channel, expires=expires, reason=reason, sequence=sequence)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    return _say_moved("store promote", folder, pointer, layout)
+
+
+@store.command(short_help="Let a channel go back to an older version.")
+@_name_argument
+@click.option(
+    "--to", metavar="VERSION", callback=_checked("version"), help="Where to. Default: where the channel was before."
+)
+@_channel_option
+@_reason_option
+@_pointer_expires_option
+@_store_option
+@keyring_option
+@passphrase_option
+@policy_option
+@json_or_text_option
+@debug_option
+def rollback(
+    name: str,
+    to: str | None,
+    channel: str,
+    reason: str | None,
+    expires: datetime | timedelta | None,
+    folder: str,
+    keyring: str | None,
+    passphrase_fd: int | None,
+    policy: str,
+    layout: str,
+) -> int:
+    """Verify an older version in full, and let a channel go back to it.
+
+    The decision is newer than the last, so readers follow it, and what it leaves they take for old.
+    """
+    opened = _opened(folder, signing_keyring(keyring, passphrase_fd), policy)
+    try:
+        pointer = opened.rollback(name, channel, to=to, expires=expires, reason=reason)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    return _say_moved("store rollback", folder, pointer, layout)
+
+
+def _say_moved(command: str, folder: str, pointer: Pointer, layout: str) -> int:
+    if layout == "json":
+        emit(json_text({"command": command, "store": folder, **_pointer_facts(pointer)}), None)
+        return ALLOWED
+    before = f", and a rollback goes to {pointer.history[0].version}" if pointer.history else ""
+    click.echo(
+        f"{pointer.channel} of {pointer.name} is at {pointer.version} now: release {pointer.release}. "
+        f"This is decision number {pointer.sequence}{before}"
+    )
+    return ALLOWED
+
+
+@store.command(short_help="Remove old versions that nothing uses.")
+@_name_argument
+@click.option("--keep", metavar="N", type=click.IntRange(min=1), required=True, help="How many releases to keep.")
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@_store_option
+@keyring_option
+@json_or_text_option
+@debug_option
+def prune(name: str, keep: int, dry_run: bool, folder: str, keyring: str | None, layout: str) -> int:
+    """Remove all versions of a model but the newest N.
+
+    What a channel is at stays, what a rollback would go back to, and what cannot be trusted, which is for a person to
+    look at.
+    """
+    removed = _opened(folder, keyring).prune(name, keep, dry_run=dry_run)
+    if layout == "json":
+        content = {"command": "store prune", "store": folder, "name": name, "dry_run": dry_run, "removed": removed}
+        emit(json_text(content), None)
+        return ALLOWED
+    for version in removed:
+        click.echo(f"{'would remove' if dry_run else 'removed'} {name} {version}")
+    if not removed:
+        click.echo("there is nothing to remove")
+    return ALLOWED
