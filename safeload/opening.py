@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from safeload.storage import Snapshot
 
-__all__ = ["with_pair"]
+__all__ = ["is_stale", "with_pair"]
 
 _Result = TypeVar("_Result")
 _MAX_TRIES = 100
@@ -58,13 +58,13 @@ def with_pair(path: Path, use: Callable[[int, bytes], _Result]) -> _Result:
             now = snapshot(path)
             changed, before = now != before, now
         except StorageError as error:
-            problem, changed = error, _is_stale(error)
+            problem, changed = error, is_stale(error)
         attempt += 1
         if attempt == _MAX_TRIES or not changed:
             raise problem
         time.sleep(_PAUSE * min(attempt - 1, 10))
 
 
-def _is_stale(error: StorageError) -> bool:
+def is_stale(error: StorageError) -> bool:
     """Tell whether a file server has put another file in the place of the one that was open."""
     return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ESTALE

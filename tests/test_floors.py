@@ -9,7 +9,6 @@ import signal
 import stat
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -233,7 +232,7 @@ for number in range(first, first + count):
 def test_processes_and_killed_ones_lose_nothing_that_was_remembered(state):
     """Four processes count, one after the other is killed in the midst of it; what was said is there."""
     said = 0
-    for turn in range(6):
+    for turn in range(3):
         workers = [
             subprocess.Popen([sys.executable, "-c", WRITER, str(state), str(turn * 1000 + 1), "900"],
                              stdout=subprocess.PIPE, text=True)
@@ -242,7 +241,7 @@ def test_processes_and_killed_ones_lose_nothing_that_was_remembered(state):
         for worker in workers:
             assert worker.stdout is not None
             said = max(said, int(worker.stdout.readline()))
-        time.sleep(0.05 * turn)
+        time.sleep(0.1 * turn)
         for worker in workers:
             worker.send_signal(signal.SIGKILL)
             output, _ = worker.communicate()
@@ -251,63 +250,6 @@ def test_processes_and_killed_ones_lose_nothing_that_was_remembered(state):
         assert mark is not None
         assert mark.sequence >= said
     assert Floors(state).release(f"{said % 7}.joblib") >= said
-
-
-# Forks a child for every k, which kills itself before its k-th system call of those that change anything.
-CRASHER = textwrap.dedent(
-    """
-    import os, signal, sys
-    from pathlib import Path
-    from safeload.floors import Floors
-
-    CALLS = ["open", "close", "write", "fsync", "fchmod", "rename", "replace", "link", "unlink", "remove", "mkdir"]
-
-    def die_at(k):
-        count = 0
-        def wrap(real):
-            def call(*args, **options):
-                nonlocal count
-                count += 1
-                if count == k:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return real(*args, **options)
-            return call
-        for name in CALLS:
-            setattr(os, name, wrap(getattr(os, name)))
-
-    for k in range(1, 1000):
-        path = Path(sys.argv[1], str(k), "floors.json")
-        if sys.argv[2] == "old":
-            Floors(path).raise_release("model.joblib", 1)
-        pid = os.fork()
-        if pid == 0:
-            floors = Floors(path)
-            die_at(k)
-            floors.raise_release("model.joblib", 2)
-            os._exit(0)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if status == 0:
-            break
-        assert status == -signal.SIGKILL, status
-    print(k)
-    """
-)
-
-
-@pytest.mark.parametrize("before", ["old", "none"])
-def test_killed_at_any_system_call(tmp_path, before):
-    done = subprocess.run([sys.executable, "-c", CRASHER, str(tmp_path), before], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    last = int(done.stdout)
-    assert last > 5, "the calls were not counted"
-    seen = set()
-    for k in range(1, last + 1):
-        path = tmp_path / str(k) / "floors.json"
-        seen.add(Floors(path).release("model.joblib"))
-        Floors(path).raise_release("model.joblib", 3)
-        assert Floors(path).release("model.joblib") == 3
-        assert [file.name for file in path.parent.iterdir()] == ["floors.json"]
-    assert seen == {1 if before == "old" else None, 2}
 
 
 def test_two_pointers_of_one_number_are_a_fork():

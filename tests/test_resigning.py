@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import subprocess
-import sys
-import textwrap
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -351,75 +348,3 @@ def test_pointers_are_signed_beside_others_too(stored, ring, monkeypatch):
     assert safeload.Store(stored, keyring=demanding).load("fraud", channel="production") == [2]
     monkeypatch.chdir(stored / "fraud" / "channels")
     assert safeload.resign("production.json", key=ring).removed == ("old",)
-
-
-# --- killed ---
-
-CRASHER = textwrap.dedent(
-    """
-    import os, shutil, signal, sys
-    from pathlib import Path
-    import safeload
-    from safeload.resigning import Resigner
-
-    root, ring = Path(sys.argv[1]), safeload.Keyring.load(sys.argv[2])
-    CALLS = ["open", "close", "write", "fsync", "fchmod", "rename", "replace", "link", "unlink", "remove", "mkdir"]
-    FILES = ["a.joblib", "store/m/channels/production.json"]
-    new = safeload.Keyring([entry for entry in ring.entries if entry.key_id == "new"])
-    resigner = Resigner(key=ring)
-    os.fsync = lambda fd: None  # processes die here, and no disks
-
-    def die_at(k):
-        count = 0
-        def wrap(real):
-            def call(*args, **options):
-                nonlocal count
-                count += 1
-                if count == k:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return real(*args, **options)
-            return call
-        for name in CALLS:
-            setattr(os, name, wrap(getattr(os, name)))
-
-    for k in range(1, 1000):
-        copy = root.with_name(f"copy-{k}")
-        shutil.copytree(root, copy)
-        pid = os.fork()
-        if pid == 0:
-            die_at(k)
-            for file in FILES:
-                resigner.sign(copy / file)
-            os._exit(0)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        assert safeload.load(copy / "a.joblib", keyring=ring) == {"a": 1}
-        assert safeload.Store(copy / "store", keyring=ring).load("m", channel="production") == [1]
-        for file in FILES:
-            resigner.sign(copy / file)
-        assert safeload.load(copy / "a.joblib", keyring=new) == {"a": 1}
-        assert safeload.Store(copy / "store", keyring=new).load("m", channel="production") == [1]
-        left = [str(path) for path in copy.rglob(".safeload-*[!k]")]  # a lock may stay
-        assert not left, left
-        if status == 0:
-            break
-        assert status == -signal.SIGKILL, status
-    print(k)
-    """
-)
-
-
-def test_killed_at_any_system_call_and_run_again(tmp_path, ring):
-    root = tmp_path / "tree"
-    root.mkdir()
-    safeload.dump({"a": 1}, root / "a.joblib", key=signer(ring, "old"))
-    safeload.Store(root / "store", key=[signer(ring, "old"), signer(ring, "new")], keyring=ring).save(
-        "m", [1], version="1"
-    )
-    safeload.Store(root / "store", key=signer(ring, "old"), keyring=ring).promote("m", "1")
-    ring.save(tmp_path / "ring.toml")
-    done = subprocess.run(
-        [sys.executable, "-c", CRASHER, str(root), str(tmp_path / "ring.toml")],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 20

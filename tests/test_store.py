@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -139,6 +138,23 @@ def test_names_that_are_too_alike_are_refused(store):
     store.promote("fraud", "1.0", "beta")
     with pytest.raises(FileExistsError, match="too like"):
         store.promote("fraud", "1.0", "Beta")
+
+
+def test_what_a_file_system_that_folds_case_would_open_is_refused(store, folder):
+    """There, FRAUD and fraud are one folder: here it is copied, file by file, under the other name."""
+    store.promote("fraud", "1.2")
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        twin = folder / str(path.relative_to(folder)).replace("fraud", "FRAUD")
+        twin.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, twin)
+    with pytest.raises(ManifestError, match="signed under the name"):
+        store.load("FRAUD", "1.2")
+    with pytest.raises(ManifestError, match="was signed for model 'fraud'"):
+        store.load("FRAUD", channel="production")
+    with pytest.raises(ManifestError, match="was signed for model 'fraud'"):
+        store.watch("FRAUD")
+    with pytest.raises(FileExistsError, match="too like"):
+        store.save("FRAUD", [4], version="2")
 
 
 def test_versions_never_change_and_releases_only_grow(store, folder):
@@ -443,94 +459,7 @@ def test_what_is_no_file_in_place_of_a_pointer(store, folder, what):
         store.promote("fraud", "1.2", sequence=9)
 
 
-# ------------------------------------------------------------------------------------ crashes and competition
-
-# Forks a child for every k, which kills itself before its k-th system call of those that change anything.
-CRASHER = textwrap.dedent(
-    """
-    import os, shutil, signal, sys
-    from pathlib import Path
-    import safeload
-
-    scenario, root, ring = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
-    CALLS = ["open", "close", "write", "fsync", "fchmod", "rename", "replace", "link", "unlink", "remove", "mkdir",
-             "rmdir"]
-
-    def die_at(k):
-        count = 0
-        def wrap(real):
-            def call(*args, **options):
-                nonlocal count
-                count += 1
-                if count == k:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return real(*args, **options)
-            return call
-        for name in CALLS:
-            setattr(os, name, wrap(getattr(os, name)))
-
-    original = root / "original"
-    store = safeload.Store(original, key=ring)
-    for number in (1, 2, 3):
-        store.save("m", [number], version=str(number))
-    store.promote("m", "1")
-    store.promote("m", "2")
-    for k in range(1, 1000):
-        shutil.copytree(original, root / str(k))
-        pid = os.fork()
-        if pid == 0:
-            store = safeload.Store(root / str(k), key=ring)
-            die_at(k)
-            if scenario == "save":
-                store.save("m", [4], version="4")
-            elif scenario == "promote":
-                store.promote("m", "3")
-            elif scenario == "rollback":
-                store.rollback("m")
-            else:
-                store.promote("m", "3")
-                store.prune("m", 1)
-            os._exit(0)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if status == 0:
-            break
-        assert status == -signal.SIGKILL, status
-    print(k)
-    """
-)
-
-
-@pytest.mark.parametrize("scenario", ["save", "promote", "rollback", "prune"])
-def test_killed_at_any_system_call(tmp_path, key, scenario):
-    ring = tmp_path / "ring.toml"
-    Keyring.from_keys([key]).save(ring)
-    done = subprocess.run(
-        [sys.executable, "-c", CRASHER, scenario, str(tmp_path), str(ring)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    last = int(done.stdout)
-    assert last > 10, "the calls were not counted"
-    seen = set()
-    for k in range(1, last + 1):
-        store = Store(tmp_path / str(k), key=key)
-        assert refusals(store) == {}, k
-        versions = tuple(one.version for one in store.versions("m"))
-        seen.add((versions, store.load("m", channel="production")[0]))
-        store.save("m", [5], version="5")  # whoever comes next is not in the way of what is left
-        store.promote("m", "5")
-        assert store.load("m") == [5]
-        assert not [path for path in (tmp_path / str(k)).rglob(".safeload-*") if path.is_dir()]
-    three = ("1", "2", "3")
-    assert (
-        seen
-        == {
-            "save": {(three, 2), ((*three, "4"), 2)},
-            "promote": {(three, 2), (three, 3)},
-            "rollback": {(three, 2), (three, 1)},
-            "prune": {(three, 2), (three, 3), (("2", "3"), 3)},
-        }[scenario]
-    )
-
+# ---------------------------------------------------- competition (and in test_faults.py, being killed at any call)
 
 WRITER = """
 import sys, safeload

@@ -83,6 +83,8 @@ class Layout:
         try:
             yield stage / f"{self.name}-{version}.joblib"
             with storage_errors("write", final):
+                for leftover in stage.glob(f"{SCRATCH_PREFIX}*"):  # what the writer could not remove itself
+                    leftover.unlink()
                 sync_folder(stage)
                 try:
                     stage.rename(final)

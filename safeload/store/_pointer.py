@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from safeload.envelope import Kind, open_payload, parse_payload, read_bounded, seal_payload
-from safeload.errors import ExpiredError, ManifestError, VerificationError
+from safeload.errors import ExpiredError, ManifestError, StorageError, VerificationError
 from safeload.files import storage_errors
 from safeload.floors import Mark
+from safeload.opening import is_stale
 from safeload.store._names import is_plain
 from safeload.strictjson import Node, format_time
 
@@ -48,6 +49,7 @@ POINTER = Kind(
     too_large="give a shorter reason",
 )
 MAX_HISTORY = 20
+_MAX_STALE = 20  # times in a row that a file server has put another pointer in the place of the one that was open
 ACTIONS = ("promote", "rollback")
 
 
@@ -159,8 +161,15 @@ def pointer_bytes(layout: Layout, channel: str) -> bytes:
     Raises: FileNotFoundError, ManifestError, StorageError.
     """
     path = layout.pointer(channel)
-    with storage_errors("read", path):
-        return read_bounded(POINTER, path)
+    tries = 0
+    while True:
+        try:
+            with storage_errors("read", path):
+                return read_bounded(POINTER, path)
+        except StorageError as error:
+            tries += 1
+            if tries == _MAX_STALE or not is_stale(error):
+                raise
 
 
 def pointer_for(layout: Layout, channel: str, data: bytes, keyring: Keyring) -> Pointer:

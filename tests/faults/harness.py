@@ -3,8 +3,8 @@
     LD_PRELOAD=shim.so python harness.py FOLDER OPERATION FAULT...
 
 Each try is a forked child, so that whatever it was killed in the middle of, the next one starts afresh; what it left
-behind is looked at, and the operation done again without a fault, from here.  FAULT is `fail:ERRNO`, `kill`,
-`kill_after` or `short`.
+behind is looked at, and the operation done again without a fault, from here.  FAULT is `fail:ERRNO`, `kill`
+or `short`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import safeload
+from safeload.floors import Floors
+from safeload.resigning import Resigner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ACTIONS = {"fail": 0, "kill": 1, "kill_after": 2, "short": 3}
+ACTIONS = {"fail": 0, "kill": 1, "short": 2}
 KEY = safeload.SigningKey(bytes(range(32)), algorithm="hmac-sha256", key_id="one")
 OTHER = safeload.SigningKey(bytes(range(1, 33)), algorithm="hmac-sha256", key_id="two")
 SHIM: Any = ctypes.CDLL(None)  # what was preloaded into this process
@@ -34,13 +36,21 @@ NEW = {"weights": np.arange(7000.0), "name": "new"}
 
 
 class Operation:
-    """What is done to a folder: `before` makes it, `act` is watched, `state` says what a reader finds."""
+    """What is done to a folder: `before` makes it, `act` is watched, `state` says what a reader finds.
+
+    It is to be `old` or `new`, or what is `between` where there are several steps that each are whole.
+    """
 
     old: Any = "old"
     new: Any = "new"
+    between: tuple[Any, ...] = ()
+    again_writes = True  # where it is done already: so it removes what a killed one left
 
     def before(self, folder: Path) -> None:
         safeload.dump(OLD, folder / "model.joblib", key=KEY)
+
+    def ready(self, folder: Path) -> None:
+        """Do what is not watched, right before `act`."""
 
     def act(self, folder: Path) -> Any:
         raise NotImplementedError
@@ -52,7 +62,24 @@ class Operation:
         return safeload.load(path, keyring=KEY)["name"]
 
 
-class DumpNew(Operation):
+class Dump(Operation):
+    def state(self, folder: Path) -> Any:
+        """The next writer finishes what a killed one began, and only then looks whether anything is there."""
+        found = super().state(folder)
+        path = folder / "model.joblib"
+        if found is not None:
+            try:
+                safeload.dump(NEW, path, key=KEY)
+            except FileExistsError:
+                pass
+            else:
+                raise AssertionError("a model was overwritten")
+            assert super().state(folder) == found
+            assert not Path(f"{path}.manifest.json.next").exists()
+        return found
+
+
+class DumpNew(Dump):
     old = None
 
     def before(self, folder: Path) -> None:
@@ -62,9 +89,23 @@ class DumpNew(Operation):
         safeload.dump(NEW, folder / "model.joblib", key=KEY, overwrite=folder.joinpath("model.joblib").exists())
 
 
-class DumpOver(Operation):
+class DumpOver(Dump):
     def act(self, folder: Path) -> None:
         safeload.dump(NEW, folder / "model.joblib", key=KEY, overwrite=True)
+
+
+class DumpAfterACrash(DumpOver):
+    """Where a writer was killed when the artifact was in place, and its manifest was not yet."""
+
+    old = "between"
+
+    def before(self, folder: Path) -> None:
+        super().before(folder)
+        manifest = folder / "model.joblib.manifest.json"
+        before = manifest.read_bytes()
+        safeload.dump({**OLD, "name": "between"}, folder / "model.joblib", key=KEY, overwrite=True)
+        manifest.rename(f"{manifest}.next")
+        manifest.write_bytes(before)
 
 
 class Sign(Operation):
@@ -108,6 +149,163 @@ class SaveKeyring(Operation):
         return [entry.key.key_id for entry in safeload.Keyring.load(folder / "ring.toml").entries]
 
 
+class Remember(Operation):
+    """A state file that remembers releases."""
+
+    old, new = 1, 2
+    again_writes = False
+
+    def before(self, folder: Path) -> None:
+        Floors(folder / "floors.json").raise_release("model.joblib", 1)
+
+    def act(self, folder: Path) -> None:
+        Floors(folder / "floors.json").raise_release("model.joblib", 2)
+
+    def state(self, folder: Path) -> Any:
+        return Floors(folder / "floors.json").release("model.joblib")
+
+
+class RememberFirst(Remember):
+    old = None
+
+    def before(self, folder: Path) -> None:
+        pass
+
+
+class Resign(Operation):
+    """An artifact and a channel's pointer, signed again after the key was rotated."""
+
+    old, new = ("one", "one"), ("two", "two")
+    between = (("two", "one"),)
+    again_writes = False
+
+    def ring(self) -> safeload.Keyring:
+        ring = safeload.Keyring.from_keys([KEY])
+        ring.rotate(OTHER)
+        return ring
+
+    def before(self, folder: Path) -> None:
+        safeload.dump(OLD, folder / "model.joblib", key=KEY)
+        store = safeload.Store(folder / "models", key=[KEY, OTHER], keyring=self.ring())
+        store.save("m", [1], version="1")
+        safeload.Store(folder / "models", key=KEY, keyring=self.ring()).promote("m", "1")
+
+    def act(self, folder: Path) -> None:
+        resigner = Resigner(key=self.ring())
+        for file in ("model.joblib", "models/m/channels/production.json"):
+            resigner.sign(folder / file)
+
+    def state(self, folder: Path) -> Any:
+        assert safeload.load(folder / "model.joblib", keyring=self.ring())["name"] == "old"
+        store = safeload.Store(folder / "models", keyring=self.ring())
+        assert store.load("m", channel="production") == [1]
+        manifest = safeload.read_manifest(folder / "model.joblib", keyring=self.ring())
+        (first,), (second,) = manifest.key_ids, store.channel("m").key_ids
+        return first, second
+
+
+class StoreOperation(Operation):
+    """A store with the versions 1 to 3, the second in production after the first."""
+
+    old: Any = (["1", "2", "3"], 2)
+
+    def store(self, folder: Path) -> safeload.Store:
+        return safeload.Store(folder / "models", key=KEY)
+
+    def before(self, folder: Path) -> None:
+        for number in (1, 2, 3):
+            self.store(folder).save("m", [number], version=str(number))
+        for version in ("1", "2"):
+            self.store(folder).promote("m", version)
+
+    def state(self, folder: Path) -> Any:
+        store = self.store(folder)
+        for report in store.verify():
+            assert report.allowed, report.findings
+        return [[one.version for one in store.versions("m")], store.load("m", channel="production")[0]]
+
+
+class StoreSave(StoreOperation):
+    new = (["1", "2", "3", "4"], 2)
+
+    def act(self, folder: Path) -> None:
+        try:
+            self.store(folder).save("m", [4], version="4")
+        except FileExistsError:
+            pass
+
+
+class StorePromote(StoreOperation):
+    new = (["1", "2", "3"], 3)
+
+    def act(self, folder: Path) -> None:
+        self.store(folder).promote("m", "3")
+
+
+class StoreRollback(StoreOperation):
+    new = (["1", "2", "3"], 1)
+
+    def act(self, folder: Path) -> None:
+        store = self.store(folder)
+        if store.channel("m").version == "1":
+            store.promote("m", "1")
+        else:
+            store.rollback("m")
+
+
+class StorePrune(StoreOperation):
+    """Two versions go, one after the other."""
+
+    old = (["1", "2", "3"], 3)
+    between = ((["2", "3"], 3),)
+    new = (["3"], 3)
+
+    def before(self, folder: Path) -> None:
+        for number in (1, 2, 3):
+            self.store(folder).save("m", [number], version=str(number))
+        self.store(folder).promote("m", "3")
+
+    def act(self, folder: Path) -> None:
+        self.store(folder).prune("m", 1)
+
+
+class StoreLoad(StoreOperation):
+    new = StoreOperation.old
+
+    def act(self, folder: Path) -> None:
+        assert self.store(folder).load("m", channel="production") == [2]
+
+
+class Watch(StoreOperation):
+    """A handle that is in use when another version is promoted: whatever fails, it has a whole model, and the new one
+    once the files are touched again."""
+
+    old = new = (["1", "2", "3"], 3)
+
+    def before(self, folder: Path) -> None:
+        super().before(folder)
+        self.ready(folder)
+
+    def ready(self, folder: Path) -> None:
+        store = self.store(folder)
+        if store.channel("m").version == "3":
+            store.rollback("m", to="2")
+        self.watch = store.watch("m")
+        store.promote("m", "3")
+
+    def act(self, folder: Path) -> None:
+        for _ in range(3):
+            swapped = self.watch.check()
+            current, problem = self.watch.current, self.watch.problem
+            assert current.model in ([2], [3])
+            if problem is None:
+                break
+            assert isinstance(problem, safeload.StorageError), repr(problem)
+            assert not swapped
+            os.utime(folder / "models" / "m" / "channels" / "production.json")
+        assert (current.model, current.manifest.version, problem) == ([3], "3", None)
+
+
 class Load(Operation):
     """Reading: the folder stays as it is, and what is returned is what was signed."""
 
@@ -125,6 +323,8 @@ class Verify(Load):
 
 
 class LoadMapped(Load):
+    again_writes = False
+
     def act(self, folder: Path) -> None:
         loader = safeload.Loader(keyring=KEY, mmap_copies=folder / "copies")
         loaded = loader.load(folder / "model.joblib", "r")
@@ -134,9 +334,19 @@ class LoadMapped(Load):
 OPERATIONS: dict[str, Callable[[], Operation]] = {
     "dump": DumpNew,
     "dump over": DumpOver,
+    "dump after a crash": DumpAfterACrash,
     "sign": Sign,
     "sign again": SignAgain,
     "save keyring": SaveKeyring,
+    "remember": Remember,
+    "remember first": RememberFirst,
+    "resign": Resign,
+    "store save": StoreSave,
+    "store promote": StorePromote,
+    "store rollback": StoreRollback,
+    "store prune": StorePrune,
+    "store load": StoreLoad,
+    "watch": Watch,
     "load": Load,
     "verify": Verify,
     "load mapped": LoadMapped,
@@ -153,6 +363,7 @@ def attempt(operation: Operation, folder: Path, at: int, fault: str) -> dict[str
         outcome: dict[str, Any] = {}
         try:
             code = getattr(errno, name) if name else 0
+            operation.ready(folder)
             SHIM.fault_arm(os.fsencode(folder), ctypes.c_long(at), ACTIONS[action], code)
             operation.act(folder)
         except BaseException as error:  # noqa: BLE001
@@ -179,14 +390,15 @@ def main(work: Path, name: str, faults: list[str]) -> None:
     template, folder = work / "template", work / "folder"
     template.mkdir(parents=True)
     operation.before(template)
-    fresh(template, folder)
-    calls = attempt(operation, folder, 1 << 40, "kill")["calls"]
     for fault in faults:
+        fresh(template, folder)
+        calls = attempt(operation, folder, 1 << 40, fault)["calls"]
         for at in range(-1 if fault == "short" else 0, calls):
             fresh(template, folder)
             outcome = attempt(operation, folder, at, fault)
             try:
                 outcome["state"] = operation.state(folder)
+                operation.ready(folder)
                 operation.act(folder)
                 outcome["again"] = operation.state(folder)
             except Exception as error:  # noqa: BLE001
