@@ -120,6 +120,8 @@ class OracleUnpickler(numpy_pickle.NumpyUnpickler):
         origin = self.log.call(func, "call")
         if origin == ("copyreg", "_reconstructor"):
             origin = self.log.call(args[0], "new")
+            if args[1] is dict and args[2]:
+                self.log.events.append(("items", *origin))
         super().load_reduce()
         self.log.made(self.stack[-1], origin)
 

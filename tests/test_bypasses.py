@@ -21,6 +21,7 @@ import scipy.stats  # type: ignore[import-untyped]
 from opcodes_builder import (
     NDARRAY,
     RECONSTRUCT,
+    SCALAR,
     WRAPPER,
     array,
     build,
@@ -49,6 +50,8 @@ from opcodes_builder import (
 BUNCH = new(glob("sklearn.utils._bunch", "Bunch"))
 LINEAR = glob("sklearn.linear_model._base", "LinearRegression")
 MEMMAP = glob("numpy", "memmap")
+RECARRAY = glob("numpy.rec", "recarray")
+RECORD = glob("numpy", "record")
 LOG = glob("numpy", "log1p")
 SYSTEM = glob("posix", "system")
 CHECK = glob("sklearn.utils.validation", "check_array")
@@ -85,7 +88,26 @@ def struct_object_array(item: bytes) -> bytes:
     return array((1,), kind, [(None, item)])
 
 
+def records(names: Any = ("o", "f"), fields: Any = None, flags: int = 27, *, of: bytes = RECORD) -> bytes:
+    """Write the dtype of a recarray: numpy.record in place of a code."""
+    fields = {"o": (dtype("O8"), 0), "f": (dtype("f8"), 8)} if fields is None else fields
+    return build(call(glob("numpy", "dtype"), of, False, True), (3, "|", None, names, fields or None, 16, 1, flags))
+
+
 CRAFTED: dict[str, tuple[str, bytes]] = {
+    # numpy writes the class of records where the code of other dtypes stands: there, and nowhere else.
+    "records that are records": ("", array((1,), records(), [(None, 1.5)], args=(RECARRAY, (0,), raw(b"b")))),
+    "records whose bytes are pointers": ("SL312", array((1,), records(flags=16), raw(bytes(16)))),
+    "records whose objects are bytes": ("SL324", array((1,), records(), raw(bytes(16)))),
+    "records beyond their end": ("SL312", array((1,), records(("f",), {"f": (dtype(), 16)}, 16), raw(bytes(16)))),
+    "records without fields": ("SL312", array((1,), records(None, {}, 0), raw(bytes(16)))),
+    "an item of records with objects": ("SL324", call(SCALAR, records(), raw(bytes(16)))),
+    "another class than that of records": ("SL312", array((1,), records(of=glob("numpy", "float64")), [(None, 1.5)])),
+    "the class of records as a function": ("SL402", build(TRANSFORMER, {"func": RECORD, "kw_args": {"dtype": "O"}})),
+    "the class of records fetched from a dtype": (
+        "SL402", then(array((1,), records(of=RECORD + put(0)), [(None, 1.5)]), build(TRANSFORMER, {"func": get(0)})),
+    ),
+    "the class of records made": ("SL318", new(RECORD, 8)),
     # Found by attack. Bunch answers for attributes with its keys, so APPEND called what stood under "append".
     "an append in a Bunch": ("SL320", BUNCH + setitem("append", LOG) + text("marker") + pickle.APPEND),
     "an extend in a Bunch": (
@@ -311,8 +333,30 @@ WITHOUT_PROTO: dict[str, tuple[str, bytes]] = {
     ),
     "_reconstructor with a base": ("SL318", call(RECONSTRUCTOR, _OLD_LINEAR, _OLD_LOG, None)),
     "_reconstructor with a base and a state": ("SL318", call(RECONSTRUCTOR, _OLD_LINEAR, _OLD_LOG, 1)),
-    "_reconstructor with a dict": (
-        "SL318", call(RECONSTRUCTOR, _OLD_BUNCH, line_glob("__builtin__", "dict"), {"append": 1}),
+    # A dict of its own class is written so; what its value sets is what items set, no more.
+    "_reconstructor with a dict that sets a special name": (
+        "SL320", call(RECONSTRUCTOR, _OLD_BUNCH, line_glob("__builtin__", "dict"), {"__class__": 1}),
+    ),
+    "_reconstructor with a dict, then appended to": (
+        "SL320",
+        call(RECONSTRUCTOR, _OLD_BUNCH, line_glob("__builtin__", "dict"), {"append": 1}) + value(1) + pickle.APPEND,
+    ),
+    "_reconstructor with a dict that changes later": (
+        "SL320",
+        call(RECONSTRUCTOR, _OLD_BUNCH, line_glob("__builtin__", "dict"), value({"a": 1}) + put(0))
+        + get(0) + value("b") + value(1) + pickle.SETITEM + pickle.TUPLE2,
+    ),
+    "_reconstructor with a dict of what is no dict": (
+        "SL318", call(RECONSTRUCTOR, _OLD_BUNCH, line_glob("__builtin__", "dict"), [("a", 1)]),
+    ),
+    "_reconstructor with a dict of a class that may not be filled": (
+        "SL402", call(RECONSTRUCTOR, _OLD_LINEAR, line_glob("__builtin__", "dict"), {"a": 1}),
+    ),
+    "_reconstructor with a tuple of a class that takes none": (
+        "SL403", call(RECONSTRUCTOR, _OLD_LINEAR, line_glob("__builtin__", "tuple"), (1,)),
+    ),
+    "_reconstructor with a tuple of what is no tuple": (
+        "SL318", call(RECONSTRUCTOR, _OLD_LINEAR, line_glob("__builtin__", "tuple"), [1]),
     ),
 }  # fmt: skip
 

@@ -265,14 +265,25 @@ class Effects(Ledger):
         return made
 
     def copyreg(self, origin: Global, args: tuple[Any, ...]) -> object:
-        """copyreg._reconstructor(cls, object, None): how protocols 0 and 1 make what 2 makes with NEWOBJ."""
+        """copyreg._reconstructor(cls, base, its value): how protocols 0 and 1 make what 2 makes with NEWOBJ.
+
+        The base's own `__new__` and `__init__` are all that it calls, so it is what they are given that counts.
+        """
         if self.proto >= 2:
             raise RefusedError("SL318", "from protocol 2 on, picklers write NEWOBJ instead", self.at, origin.name)
-        base = args[1] if len(args) == 3 else None
-        if not isinstance(base, Global) or base.name != "builtins.object" or args[2] is not None:
-            raise RefusedError("SL318", "picklers write _reconstructor(class, object, None)", self.at, origin.name)
+        base = args[1].name if len(args) == 3 and isinstance(args[1], Global) else ""
         # The class counts as called, not as a value: the memo does not keep these arguments for another use.
-        return self.new(args[0], ())
+        if base == "builtins.object" and args[2] is None:
+            return self.new(args[0], ())
+        if base == "builtins.tuple" and isinstance(args[2], tuple):
+            return self.new(args[0], args[2])
+        if base == "builtins.dict" and isinstance(args[2], ADict):
+            made = self.new(args[0], ())
+            if args[2].flat:
+                self.set_items(made, args[2].flat)
+            args[2].sealed = True
+            return made
+        raise RefusedError("SL318", "picklers write _reconstructor(class, object, None)", self.at, origin.name)
 
     # ------------------------------------------------------------------------------------------ state
 

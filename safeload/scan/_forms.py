@@ -89,11 +89,14 @@ _RECONSTRUCTED: Final = _SUBCLASSES | {
     "numpy.char.chararray",
 }
 _MASKED: Final = frozenset(("numpy.ma.core.MaskedArray", "numpy.ma.MaskedArray"))
+# What the items of a recarray are: numpy writes the class itself where the code of another dtype stands.
+_RECORD: Final = "numpy.record"
 
 # Whoever may call one of these makes it open a file or forge memory: they stand in the forms below and nowhere else.
 ARRAY_CLASSES: Final = (
     _RECONSTRUCTED
     | _MASKED
+    | {_RECORD}
     | {f"numpy.{core}.memmap.memmap" for core in ("core", "_core")}
     | {f"numpy.{core}.multiarray.ndarray" for core in ("core", "_core")}
     | {f"numpy.{core}.records.recarray" for core in ("core", "_core")}
@@ -115,10 +118,13 @@ class WrapperState:
 
 
 def dtype_call(origin: Global, args: tuple[Any, ...], at: int) -> DType:
-    """Check `numpy.dtype(code, False, True)`."""
-    if len(args) != 3 or not isinstance(args[0], str) or args[1] is not False or args[2] is not True:
+    """Check `numpy.dtype(code, False, True)`; the code can be the class numpy.record itself."""
+    code = args[0] if len(args) == 3 and args[1] is False and args[2] is True else None
+    if isinstance(code, Global) and code.name == _RECORD:
+        _use_class(code)
+        return DType(origin, _RECORD)
+    if not isinstance(code, str):
         raise RefusedError("SL312", "numpy writes a dtype as dtype(code, False, True)", at, "numpy.dtype")
-    code = args[0]
     if not (_SIMPLE.fullmatch(code) or _SIZED.fullmatch(code) or _TIMED.fullmatch(code)):
         raise RefusedError("SL312", f"{shown(code)} is no code that numpy writes", at, "numpy.dtype")
     return DType(origin, code)
@@ -151,6 +157,10 @@ def _real_dtype(dtype: DType, state: object) -> Any:
         real = np.dtype(_subarray(dtype, subarray))
     elif names is not None:
         real = np.dtype(_struct(dtype, names, fields, itemsize), align=bool(flags & _ALIGNED_STRUCT))
+        if code == _RECORD:
+            real = np.dtype((np.record, real))
+    elif code == _RECORD:
+        raise ValueError("records without fields")
     elif _TIMED.fullmatch(code):
         real = np.dtype(code + _unit(state))
     else:
@@ -158,7 +168,7 @@ def _real_dtype(dtype: DType, state: object) -> Any:
     if order == ">":
         real = real.newbyteorder(">")
     _, arguments, written = real.__reduce__()
-    if arguments != (code, False, True):
+    if arguments != (np.record if code == _RECORD else code, False, True):
         raise ValueError(f"numpy writes this dtype as {arguments[0]!r}")
     # Fields and subarrays were taken from the state itself; all the numbers have to be numpy's own.
     given = (version, order, names, itemsize, alignment, _unsigned(flags))
