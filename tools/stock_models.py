@@ -35,7 +35,8 @@ def _guesses() -> dict[str, Any]:
     }
 
 
-def _make(kind: Any) -> Any:
+def make(kind: Any) -> Any:
+    """Make an estimator of this class, with what it needs and no more."""
     if kind.__name__.endswith("RandomProjection"):
         return kind(n_components=2)
     try:
@@ -57,16 +58,21 @@ def _make(kind: Any) -> Any:
         return kind(**{name: known[name] for name in wanted})
 
 
-def _every_estimator(only: str, fits: int) -> Iterator[tuple[str, Any]]:
+def every_kind() -> list[tuple[str, Any]]:
+    """Return every class of estimators with its name, the experimental ones too."""
     importlib.import_module("sklearn.experimental.enable_iterative_imputer")
     importlib.import_module("sklearn.experimental.enable_halving_search_cv")
     from sklearn.utils import all_estimators
 
-    for name, kind in all_estimators():
+    return list(all_estimators())
+
+
+def _every_estimator(only: str, fits: int) -> Iterator[tuple[str, Any]]:
+    for name, kind in every_kind():
         if only.lower() not in name.lower():
             continue
         try:
-            yield f"{name} unfitted", _make(kind)
+            yield f"{name} unfitted", make(kind)
         except (TypeError, ValueError, KeyError) as error:
             print(f"# left out {name}: {error}", file=sys.stderr)
             continue
@@ -75,7 +81,7 @@ def _every_estimator(only: str, fits: int) -> Iterator[tuple[str, Any]]:
             if fitted == fits:
                 break
             try:
-                yield f"{name} {data}", _make(kind).fit(*arguments)
+                yield f"{name} {data}", make(kind).fit(*arguments)
             except Exception:  # noqa: BLE001  # whatever an estimator finds wrong with the data
                 continue
             fitted += 1

@@ -26,7 +26,7 @@ _PREDICTOR: Final = (
 _PREDICTOR_CODES: Final = {
     "left": ("u4",),
     "right": ("u4",),
-    "feature_idx": ("i4", "i8"),
+    "feature_idx": ("i4", "i8", "u4"),  # unsigned before scikit-learn 1.3
     "is_leaf": ("u1",),
     "is_categorical": ("u1",),
     "bitset_idx": ("u4",),

@@ -119,7 +119,7 @@ class WrapperState:
 
 def dtype_call(origin: Global, args: tuple[Any, ...], at: int) -> DType:
     """Check `numpy.dtype(code, False, True)`; the code can be the class numpy.record itself."""
-    code = args[0] if len(args) == 3 and args[1] is False and args[2] is True else None
+    code = args[0] if len(args) == 3 and _is_flag(args[1], False) and _is_flag(args[2], True) else None
     if isinstance(code, Global) and code.name == _RECORD:
         _use_class(code)
         return DType(origin, _RECORD)
@@ -128,6 +128,11 @@ def dtype_call(origin: Global, args: tuple[Any, ...], at: int) -> DType:
     if not (_SIMPLE.fullmatch(code) or _SIZED.fullmatch(code) or _TIMED.fullmatch(code)):
         raise RefusedError("SL312", f"{shown(code)} is no code that numpy writes", at, "numpy.dtype")
     return DType(origin, code)
+
+
+def _is_flag(value: object, wanted: bool) -> bool:
+    """Tell whether it is this boolean; before 1.19, numpy wrote 0 and 1."""
+    return value is wanted or (type(value) is int and value == int(wanted))
 
 
 def dtype_build(dtype: DType, state: object, at: int) -> None:

@@ -381,7 +381,8 @@ DTYPES: Table = {
     "code-with-a-unit": form("SL312", "the unit in the code", call(DTYPE, "M8[ns]", False, True)),
     "code-of-strings": form("SL312", "the code of numpy's string dtype", call(DTYPE, "T16", False, True)),
     "not-copied": form("SL312", "dtype without copy", call(DTYPE, "f8", False, False)),
-    "numbers-for-booleans": form("SL312", "0 and 1 for False and True", call(DTYPE, "f8", 0, 1)),
+    "numbers-for-booleans": form(
+        "SL312", "numbers that are no 0 and 1, which numpy before 1.19 wrote", call(DTYPE, "f8", 0, 2)),
     "state-twice": form("SL319", "a dtype's state is set twice", build(dtype(), _f8)),
     "fields-in-a-number": memory(
         "SL312", "the fields of a structure in the state of float64",
