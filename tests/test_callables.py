@@ -1,4 +1,4 @@
-"""The pack `callables`: functions that a value may name, each called here with what an attacker might have it called with."""
+"""The pack `callables`: functions that a value may name, each called here with what an attacker might give it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TRANSFORMER = new(glob("sklearn.preprocessing._function_transformer", "FunctionT
 BOTH = 'name = "both"\nversion = 1\nextends = ["sklearn", "callables"]\n'
 
 CALL_THEM = """
-import faulthandler, importlib, os, sys, warnings
+import faulthandler, importlib, os, signal, sys, warnings
 import numpy as np
 import scipy.special, scipy.stats, scipy.signal, scipy.spatial.distance, sklearn.covariance, sklearn.metrics
 import sklearn.preprocessing, sklearn.utils.extmath
@@ -36,9 +36,14 @@ faulthandler.enable()
 warnings.simplefilter("ignore")
 watching, seen = False, set()
 
+def enough(*_):  # moments of a vast order, for example
+    raise RuntimeError("it takes long")
+
+signal.signal(signal.SIGALRM, enough)
+
 def watch(event, args):
     first = event.split(".")[0]
-    if watching and (first in {"subprocess", "socket", "shutil", "ctypes", "pickle"} or event in {"os.system", "os.exec"}):
+    if watching and (first in {"subprocess", "socket", "shutil", "ctypes", "pickle"} or event == "os.system"):
         seen.add(event)
     if watching and event == "open" and ("evil" in str(args[0]) or args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
         seen.add(str(args))
@@ -50,8 +55,8 @@ SMALL = np.zeros((1, 1))
 OBJECTS = np.array([[None, "a"], [1.5, [1]]], dtype=object)
 ARGUMENTS = [
     (), (X,), (X, X), (X, X, X), (X[0], X[1]), (X[0], X[1], X[2]), (X, FAR), (X, 1 << 40), (X, -(1 << 40)), (FAR,),
-    (X, FAR, FAR), (X, "../../evil"), ("../../evil",), ("../../evil", "x"), (OBJECTS,), (OBJECTS, OBJECTS), ({"a": 1}, X),
-    (X.astype("S3"),), (np.zeros((0, 4)),), (np.zeros((0, 4)), X), (X[0] > 0.5, X[1] > 0.5), (np.arange(6) % 2, X[:, 0]), (None,),
+    (X, FAR, FAR), (X, "../../evil"), ("../../evil",), ("../../evil", "x"), (OBJECTS,), (OBJECTS, OBJECTS), (None,),
+    ({"a": 1}, X), (X.astype("S3"),), (X[:0],), (X[:0], X), (X[0] > 0.5, X[1] > 0.5), (np.arange(6) % 2, X[:, 0]),
     (X.view("V32"),), (np.array(["2026-01-01"], "M8[D]"),), (X.T[::-1], FAR[::-1]), (np.float64("nan"),), (X, X[:0]),
 ]
 KEYWORDS = [
@@ -70,11 +75,13 @@ for full in sys.argv[1:]:
     for arguments in ARGUMENTS:
         for keywords in KEYWORDS if len(arguments) in (1, 2) else KEYWORDS[:2]:
             watching = True
+            signal.setitimer(signal.ITIMER_REAL, 2)
             try:
                 result = function(*arguments, **keywords)
                 str(result), result == result
             except Exception:
                 pass
+            signal.setitimer(signal.ITIMER_REAL, 0)
             watching = False
 print("done", sorted(seen), flush=True)
 """
@@ -105,7 +112,9 @@ def test_a_transformer_holds_what_scipy_computes(tmp_path: Path, key: safeload.S
     (tmp_path / "both.toml").write_text(BOTH)
     policy = Policy.load(tmp_path / "both.toml")
     data = np.random.RandomState(0).rand(20, 3)
-    for index, name in enumerate(("special.expit", "special.log_softmax", "stats.zscore", "stats.rankdata", "signal.detrend")):
+    for index, name in enumerate(
+        ("special.expit", "special.log_softmax", "stats.zscore", "stats.rankdata", "signal.detrend")
+    ):
         module, _, function = name.rpartition(".")
         model = FunctionTransformer(getattr(importlib.import_module(f"scipy.{module}"), function)).fit(data)
         path = tmp_path / f"{index}.joblib"

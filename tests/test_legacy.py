@@ -1,4 +1,4 @@
-"""The pack `legacy`: artifacts that scikit-learn 0.22 to 1.1 wrote, in `tests/legacy/`, and forgeries of what they hold.
+"""The pack `legacy`: artifacts that scikit-learn 0.22 to 1.1 wrote, in `tests/legacy/`, and forgeries of them.
 
 `index.json` says for each what wrote it, what it needs beyond the pack `sklearn`, and what its model gave for `X`.
 """

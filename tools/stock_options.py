@@ -3,8 +3,8 @@
     python tools/stock_options.py                 # all of the installed scikit-learn; prints the rules that no pack has
     python tools/stock_options.py --only Forest   # estimators whose name contains that text
 
-`_parameter_constraints` is what scikit-learn itself checks parameters against, so no option is missed: each string, each
-boolean, None, numbers, arrays, random states, splitters, estimators, and functions by name where it takes any.
+`_parameter_constraints` is what scikit-learn itself checks parameters against, so no option is missed: each string,
+each boolean, None, numbers, arrays, random states, splitters, estimators, and functions by name where it takes any.
 """
 
 from __future__ import annotations
@@ -160,7 +160,9 @@ def _fitting(kind: Any) -> tuple[Any, ...] | None:
 def _fit(model: Any, arguments: tuple[Any, ...]) -> Any:
     try:
         known = model.get_params(deep=False)
-        model.set_params(**{name: few for name, few in FEW.items() if type(known.get(name)) is int and known[name] > few})
+        model.set_params(
+            **{name: few for name, few in FEW.items() if type(known.get(name)) is int and known[name] > few}
+        )
         return model.fit(*arguments)
     except Exception:  # noqa: BLE001  # whatever an option finds wrong with the data
         return None
