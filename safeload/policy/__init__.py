@@ -161,17 +161,20 @@ def _with_extended(source: str | Path, faults: list[Fault] | None = None) -> lis
     """Return a policy file after all that it extends, each once."""
     done: dict[str, PolicyFile] = {}
 
-    def visit(one: str | Path, path: tuple[str, ...]) -> None:
-        key = str(one)
+    def visit(one: str | Path, path: tuple[str, ...], asked_at: str = "") -> None:
+        key = str(Path(one))  # so that ./acme.toml and acme.toml are one
         if key in path:
-            raise PolicyFileError(f"{key}: a policy extends itself: {' extends '.join((*path, key))}")
+            raise PolicyFileError(f"{asked_at}: a policy extends itself: {' extends '.join((*path, key))}")
         if key in done:
             return
         if len(path) >= _MAX_FILES or len(done) >= _MAX_FILES:
             raise PolicyFileError(f"{source}: more than {_MAX_FILES} policies extend one another")
-        file = read_policy(one, faults)
+        try:
+            file = read_policy(one, faults)
+        except PolicyFileError as error:
+            raise PolicyFileError(f"{asked_at}: it extends {key}: {error}" if asked_at else str(error)) from error
         for extended in file.extends:
-            visit(extended, (*path, key))
+            visit(extended, (*path, key), file.extends_at)
         done[key] = file
 
     visit(source, ())

@@ -57,6 +57,7 @@ class PolicyFile:
     extends: tuple[str, ...]
     rules: tuple[AllowRule, ...]
     limits: dict[str, int]
+    extends_at: str  # file and line that say what it extends
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,11 @@ def _read(
         raise wrong("a policy needs version = 1, the only one there is", _line_of(text, {"version"}))
     entries = document.get("allow", [])
     if not isinstance(entries, list):
-        raise wrong("allow is written as [[allow]] tables")
+        raise wrong("allow is written as [[allow]] tables", _line_of(text, {"allow"}))
+    if len(lines) != len(
+        entries
+    ):  # written in another way, or in a text that only looks like one: not to be told apart
+        lines = [_line_of(text, {"allow"}) or 1] * len(entries) if not lines else []
     try:
         named = _named_patterns(document.get("patterns", {}))
     except ValueError as error:
@@ -172,7 +177,10 @@ def _read(
     if not rules and not extends and not faults:
         # Empty never means allowed, but somebody who loads an empty policy has made a mistake.
         raise wrong("a policy without rules that extends nothing would refuse everything")
-    return PolicyFile(name, version, origin, extends, tuple(rules), limits)
+    line = _line_of(text, {"extends"})
+    return PolicyFile(
+        name, version, origin, extends, tuple(rules), limits, f"{origin}{f', line {line}' if line else ''}"
+    )
 
 
 def _header_lines(text: str) -> list[int]:
@@ -231,6 +239,8 @@ def _rule(entry: Any, where: str, named: NamedPatterns) -> AllowRule:
     module, names = entry.get("module"), entry.get("names")
     if not isinstance(module, str) or not is_plain_module(module):
         raise ValueError(f"module has to be one exact module name, without wildcards, not {module!r}")
+    if ".__" in module:
+        raise ValueError(f"module {module!r} has a __dunder__ name in it, which no class says that it is of")
     if not isinstance(names, list) or not names:
         raise ValueError("names has to list at least one name")
     full: list[str] = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from safeload.policy._floor import floor_reason
 from safeload.scan import is_plain_name, values
 
 __all__ = ["Predicate", "compile_arguments", "compile_pattern", "shortened", "shown_pattern", "sources_of"]
@@ -186,6 +187,9 @@ def _global_names(detail: Any, kind: str) -> frozenset[str]:
 
 def _global(detail: Any, _depth: int) -> Predicate:
     allowed = _global_names(detail, "global")
+    for one in allowed:
+        if (reason := floor_reason(one)) is not None:
+            raise ValueError(f"{one} can be no argument and no part of a state under any policy: {reason}")
     return lambda value: isinstance(value, values.Global) and value.name in allowed
 
 
