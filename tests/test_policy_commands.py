@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import joblib
 import pytest
+import scipy.special  # type: ignore[import-untyped]
 from cli_runs import ALLOWED, ERROR, NOTHING, REFUSED, USAGE, Outcome, command
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.pipeline import make_pipeline
@@ -115,6 +116,13 @@ def test_what_is_learned_allows_what_it_was_learned_from(
     assert sorted(rules["Made"]["args"]) == [[], ["int"], ["str", "int"]]
     assert rules["Slotted"]["state"] == "slots"
     assert all(rule["reason"].startswith("TODO") for rule in learned["allow"])
+
+
+def test_a_name_that_a_pack_has_is_said_to_be_there(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    joblib.dump(FunctionTransformer(scipy.special.softmax), tmp_path / "a.joblib")
+    outcome = run("policy", "learn", tmp_path / "a.joblib")
+    assert outcome.code == ALLOWED
+    assert "the pack callables has scipy.special._logsumexp.softmax, reviewed" in outcome.err
 
 
 def test_what_is_learned_is_no_wider_than_what_was_seen(

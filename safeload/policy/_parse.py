@@ -147,10 +147,9 @@ def _read(
     entries = document.get("allow", [])
     if not isinstance(entries, list):
         raise wrong("allow is written as [[allow]] tables", _line_of(text, {"allow"}))
-    if len(lines) != len(
-        entries
-    ):  # written in another way, or in a text that only looks like one: not to be told apart
-        lines = [_line_of(text, {"allow"}) or 1] * len(entries) if not lines else []
+    if len(lines) != len(entries):
+        # Rules that are written in another way, or texts that look like one: no line is better than a wrong one.
+        lines = [] if lines else [_line_of(text, {"allow"}) or 1] * len(entries)
     try:
         named = _named_patterns(document.get("patterns", {}))
     except ValueError as error:
