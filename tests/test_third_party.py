@@ -331,6 +331,26 @@ def test_hdbscan_makes_listed_metrics_and_no_memory_with_a_folder() -> None:
     assert "SL401" in codes(stream(call(new_obj, glob("hdbscan.dist_metrics", "PyFuncDistance"))), "hdbscan")
 
 
+ENSEMBLES = [
+    ("imbalanced-learn", "imblearn.ensemble._bagging", "BalancedBaggingClassifier"),
+    ("imbalanced-learn", "imblearn.ensemble._easy_ensemble", "EasyEnsembleClassifier"),
+    ("imbalanced-learn", "imblearn.ensemble._forest", "BalancedRandomForestClassifier"),
+    ("imbalanced-learn", "imblearn.ensemble._weight_boosting", "RUSBoostClassifier"),
+    ("quantile-forest", "quantile_forest._quantile_forest", "ExtraTreesQuantileRegressor"),
+    ("quantile-forest", "quantile_forest._quantile_forest", "RandomForestQuantileRegressor"),
+]
+
+
+@pytest.mark.parametrize(("pack", "module", "name"), ENSEMBLES)
+def test_ensembles_set_parameters_of_trees_only(pack: str, module: str, name: str) -> None:
+    """Found by attack: fitted again, balanced bagging gave its pipelines a folder to unpickle from."""
+    honest = {"estimator_params": ("criterion", "random_state"), "n_estimators": 2}
+    assert codes(stream(build(new(glob(module, name)), honest)), pack) == []
+    assert codes(stream(build(new(glob(module, name)), {"estimator_params": ()})), pack) == []
+    forged = {"estimator_params": ("memory",), "memory": "cache"}
+    assert codes(stream(build(new(glob(module, name)), forged)), pack) == ["SL404"]
+
+
 def test_a_quantile_forest_takes_no_matrices_from_its_state() -> None:
     forest = call(glob("quantile_forest._quantile_forest_fast", "QuantileForest"), array(), array(), array(), False)
     sparse = call(glob("quantile_forest._quantile_forest_fast", "QuantileForest"), array(), array(), array(), True)
