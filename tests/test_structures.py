@@ -25,9 +25,21 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
-from sklearn.neighbors import BallTree, KDTree, KNeighborsClassifier
+from sklearn.neighbors import (
+    BallTree,
+    KDTree,
+    KNeighborsClassifier,
+    KNeighborsRegressor,
+    KNeighborsTransformer,
+    LocalOutlierFactor,
+    NearestNeighbors,
+    RadiusNeighborsClassifier,
+    RadiusNeighborsRegressor,
+    RadiusNeighborsTransformer,
+)
 from sklearn.svm import SVC, SVR
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from sklearn.utils import Bunch
 
 import safeload
 from safeload.scan import _contents as contents
@@ -52,6 +64,12 @@ class Reduced:
 
     def __reduce__(self) -> Any:
         return self.reduction
+
+
+NEIGHBOURS = (
+    KNeighborsClassifier, KNeighborsRegressor, KNeighborsTransformer, LocalOutlierFactor, NearestNeighbors,
+    RadiusNeighborsClassifier, RadiusNeighborsRegressor, RadiusNeighborsTransformer,
+)  # fmt: skip
 
 
 def tree(features: int = 4, **changes: Any) -> Any:
@@ -186,6 +204,13 @@ def metric(name: str, **options: Any) -> Any:
     return DistanceMetric.get_metric(name, **options)
 
 
+def covariance(kind: Any, size: int = 4, change: Callable[[Any], Any] = dict) -> Any:
+    """Fit neighbours by Mahalanobis distance, then give them a matrix of another size, as scipy would read it."""
+    made = kind(algorithm="brute", metric="mahalanobis", metric_params={"VI": np.eye(X.shape[1])}).fit(X, X[:, 0] > 0)
+    made.effective_metric_params_ = change({"VI": np.eye(size)})
+    return made
+
+
 def sparse(kind: str, **state: Any) -> Any:
     from scipy import sparse as scipy_sparse
 
@@ -291,6 +316,10 @@ FORGED: dict[str, Callable[[], Any]] = {
     "a vote for a class far away": lambda: changed(KNeighborsClassifier().fit(X, BINARY), _y=np.full(80, FAR)),
     "a vote for a class below 0": lambda: changed(KNeighborsClassifier().fit(X, BINARY), _y=np.full(80, -9)),
     # products and conversions read and write where nothing is
+    # Found by attack: distances told what stood in memory behind the matrix.
+    **{f"{kind.__name__} of too small a covariance": lambda kind=kind: covariance(kind, 1) for kind in NEIGHBOURS},  # type: ignore[misc]
+    "a covariance in a Bunch": lambda: covariance(NearestNeighbors, 1, lambda options: Bunch(**options)),
+    "a covariance that is a list": lambda: covariance(NearestNeighbors, 1, lambda _: {"VI": [[1.0]]}),
     "an index past the columns": lambda: sparse("csr_matrix", indices=np.full(11, 1 << 30, np.int32)),
     "an index below 0": lambda: sparse("csc_array", indices=np.full(11, -(1 << 30), np.int32)),
     "pointers past the values": lambda: sparse("csr_array", indptr=int32(0, 2, 4, 6, 8, 10, 1 << 30)),
@@ -347,6 +376,7 @@ HONEST: dict[str, Callable[[], Any]] = {
     "a KD tree of variances": lambda: neighbours(BallTree, "seuclidean"),
     "a KD tree with weights": lambda: Reduced(*KDTree(X, sample_weight=np.ones(80)).__reduce__()),
     "neighbours": lambda: KNeighborsClassifier().fit(X, CLASSES),
+    **{f"{kind.__name__} of a covariance": lambda kind=kind: covariance(kind) for kind in NEIGHBOURS},  # type: ignore[misc]
     "support vectors": support,
     "support vectors of a regression": lambda: support(SVR),
     "support vectors of a computed kernel": lambda: SVC(kernel="precomputed").fit(X @ X.T, CLASSES),

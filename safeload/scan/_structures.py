@@ -386,8 +386,25 @@ def _neighbour_tree(_structures: Structures, made: Instance, state: object, _at:
     _need(state[12] is None or _length(state[12], "sample weights") == points, "it has other than one weight a point")
 
 
-def _neighbour_classifier(_structures: Structures, _made: Instance, state: object, _at: int) -> None:
+def _neighbours(_structures: Structures, _made: Instance, state: object, _at: int) -> None:
+    """Scipy reads a matrix VI as wide as the data, whatever its shape is."""
+    found = _attributes(state)
+    options = found.get("effective_metric_params_")
+    if options is None:
+        return
+    known = attributes(options)
+    if known is None:  # a dict of another kind would be read, too
+        raise OddError("effective_metric_params_ is no dict of names")
+    if "VI" not in known:
+        return
+    columns = _array(found.get("_fit_X"), "_fit_X", dimensions=2).shape[1]
+    shape = _array(known["VI"], "VI", dimensions=2).shape
+    _need(shape == (columns, columns), f"VI is {shape[0]} by {shape[1]} for data of {columns} columns")
+
+
+def _neighbour_classifier(structures: Structures, made: Instance, state: object, at: int) -> None:
     """Predict counts votes by _y in a table as wide as there are classes."""
+    _neighbours(structures, made, state, at)
     found = _attributes(state)
     classes, chosen = found.get("classes_"), found.get("_y")
     if not isinstance(classes, Array) or chosen is None:
@@ -578,6 +595,15 @@ NATIVE: Final[dict[str, Callable[[Structures, Instance, object, int], None]]] = 
     **dict.fromkeys(
         _names("sklearn.neighbors._classification", "KNeighborsClassifier", "RadiusNeighborsClassifier"),
         _neighbour_classifier,
+    ),
+    **dict.fromkeys(
+        (
+            *_names("sklearn.neighbors._regression", "KNeighborsRegressor", "RadiusNeighborsRegressor"),
+            *_names("sklearn.neighbors._graph", "KNeighborsTransformer", "RadiusNeighborsTransformer"),
+            "sklearn.neighbors._unsupervised.NearestNeighbors",
+            "sklearn.neighbors._lof.LocalOutlierFactor",
+        ),
+        _neighbours,
     ),
     **dict.fromkeys((*_sparse_names("csr"), *_sparse_names("csc")), _csr),
     **dict.fromkeys(_sparse_names("bsr"), _bsr),
