@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import os
 import subprocess
 import sys
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import joblib
 import numpy as np
 import pytest
 from opcodes_builder import build, call, codes, glob, new, stream
+from packaging.specifiers import SpecifierSet
 from sklearn.preprocessing import FunctionTransformer
+from test_packs import resolved
 
 import safeload
 from safeload.policy import Policy
@@ -92,6 +96,28 @@ def test_what_stands_in_the_pack_is_reference_only() -> None:
     for rule in PACK.rules:
         if rule.where.startswith("pack callables"):
             assert rule.roles == ("import",), rule.where
+
+
+# Names that not every supported version has, and which do.
+VERSIONS = {
+    "numpy.bitwise_count": "numpy >=2",
+    "numpy.trapezoid": "numpy >=2",
+    "numpy.trapz": "numpy <2.4",
+    "scipy.special._special_ufuncs.*": "scipy >=1.16",
+    "scipy.stats._stats_mstats_common.linregress": "scipy <1.14",
+    "sklearn.metrics._ranking.confusion_matrix_at_thresholds": "scikit-learn >=1.9",
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_names_resolve_here_or_are_those_of_other_versions() -> None:
+    for name in OWN:
+        if callable(resolved(name)):
+            continue
+        versions = next((versions for listed, versions in VERSIONS.items() if fnmatchcase(name, listed)), None)
+        assert versions is not None, name
+        package, _, specifier = versions.partition(" ")
+        assert importlib.metadata.version(package) not in SpecifierSet(specifier, prereleases=True), name
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ _NAMES: dict[str, str] = {
         ("statsmodels.base.data.ModelData", "statsmodels.base.data.PandasData", "statsmodels.base.data.PatsyData",
          "statsmodels.formula.formulatools.handle_formula_data",
          "patsy.design_info.DesignInfo", "patsy.eval.EvalEnvironment"),
-        "its state is a formula, which is evaluated as Python code when it is unpickled",
+        "its state can hold a formula, which is evaluated as Python code when it is unpickled or predicts",
     ),
     **dict.fromkeys(("builtins.__import__", "test.support.import_helper.import_module"), _IMPORTS),
     **dict.fromkeys(
