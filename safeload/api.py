@@ -72,6 +72,7 @@ def dump(
     expires: datetime | timedelta | None = None,
     overwrite: bool = False,
     allow_lower_release: bool = False,
+    limits: Limits | None = None,
 ) -> Manifest:
     """Save an object as `joblib.dump` does, scan what was written, and sign it.
 
@@ -90,6 +91,8 @@ def dump(
         expires: when the manifest stops being accepted, as an aware datetime, or as a time from now.
         overwrite: replace what is there.
         allow_lower_release: also where `release` is not above that of what is there.
+        limits: what the artifact may hold at most, in place of the defaults and the policy's. Whoever loads what was
+            signed beyond the defaults has to raise them as well.
 
     Returns:
         The manifest that was signed.
@@ -114,7 +117,7 @@ def dump(
         # By descriptor, never by name: in a shared folder, somebody could put another file or a link in its place.
         with storage_errors("write", target), os.fdopen(os.dup(writer.fd), "wb") as file:
             numpy_pickle.dump(obj, file, compress=_compression_for(target.name, compress), protocol=protocol)
-        manifest = describe(writer.fd, target, signers, in_force, claims, written_here=True)
+        manifest = describe(writer.fd, target, signers, in_force, in_force.limits(limits), claims, written_here=True)
         writer.commit(seal(manifest, signers.signers))
         made.manifest = manifest
     return manifest
@@ -131,6 +134,7 @@ def sign(
     expires: datetime | timedelta | None = None,
     overwrite: bool = False,
     allow_lower_release: bool = False,
+    limits: Limits | None = None,
 ) -> Manifest:
     """Scan an artifact that exists, and sign it.
 
@@ -153,7 +157,7 @@ def sign(
     ):
         fd = open_artifact(target)
         try:
-            manifest = describe(fd, target, signers, in_force, claims, written_here=False)
+            manifest = describe(fd, target, signers, in_force, in_force.limits(limits), claims, written_here=False)
         finally:
             os.close(fd)
         writer.commit(seal(manifest, signers.signers))
@@ -196,6 +200,7 @@ def load(
     keyring: Keyring | SigningKey | VerifyingKey | PathLike | None = None,
     policy: Policy | PathLike = "sklearn",
     min_release: int | None = None,
+    limits: Limits | None = None,
     on_version_mismatch: OnMismatch = "warn",
     floors: PathLike | None = None,
 ) -> Any:
@@ -207,7 +212,7 @@ def load(
         path: the artifact; its manifest stands beside it.
         mmap_mode: None, "r" or "c", as with joblib.load. The file and its folder must then be writable by this
             user and root only. "r+" and "w+" would write into the signed file, and are refused.
-        keyring, policy, min_release, on_version_mismatch, floors: see `Loader`.
+        keyring, policy, min_release, limits, on_version_mismatch, floors: see `Loader`.
 
     Raises:
         VerificationError: it is not what a trusted key signed (UnsignedError, ManifestError, UnknownKeyError,
@@ -222,6 +227,7 @@ def load(
         keyring=keyring,
         policy=policy,
         min_release=min_release,
+        limits=limits,
         on_version_mismatch=on_version_mismatch,
         floors=floors,
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from safeload.policy import Policy
-    from safeload.scan import Trace
+    from safeload.scan import Limits, Trace
     from safeload.signers import Signing
 
 __all__ = ["Claims", "describe"]
@@ -61,7 +61,7 @@ class Claims:
 
 
 def describe(
-    fd: int, target: Path, signing: Signing, policy: Policy, claims: Claims, *, written_here: bool
+    fd: int, target: Path, signing: Signing, policy: Policy, limits: Limits, claims: Claims, *, written_here: bool
 ) -> Manifest:
     """Scan the open artifact as `load` will, and return what is to be signed about those very bytes.
 
@@ -70,7 +70,7 @@ def describe(
     with storage_errors("read", target):
         digests = digest_file(fd)
     with verified_stream(verified_reader(fd, digests, target)) as stream:
-        report, trace = examine(stream, target, digests.size, policy, policy.limits())
+        report, trace = examine(stream, target, digests.size, policy, limits)
     report.raise_if_refused()
     return Manifest(
         name=target.name,

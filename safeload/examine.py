@@ -35,11 +35,13 @@ def examine(
     compression = None
     trace = _NOTHING
     findings: tuple[Finding, ...] = ()
-    limits = limits.for_file(size)
+    in_force = limits.for_file(size)
     try:
-        source, compression = open_source(stream, size, max_unpacked=limits.max_unpacked, max_ratio=limits.max_ratio)
-        trace = scan_stream(source, policy.grant, limits)
-        findings = tuple(map(_with_floor, trace.findings))
+        source, compression = open_source(
+            stream, size, max_unpacked=in_force.max_unpacked, max_ratio=in_force.max_ratio
+        )
+        trace = scan_stream(source, policy.grant, in_force)
+        findings = tuple(_explained(finding, limits, in_force) for finding in trace.findings)
         if not findings:
             source.finish()
     except RefusedError as refused:
@@ -67,8 +69,13 @@ def examine(
     )
 
 
-def _with_floor(finding: Finding) -> Finding:
-    """Say of a global that is not listed when no policy could list it."""
+def _explained(finding: Finding, limits: Limits, in_force: Limits) -> Finding:
+    """Say of a global that is not listed when no policy could list it, and which limit a small file met."""
+    if finding.code == "SL501" and in_force.max_opcodes < limits.max_opcodes:
+        text = (
+            f"more work than a file of this size may make: {in_force.max_opcodes} opcodes (min_opcodes, and its size)"
+        )
+        return Finding("SL501", text, finding.offset)
     reason = floor_reason(finding.global_name) if finding.code == "SL401" and finding.global_name else None
     if reason is None:
         return finding

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from safeload.manifest import Manifest
     from safeload.policy import Policy
+    from safeload.scan import Limits
     from safeload.signers import SigningSource
 
 __all__ = ["rollback"]
@@ -26,6 +27,7 @@ def rollback(
     *,
     key: SigningSource | Sequence[SigningSource] = None,
     policy: Policy | PathLike = "sklearn",
+    limits: Limits | None = None,
 ) -> Manifest:
     """Sign an older artifact, put back on purpose, as the release after the one that it replaces.
 
@@ -37,6 +39,7 @@ def rollback(
         path: the artifact, with its manifest beside it.
         from_release: the release that it replaces, the highest that was deployed.
         key: as for `dump`; the signature that is there must hold under a key of the same keyring.
+        policy, limits: as for `dump`.
 
     Raises:
         ValueError: the artifact is of `from_release` or newer: there is nothing to go back from.
@@ -45,7 +48,7 @@ def rollback(
     """
     target = checked_target(path)
     signers = signing_with(key, target)
-    loader = Loader(keyring=signers.keyrings[0], policy=policy)
+    loader = Loader(keyring=signers.keyrings[0], policy=policy, limits=limits)
     with signing(target, overwrite=True, belongs=belongs) as writer:
         before = loader.read_manifest(target)  # what is wrong with the signature is raised as what it is
         report = loader.verify(target)

@@ -23,7 +23,10 @@ class Rule:
 
 
 _INSPECT = "The file is damaged or was made to mislead. Get it again from where it was trained."
-_LIMITS = "If the artifact is trusted and really is this large, pass higher limits: safeload.Loader(limits=Limits(…))."
+_LIMITS = (
+    "If you trust the artifact, and it really is this large, raise the limit that the message names, wherever it is "
+    "signed, verified and loaded: --limit NAME=NUMBER, or limits=safeload.Limits(NAME=NUMBER)."
+)
 _REPORT = "If scikit-learn, joblib or pickle wrote this file, that is a bug in safeload: please report it."
 
 RULES: dict[str, Rule] = {

@@ -208,12 +208,12 @@ class UnpackedSource:
         self._unpacked += size
         if self._unpacked > self._max_unpacked:
             raise RefusedError(
-                "SL503", f"unpacks to more than the {self._max_unpacked} bytes allowed", self._max_unpacked
+                "SL503", f"unpacks to more than {self._max_unpacked} bytes (max_unpacked)", self._max_unpacked
             )
         if self._unpacked > self._most_by_ratio:
             raise RefusedError(
                 "SL504",
-                f"{self._packed_size} packed bytes unpack to more than {self._unpacked - size} bytes",
+                f"{self._packed_size} packed bytes unpack to more than {self._unpacked - size} bytes (max_ratio)",
                 self._unpacked - size,
             )
 

@@ -22,6 +22,8 @@ import safeload
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cli_runs import Outcome
+
 MIB = 1 << 20
 MANY = 4_000_000
 WIDE = b"\x8c\xff" + "😀".encode() + b"a" * 251
@@ -195,6 +197,92 @@ def test_a_state_that_was_used_is_no_other_ones(tmp_path: Path) -> None:
     assert first(scan(tmp_path, changed)) == "SL320"
     second = stream(made + b"\x94", state + b"\x94", b"b", made, b"h\x01", b"b\x86")
     assert first(scan(tmp_path, second)) == "SL319"
+
+
+# --------------------------------------------------------------------------------------------- raised on purpose
+
+TIGHT = 'name = "tight"\nversion = 1\nextends = ["core"]\n[limits]\nmax_opcodes = 100\nmax_memo = 5_000\n'
+
+
+def test_what_is_too_much_can_be_signed_and_loaded_on_purpose(tmp_path: Path) -> None:
+    key = safeload.SigningKey.generate()
+    policy = tmp_path / "tight.toml"
+    policy.write_text(TIGHT)
+    path, words = tmp_path / "words.joblib", [f"w{i}" for i in range(300)]
+    with pytest.raises(safeload.LimitExceededError, match=r"SL501 .* 100 .*max_opcodes(.|\n)*limits=safeload\.Limits"):
+        safeload.dump(words, path, key=key, policy=policy)
+    assert not path.exists()
+    more = safeload.Limits(max_opcodes=10_000)
+    safeload.dump(words, path, key=key, policy=policy, limits=more)
+    safeload.sign(path, key=key, policy=policy, overwrite=True, limits=more)
+    with pytest.raises(safeload.LimitExceededError, match="max_opcodes"):
+        safeload.load(path, keyring=key, policy=policy)
+    assert safeload.load(path, keyring=key, policy=policy, limits=more) == words
+    assert safeload.rollback(path, 7, key=key, policy=policy, limits=more).release == 8
+    assert safeload.verify(path, keyring=key, policy=policy, limits=more).allowed
+    store = safeload.Store(tmp_path / "store", key=key, policy=policy, limits=more)
+    store.save("words", words, version="1")
+    store.add("words", path, version="2")
+    store.promote("words", "2")
+    assert store.load("words") == words
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("min_opcodes", lambda: pickle.dumps([None] * 300)),
+        ("max_opcodes", lambda: pickle.dumps(list(range(200)))),
+        ("max_memory", lambda: pickle.dumps([f"w{i}" for i in range(300)])),
+        ("max_memo", lambda: pickle.dumps([f"w{i}" for i in range(300)])),
+        ("max_stack", lambda: pickle.dumps((None,) * 300_000)),
+        ("max_globals", lambda: pickle.dumps([np.float64(1), np.arange(3)])),
+        ("max_odd_keys", lambda: pickle.dumps({float(i) for i in range(300)})),
+        ("max_unpacked", lambda: zlib.compress(pickle.dumps(bytes(9000)))),
+        ("max_ratio", lambda: zlib.compress(pickle.dumps(bytes(65 << 20)), 1)),
+    ],
+)
+def test_the_limit_that_was_met_is_named(name: str, data: Callable[[], bytes], tmp_path: Path) -> None:
+    report = scan(tmp_path, data(), **{name: 2})
+    assert name in report.findings[0].message
+    assert scan(tmp_path, data()).allowed
+
+
+def test_limits_of_the_command_line(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    ring, policy, path = tmp_path / "ring.toml", tmp_path / "tight.toml", tmp_path / "words.pkl"
+    policy.write_text(TIGHT)
+    path.write_bytes(pickle.dumps([f"w{i}" for i in range(300)]))
+    assert run("key", "new", "--out", ring).code == 0
+    for command in ("sign", "verify", "scan", "inspect"):
+        options = [] if command == "scan" else ["--keyring", ring]
+        refused = run(command, path, "--policy", policy, *options)
+        if command != "inspect":
+            assert refused.code == 1
+        assert "max_opcodes" in refused.out + refused.err
+        assert "--limit NAME=NUMBER" in refused.out + refused.err
+        raised = run(command, path, "--policy", policy, *options, "--limit", "max_opcodes=10_000")
+        assert raised.code == 0, raised.out
+    lowered = run("scan", path, "--limit", "max_memo=10", "--limit", "max_globals=5")
+    assert lowered.code == 1
+    assert "more than 10 memoised values (max_memo)" in lowered.out
+    again = run("rollback", path, "--from-release", "7", "--policy", policy, "--keyring", ring)
+    assert again.code == 1
+    again = run(
+        "rollback", path, "--from-release", "7", "--policy", policy, "--keyring", ring, "--limit", "max_opcodes=10_000"
+    )
+    assert again.code == 0
+
+
+@pytest.mark.parametrize(
+    "wrong", ["max_opcodes", "max_opcodes=", "max_opcodes=-1", "max_opcodes=1e9", "max_opcodes=0", "opcodes=5", "=5",
+              "max_opcodes=" + "9" * 5000]
+)  # fmt: skip
+def test_limits_that_make_no_sense(wrong: str, run: Callable[..., Outcome], tmp_path: Path) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps([1]))
+    result = run("scan", path, "--limit", wrong)
+    assert result.code == 4
+    assert "--limit" in result.err
+    assert run("scan", path, "--limit", "max_memo=7", "--limit", "max_memo=8").code == 4
 
 
 # ------------------------------------------------------------------------------------------ beside the artifact

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +14,8 @@ from safeload.cli._common import (
     debug_option,
     jobs_option,
     keyring_option,
+    limits_option,
+    limits_with,
     paths_argument,
     policy_option,
     report_options,
@@ -39,6 +41,7 @@ class _Task:
 
     verify: bool
     policy: str
+    limits: dict[str, int] = field(default_factory=dict)
     deep: bool = False
     keyring: str | None = None
     min_release: int | None = None
@@ -50,15 +53,23 @@ class _Task:
 
         Raises:
             KeyringError, PolicyFileError: they cannot be used, so no file could be judged.
+            click.BadParameter: there are no such limits.
         """
         from safeload import api
         from safeload.policy import Policy
 
         policy = Policy.load(self.policy)
+        limits = limits_with(policy, self.limits)
         if self.verify:
-            loader = api.Loader(keyring=self.keyring, policy=policy, min_release=self.min_release, floors=self.floors)
+            loader = api.Loader(
+                keyring=self.keyring,
+                policy=policy,
+                min_release=self.min_release,
+                limits=limits,
+                floors=self.floors,
+            )
             return lambda path: judged(path, loader.verify(path))
-        return lambda path: judged(path, api.scan(path, policy=policy, deep=self.deep))
+        return lambda path: judged(path, api.scan(path, policy=policy, limits=limits, deep=self.deep))
 
 
 @click.command(short_help="Check signature, bytes and content, without loading.")
@@ -72,6 +83,7 @@ class _Task:
     type=click.Path(),
     help="Refuse releases older than this state file remembers. Nothing is added to it.",
 )
+@limits_option
 @jobs_option
 @report_options
 @debug_option
@@ -83,6 +95,7 @@ def verify(
     policy: str,
     min_release: int | None,
     floors: str | None,
+    limits: dict[str, int],
     jobs: int,
     layout: str,
     output: str | None,
@@ -93,7 +106,13 @@ def verify(
     PATHs are files, or folders, which are walked for .joblib, .pkl and .pickle files, compressed ones too.
     """
     task = _Task(
-        verify=True, policy=policy, keyring=keyring, min_release=min_release, floors=floors, debug=session.debug
+        verify=True,
+        policy=policy,
+        limits=limits,
+        keyring=keyring,
+        min_release=min_release,
+        floors=floors,
+        debug=session.debug,
     )
     return _check(task, paths, jobs=jobs, layout=layout, output=output, quiet=quiet)
 
@@ -102,6 +121,7 @@ def verify(
 @paths_argument
 @policy_option
 @click.option("--deep", is_flag=True, help="Have fickling read it, too: a difference is a finding. Slow.")
+@limits_option
 @jobs_option
 @report_options
 @debug_option
@@ -111,6 +131,7 @@ def scan(
     paths: tuple[str, ...],
     policy: str,
     deep: bool,
+    limits: dict[str, int],
     jobs: int,
     layout: str,
     output: str | None,
@@ -123,7 +144,7 @@ def scan(
 
     PATHs are files, or folders, which are walked for .joblib, .pkl and .pickle files, compressed ones too.
     """
-    task = _Task(verify=False, policy=policy, deep=deep, debug=session.debug)
+    task = _Task(verify=False, policy=policy, limits=limits, deep=deep, debug=session.debug)
     return _check(task, paths, jobs=jobs, layout=layout, output=output, quiet=quiet)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +13,10 @@ import click
 from safeload.cli._text import plain_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from safeload.policy import Policy
+    from safeload.scan import Limits
 
 __all__ = [
     "ALLOWED",
@@ -26,6 +29,8 @@ __all__ = [
     "jobs_option",
     "json_or_text_option",
     "keyring_option",
+    "limits_option",
+    "limits_with",
     "output_options",
     "parse_when",
     "paths_argument",
@@ -45,6 +50,7 @@ _SPAN = re.compile(r"([1-9][0-9]{0,5})([hdw])", re.ASCII)
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _CODES = {"allowed": ALLOWED, "refused": REFUSED, "error": ERROR}
+_LIMIT = re.compile(r"([a-z_]+)=([0-9][0-9_]*)", re.ASCII)
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
 
@@ -147,6 +153,47 @@ def policy_option(command: _Command) -> _Command:
         show_default=True,
         help="What artifacts may name: a pack's name, or the path of a policy file.",
     )(command)
+
+
+def _parse_limits(_context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, int]:
+    given: dict[str, int] = {}
+    for text in texts:
+        found = _LIMIT.fullmatch(text)
+        if found is None or not 0 < len(found[2]) <= 25:
+            raise click.BadParameter(f"{text[:100]!r} is not NAME=NUMBER, such as max_opcodes=200_000_000")
+        if found[1] in given:
+            raise click.BadParameter(f"{found[1]} is given twice")
+        given[found[1]] = int(found[2].replace("_", ""))
+    return given
+
+
+def limits_option(command: _Command) -> _Command:
+    """Add --limit, which gives a dict of names and numbers for `limits_with`."""
+    return click.option(
+        "--limit",
+        "limits",
+        metavar="NAME=NUMBER",
+        multiple=True,
+        callback=_parse_limits,
+        help="Raise or lower what an artifact may hold at most, whatever the policy says: max_opcodes=200_000_000.",
+    )(command)
+
+
+def limits_with(policy: Policy, given: Mapping[str, int]) -> Limits:
+    """Return the limits that a policy has, with those that --limit gave in their place.
+
+    Raises:
+        click.BadParameter: there is no such limit, or its number makes no sense.
+    """
+    limits = policy.limits()
+    known = type(limits).__dataclass_fields__
+    unknown = ", ".join(name for name in given if name not in known)
+    if unknown:
+        raise click.BadParameter(f"there is no limit {unknown}; there are {', '.join(known)}", param_hint="--limit")
+    try:
+        return replace(limits, **given)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--limit") from None
 
 
 def jobs_option(command: _Command) -> _Command:

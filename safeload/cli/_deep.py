@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from safeload.cli._text import Painter
     from safeload.policy import Policy
+    from safeload.scan import Limits
     from safeload.secondopinion import Dissection
 
 __all__ = ["look_deeper", "look_lines", "opinion_lines"]
@@ -51,7 +52,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def look_deeper(path: str, policy: Policy, *, opcodes: bool, program: bool) -> dict[str, Any]:
+def look_deeper(path: str, policy: Policy, limits: Limits, *, opcodes: bool, program: bool) -> dict[str, Any]:
     """Return the opcodes and fickling's program of an artifact, as far as asked for, as JSON can hold them.
 
     Raises:
@@ -64,7 +65,7 @@ def look_deeper(path: str, policy: Policy, *, opcodes: bool, program: bool) -> d
         return {}
     fd = open_artifact(Path(path))
     with os.fdopen(fd, "rb") as stream:
-        dissection = dissect(stream, os.fstat(fd).st_size, policy.grant, policy.limits())
+        dissection = dissect(stream, os.fstat(fd).st_size, policy.grant, limits)
     found: dict[str, Any] = {}
     if opcodes:
         found["disassembly"] = {

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from safeload.cli._common import debug_option, keyring_option, output_options, policy_option, worst
+from safeload.cli._common import (
+    debug_option,
+    keyring_option,
+    limits_option,
+    limits_with,
+    output_options,
+    policy_option,
+    worst,
+)
 from safeload.cli._deep import look_deeper, look_lines
 from safeload.cli._output import (
     Result,
@@ -28,6 +36,8 @@ from safeload.errors import KeyringError, UnsignedError, VerificationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from safeload.scan import Limits
 
 __all__ = ["inspect"]
 
@@ -53,6 +63,7 @@ class _Signature:
 @policy_option
 @click.option("--opcodes", is_flag=True, help="Show every opcode, with the globals that it uses, and the arrays.")
 @click.option("--decompile", is_flag=True, help="Show the Python program that fickling makes of it.")
+@limits_option
 @output_options
 @debug_option
 def inspect(
@@ -61,6 +72,7 @@ def inspect(
     policy: str,
     opcodes: bool,
     decompile: bool,
+    limits: dict[str, int],
     layout: str,
     output: str | None,
     quiet: bool,
@@ -74,9 +86,10 @@ def inspect(
 
     check_output(output, [path])
     in_force = Policy.load(policy)
-    result = judged(path, api.scan(path, policy=in_force))
-    signature = _signature(path, keyring)
-    deeper = look_deeper(path, in_force, opcodes=opcodes, program=decompile)
+    most = limits_with(in_force, limits)
+    result = judged(path, api.scan(path, policy=in_force, limits=most))
+    signature = _signature(path, keyring, most)
+    deeper = look_deeper(path, in_force, most, opcodes=opcodes, program=decompile)
     if layout == "json":
         text = json_text(
             {
@@ -96,7 +109,7 @@ def inspect(
     return worst([result.verdict, "refused" if signature.state == "invalid" else "allowed"])
 
 
-def _signature(path: str, keyring: str | None) -> _Signature:
+def _signature(path: str, keyring: str | None, limits: Limits) -> _Signature:
     """Check the manifest as far as can be done.
 
     Raises:
@@ -116,7 +129,7 @@ def _signature(path: str, keyring: str | None) -> _Signature:
         return _Signature(state="unchecked", reason=str(error), manifest=claim)
     try:
         manifest = api.read_manifest(path, keyring=ring)
-        report = api.verify(path, keyring=ring)
+        report = api.verify(path, keyring=ring, limits=limits)
     except UnsignedError as error:
         return _Signature(state="unsigned", reason=str(error))
     except VerificationError as error:

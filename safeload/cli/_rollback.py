@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from safeload.cli._common import debug_option, keyring_option, policy_option
+from safeload.cli._common import debug_option, keyring_option, limits_option, limits_with, policy_option
 from safeload.cli._passphrases import passphrase_option, signing_keyring
 from safeload.cli._text import plain
 
@@ -22,9 +22,17 @@ __all__ = ["rollback"]
 )
 @keyring_option
 @policy_option
+@limits_option
 @passphrase_option
 @debug_option
-def rollback(path: str, from_release: int, keyring: str | None, policy: str, passphrase_fd: int | None) -> int:
+def rollback(
+    path: str,
+    from_release: int,
+    keyring: str | None,
+    policy: str,
+    limits: dict[str, int],
+    passphrase_fd: int | None,
+) -> int:
     """Go back to an older artifact where the newest release is remembered.
 
     Put the older artifact and its manifest back in place first. It is verified in full, and signed again as release
@@ -32,10 +40,14 @@ def rollback(path: str, from_release: int, keyring: str | None, policy: str, pas
 
     For models in a store there is safeload store rollback.
     """
+    from safeload.policy import Policy
     from safeload.rerelease import rollback as sign_again
 
+    in_force = Policy.load(policy)
+    most = limits_with(in_force, limits)
     try:
-        manifest = sign_again(path, from_release, key=signing_keyring(keyring, passphrase_fd), policy=policy)
+        ring = signing_keyring(keyring, passphrase_fd)
+        manifest = sign_again(path, from_release, key=ring, policy=in_force, limits=most)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     version = "" if manifest.version is None else f" (version {manifest.version})"

@@ -13,6 +13,8 @@ from safeload.cli._common import (
     Session,
     debug_option,
     keyring_option,
+    limits_option,
+    limits_with,
     paths_argument,
     policy_option,
     report_options,
@@ -47,6 +49,7 @@ _CHANGED = "its bytes are not those that were signed before: make sure that you 
 @claims_options
 @click.option("--overwrite", is_flag=True, help="Replace the manifest that is there.")
 @click.option("--allow-lower-release", is_flag=True, help="Also where N is not above the release that is there.")
+@limits_option
 @passphrase_option
 @report_options
 @debug_option
@@ -63,6 +66,7 @@ def sign(
     expires: datetime | timedelta | None,
     overwrite: bool,
     allow_lower_release: bool,
+    limits: dict[str, int],
     passphrase_fd: int | None,
     layout: str,
     output: str | None,
@@ -80,6 +84,7 @@ def sign(
     check_output(output, found.files)
     claims = merged_metadata(metadata, texts)
     in_force = Policy.load(policy)
+    most = limits_with(in_force, limits)
     ring = signing_keyring(keyring, passphrase_fd)
 
     def sign_one(path: str) -> Manifest:
@@ -93,12 +98,13 @@ def sign(
             expires=expires,
             overwrite=overwrite,
             allow_lower_release=allow_lower_release,
+            limits=most,
         )
 
     results = [Result(path=path, verdict="error", error=why) for path, why in found.unreadable]
 
     def verify(path: str) -> Report:
-        return api.verify(path, keyring=ring, policy=in_force)
+        return api.verify(path, keyring=ring, policy=in_force, limits=most)
 
     results += [_sign_one(sign_one, verify, path, debug=session.debug) for path in found.files]
     for folder in found.empty:

@@ -109,7 +109,7 @@ class Effects(Ledger):
     def first_named(self, module: str, name: str) -> Global:
         self.memory += A_GLOBAL
         if len(self.globals) >= self.max_globals:
-            raise RefusedError("SL506", f"more than {self.max_globals} globals", self.at)
+            raise RefusedError("SL506", f"more than {self.max_globals} globals (max_globals)", self.at)
         new_module, new_name = module, name
         if self.outer_proto < 3:
             new_module, new_name = names.python3_name(module, name)

@@ -67,7 +67,9 @@ class Keys:
         elif kind != _RANDOM:
             self.odd += 1 if kind == _ODD else _SEVERAL
             if self.odd > max_odd:
-                raise RefusedError("SL321", f"more than {max_odd} keys that might be made to collide", at)
+                raise RefusedError(
+                    "SL321", f"more than {max_odd} keys that might be made to collide (max_odd_keys)", at
+                )
         return work
 
     def place(self, hashed: i64, at: i64) -> None:

@@ -73,7 +73,7 @@ class Ledger(Window):
         """Count what takes as long as so many opcodes."""
         self.work += work
         if self.opcodes + self.work > self.max_opcodes:
-            raise RefusedError("SL501", f"more work than {self.max_opcodes} opcodes may be", self.at)
+            raise RefusedError("SL501", f"more work than {self.max_opcodes} opcodes may be (max_opcodes)", self.at)
 
     def weigh(self, value: object) -> None:
         """Count the parts of arguments or of a state that a constraint could look at: they may be shared by many.
@@ -108,9 +108,11 @@ class Ledger(Window):
             for below in metastack:
                 count += len(below)
         if count > most or len(metastack) > most:
-            raise RefusedError("SL505", f"more than {most} values are open at once", self.at)
+            raise RefusedError("SL505", f"more than {most} values are open at once (max_stack)", self.at)
         if self.memory + 96 * len(metastack) > self.max_memory:
-            raise RefusedError("SL509", f"checking it takes more than {self.max_memory} bytes of memory", self.at)
+            raise RefusedError(
+                "SL509", f"checking it takes more than {self.max_memory} bytes of memory (max_memory)", self.at
+            )
 
     # ------------------------------------------------------------------------------------------- memo
 
@@ -142,7 +144,7 @@ class Ledger(Window):
         return value
 
     def memo_full(self) -> RefusedError:
-        return RefusedError("SL502", f"more than {self.max_memo} memoised values", self.at)
+        return RefusedError("SL502", f"more than {self.max_memo} memoised values (max_memo)", self.at)
 
     def no_memo(self, index: i64) -> RefusedError:
         return RefusedError("SL307", f"memo {index} is read but was never written", self.at)

@@ -160,7 +160,9 @@ class Machine(Effects):
             opcodes += 1
             if opcodes > limit:
                 self.opcodes = opcodes
-                raise RefusedError("SL501", f"more than {self.max_opcodes} opcodes, or their worth in work", self.at)
+                raise RefusedError(
+                    "SL501", f"more than {self.max_opcodes} opcodes, or their worth in work (max_opcodes)", self.at
+                )
             if first:
                 first = False
                 if code == PROTO:

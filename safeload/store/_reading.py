@@ -97,6 +97,7 @@ class Reader:
             raise TypeError("several keys sign here: say with keyring= whom to trust")
         self._keyring = resolve_keyring(cast("Keyring | None", key) if keyring is None else keyring)
         self._policy = policy
+        self._limits = limits
         self._floors = resolve_floors(floors) or Floors()
         self._loader = api.Loader(
             keyring=self._keyring,

@@ -71,7 +71,7 @@ class Store(Reader):
         def write(path: Path, number: int) -> Manifest:
             return api.dump(
                 obj, path, compress, protocol, key=self._key, policy=self._policy, metadata=metadata,
-                version=version, release=number, expires=expires,
+                version=version, release=number, expires=expires, limits=self._limits,
             )  # fmt: skip
 
         return self._add(name, version, release, write)
@@ -102,7 +102,7 @@ class Store(Reader):
                 os.fsync(copy.fileno())
             return api.sign(
                 target, key=self._key, policy=self._policy, metadata=metadata, version=version, release=number,
-                expires=expires,
+                expires=expires, limits=self._limits,
             )  # fmt: skip
 
         return self._add(name, version, release, write)
