@@ -18,6 +18,7 @@ _STEP: Final = 1 << 20  # what one step of unpacking may bring forth
 _PACKED_STEP: Final = 64 << 10
 _RATIO_FROM: Final = 64 << 20  # below that no ratio is suspicious: an array of zeros packs 1000 to 1
 _MUCH: Final = 512 << 20  # what unpacks in about a second; beyond it, a twentieth of the ratio has to do
+_MUCH_BZ2: Final = 96 << 20  # which can take ten times as long
 _LZMA_MEMORY: Final = 72 << 20  # what the highest preset needs, and some
 
 # joblib/compressor.py, and the order of joblib.numpy_pickle_utils._detect_compressor
@@ -126,7 +127,8 @@ class UnpackedSource:
         self._packed_size = packed_size
         self._max_unpacked = max_unpacked
         by_ratio = packed_size * max_ratio
-        self._most_by_ratio = max(_RATIO_FROM, min(by_ratio, max(_MUCH, by_ratio / 20)))
+        much = _MUCH_BZ2 if compression == "bz2" else _MUCH
+        self._most_by_ratio = max(_RATIO_FROM, min(by_ratio, max(much, by_ratio / 20)))
         self._piece = b""
         self._used = 0  # bytes of _piece
         self._unpacked = 0  # bytes, with all of _piece

@@ -59,6 +59,11 @@ TRAPS: dict[str, tuple[str, Callable[[], bytes]]] = {
     ),
     "integers": ("SL509", lambda: filled(b"J\1\2\3\4")),
     "more opcodes than the file has room for": ("SL501", lambda: filled(b"N", 6_000_000)),
+    "letters one by one, which fill the window themselves": ("SL501", lambda: filled(b"V\\u1234\n", version=2)),
+    "bytes that could be nodes of any table": (
+        "allowed",
+        lambda: b"\x80\x05\x8e" + struct.pack("<Q", 300 * MIB) + b"\xff" * (300 * MIB) + b".",
+    ),
     "one value memoised for ever": ("SL501", lambda: b"\x80\x04N" + b"\x94" * 6_000_000),
     "a text of 300 MB": ("allowed", lambda: b"\x80\x04X" + struct.pack("<I", 300 * MIB) + b"a" * (300 * MIB) + b"."),
     "a line of 300 MB": ("allowed", lambda: b"V" + b"a" * (300 * MIB) + b"\n."),

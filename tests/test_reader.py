@@ -799,7 +799,8 @@ def test_bombs_end_at_the_limits(bombs, compression):
     with pytest.raises(RefusedError, match=f"^{len(data)} packed bytes") as caught:
         opened.skip(BOMB - 64 * MIB)
     assert caught.value.finding.code == "SL504"
-    opened, _ = source(data, max_ratio=BOMB // len(data) + 1)
+    # bz2 is so slow that beyond 96 MiB a twentieth of the ratio has to do.
+    opened, _ = source(data, max_ratio=(20 if compression == "bz2" else 1) * (BOMB // len(data) + 1))
     opened.skip(BOMB)
     opened.finish()
 

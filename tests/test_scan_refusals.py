@@ -897,5 +897,5 @@ def test_of_a_mutated_artifact_what_is_allowed_is_what_the_unpickler_sees(data: 
 def test_values_that_pile_up(opcode: bytes) -> None:
     """A few dozen compressed bytes unpack to millions of values that stay on the stack."""
     data = pickle.PROTO + b"\x04" + opcode * 3_000_000
-    assert codes(data) == ["SL505"]
+    assert codes(data) == ["SL509" if opcode == pickle.EMPTY_LIST else "SL505"]  # lists are too much by themselves
     assert codes(data, max_stack=10_000_000) == (["SL301"] if opcode == pickle.NONE else ["SL509"])

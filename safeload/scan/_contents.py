@@ -33,6 +33,7 @@ _PREDICTOR_CODES: Final = {
 }
 _RANGES: Final = ("idx_start", "idx_end", "is_leaf", "radius")
 _MAX_NODES: Final = (1 << 31) - 2
+_MOST_GUESSED: Final = 3 << 20  # nodes that guesses keep, 16 bytes each; more could be of no table that is allowed
 _NOT_NARROW: Final = -2
 _WORDS: Final = [("<i8", 0), ("<i8", 8), ("<i8", 16)]
 _MOST_TO_ADD: Final = 1 << 16
@@ -409,6 +410,9 @@ class Unclear:
                 watchers.remove(watcher)  # keeping its columns would cost memory for nothing
             else:
                 watcher.feed(data)
+        tables = [watcher for watcher in watchers if isinstance(watcher, NodeTable)]
+        if sum(table.count for table in tables) > _MOST_GUESSED:
+            watchers[:] = [watcher for watcher in watchers if not isinstance(watcher, NodeTable)]
 
     def settle(self, dtype: Any) -> Watcher | None:
         """Return what the bytes say as an array of this dtype; None where that does not matter or cannot be told."""

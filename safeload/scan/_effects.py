@@ -299,8 +299,9 @@ class Effects(Ledger):
             self.count_state(origin)
             grant = origin.grant
             wrong: str | None = None
-            if grant is not None and grant.state is not None:
+            if origin.native or (grant is not None and grant.state is not None):
                 self.weigh(state)
+            if grant is not None and grant.state is not None:
                 wrong = grant.state(state)
             else:
                 found = attributes(state)
@@ -370,6 +371,7 @@ class Effects(Ledger):
         found = self.structures.settled(finished)
         self.kept_structures = self.structures.kept
         self.memory += self.kept_structures
+        self.check_memory()
         for at, name, text in found:
             if ("SL326", name) not in self.reported and len(self.findings) < _MAX_FINDINGS:
                 self.reported.add(("SL326", name))
@@ -471,8 +473,12 @@ class Effects(Ledger):
 
     def check_roles(self) -> None:
         """Compare what was done with every global with what the policy grants."""
+        shared = False
+        for state in self.holding:
+            # A dict that the memo gave out stands somewhere else, too, with all that it holds.
+            shared = shared or state.shared
         for origin in self.globals.values():
-            self.check_held(origin)
+            self.check_held(origin, shared)
             if origin.form == forms.ARRAY_CLASS and origin.pushed > origin.called:
                 # Called by anybody else, an array class opens files (memmap) or takes bytes for pointers (ndarray).
                 self.at = origin.offset
@@ -489,16 +495,15 @@ class Effects(Ledger):
             else:
                 self.report("SL402", f"the policy does not grant it the role: {wanted}", origin)
 
-    def check_held(self, origin: Global) -> None:
-        """Refuse a global that anything else got hold of than the attributes that may hold it."""
+    def check_held(self, origin: Global, shared: bool) -> None:
+        """Refuse a global that anything else got hold of than the attributes that may hold it.
+
+        `shared` tells that some state that holds such a one stands elsewhere, too.
+        """
         held_by = origin.grant.held_by if origin.grant is not None else None
         if held_by is None or origin.pushed <= origin.called:
             return
-        elsewhere = origin.pushed > origin.called + origin.held
-        for state in self.holding:
-            # A dict that the memo gave out stands somewhere else, too, with all that it holds.
-            elsewhere = elsewhere or state.shared
-        if elsewhere:
+        if shared or origin.pushed > origin.called + origin.held:
             self.at = origin.offset
             self.report("SL402", "it is a value elsewhere than as " + " or ".join(sorted(held_by)), origin)
 

@@ -32,13 +32,14 @@ _ODD_SLOW: Final = 3
 class Keys:
     """The keys of one dict or set, in the order in which they are added."""
 
-    __slots__ = ("hashes", "is_set", "known", "mask", "odd", "steps", "table")
+    __slots__ = ("hashes", "is_set", "known", "mask", "odd", "steps", "table", "walked")
 
     def __init__(self, is_set: bool) -> None:
         self.is_set = is_set
         self.odd: i64 = 0
         self.known: i64 = 0
         self.steps: i64 = 0
+        self.walked: i64 = 0  # steps, those in smaller tables too
         self.mask: i64 = 7
         self.table = bytearray(8)
         self.hashes = array("q")
@@ -63,7 +64,9 @@ class Keys:
         if kind == _KNOWN:
             self.known += 1
             if self.known > _FEW:
+                walked: i64 = self.walked
                 self.place(hash(key), at)
+                work += self.walked - walked >> 2
         elif kind != _RANDOM:
             self.odd += 1 if kind == _ODD else _SEVERAL
             if self.odd > max_odd:
@@ -114,6 +117,7 @@ class Keys:
                 raise RefusedError("SL321", "keys that were made to collide", at)
         table[index] = 1
         self.steps += steps
+        self.walked += steps
 
 
 def kind_of(key: object, at: i64) -> i64:

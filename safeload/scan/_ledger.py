@@ -39,6 +39,7 @@ _MAX_DEPTH: Final = 20  # patterns look no deeper than this
 # How many bytes are kept of what, by estimate; pure Python's and compiled objects differ little.
 A_SLOT: Final = 9
 A_TUPLE: Final = 64
+A_MARK: Final = 96
 A_TEXT: Final = 64
 AN_INTEGER: Final = 40
 A_CONTAINER: Final = 176
@@ -46,6 +47,7 @@ AN_OBJECT: Final = 96
 A_GLOBAL: Final = 1500
 A_DTYPE: Final = 700
 A_NATIVE: Final = 400
+_OFTEN: Final = 1 << 13  # opcodes
 
 
 class Ledger(Window):
@@ -61,7 +63,6 @@ class Ledger(Window):
         self.memo: list[Any] = []
         self.fetched: i64 = -1  # the greatest index that was ever read from this memo
         self.memory: i64 = 0  # bytes that are kept, by estimate
-        self.work: i64 = 0  # what costs more than its opcodes, in opcodes
         self.opcodes: i64 = 0
         self.blobs: dict[int, Blob] = {}
         self.last_array: Array | None = None
@@ -100,8 +101,22 @@ class Ledger(Window):
         if weight > 8:
             self.spend(weight)
 
-    def check_limits(self, stack: list[Any], metastack: list[list[Any]]) -> None:
-        """Refuse what is too much by now: of memory, of values that are open, of opcodes."""
+    def fill(self, wanted: i64) -> None:
+        """Read on, as long as what was read so far does not keep too much."""
+        self.check_memory()
+        super().fill(wanted)
+
+    def check_memory(self) -> None:
+        if self.memory > self.max_memory:
+            raise RefusedError(
+                "SL509", f"checking it takes more than {self.max_memory} bytes of memory (max_memory)", self.at
+            )
+
+    def check_limits(self, stack: list[Any], metastack: list[list[Any]]) -> i64:
+        """Refuse what is too much by now: of memory, of values that are open, of opcodes.
+
+        Return at which number of opcodes to ask again.
+        """
         most = self.max_stack
         count: i64 = len(stack)
         if count <= most and metastack:
@@ -109,10 +124,17 @@ class Ledger(Window):
                 count += len(below)
         if count > most or len(metastack) > most:
             raise RefusedError("SL505", f"more than {most} values are open at once (max_stack)", self.at)
-        if self.memory + 96 * len(metastack) > self.max_memory:
+        marks: i64 = len(metastack)
+        self.memory += A_MARK * marks
+        self.check_memory()
+        self.memory -= A_MARK * marks
+        self.work += marks >> 3  # they were counted one by one
+        left: i64 = self.max_opcodes - self.work
+        if self.opcodes > left:
             raise RefusedError(
-                "SL509", f"checking it takes more than {self.max_memory} bytes of memory (max_memory)", self.at
+                "SL501", f"more than {self.max_opcodes} opcodes, or their worth in work (max_opcodes)", self.at
             )
+        return min(self.opcodes + _OFTEN, left)
 
     # ------------------------------------------------------------------------------------------- memo
 

@@ -96,6 +96,7 @@ if TYPE_CHECKING:
     from safeload.scan.limits import Limits
 
 _NO_FRAME: Final = 1 << 62
+_RARE: Final = 3  # how many opcodes more one is worth that the main loop leaves to `rare`
 # What a pickle without PROTO (protocols 0 and 1) can begin with.
 _FIRST_OPCODES: Final = frozenset(
     (
@@ -142,10 +143,7 @@ class Machine(Effects):
         first = True
         while True:
             if (end - pos < 16 and not self.exhausted) or first:
-                # Often enough to bound what piles up, and rarely enough to cost nothing.
                 self.pos, self.opcodes = pos, opcodes
-                self.check_limits(stack, metastack)
-                limit = self.max_opcodes - self.work
                 self.fill(16)
                 buf, pos, end, base = self.buf, self.pos, len(self.buf), self.base
             self.at = base + pos
@@ -159,10 +157,9 @@ class Machine(Effects):
             pos += 1
             opcodes += 1
             if opcodes > limit:
+                # Often enough to bound what piles up, and rarely enough to cost nothing.
                 self.opcodes = opcodes
-                raise RefusedError(
-                    "SL501", f"more than {self.max_opcodes} opcodes, or their worth in work (max_opcodes)", self.at
-                )
+                limit = self.check_limits(stack, metastack)
             if first:
                 first = False
                 if code == PROTO:
@@ -214,6 +211,19 @@ class Machine(Effects):
                     self.memory += A_TEXT + (size if len(text) == size else 4 * size)
                     stack.append(text)
                     pos += size
+            elif code == SHORT_BINBYTES:
+                if pos >= end:
+                    raise self.ended()
+                size = buf[pos]
+                pos += 1
+                if size > end - pos:
+                    self.pos = pos
+                    stack.append(self.take(size))
+                    buf, pos, end, base = self.buf, self.pos, len(self.buf), self.base
+                else:
+                    stack.append(buf[pos : pos + size])
+                    pos += size
+                self.memory += AN_INTEGER + size
             elif code == BININT1:
                 if pos >= end:
                     raise self.ended()
@@ -384,6 +394,7 @@ class Machine(Effects):
                 if self.size >= 0 and size > self.size - (base + pos):
                     raise RefusedError("SL507", "a frame that is longer than what is left", self.at)
                 frame_end = base + pos + size
+                self.work += 1
             else:
                 # Everything rarer: the machine's own position is what these work on.
                 self.pos = pos
@@ -396,13 +407,12 @@ class Machine(Effects):
         value: Any = None
         items: list[Any] = []
         size: i64 = 0
+        self.work += _RARE
         if code == STACK_GLOBAL:
             value = stack.pop()
             stack[-1] = self.stack_global(stack[-1], value)
         elif code == GLOBAL:
             stack.append(self.line_global())
-        elif code == SHORT_BINBYTES:
-            stack.append(self.bytes_of(self.number(1)))
         elif code == BINBYTES:
             stack.append(self.bytes_of(self.number(4)))
         elif code == BINBYTES8:
@@ -477,6 +487,7 @@ class Machine(Effects):
             self.text_float()
             stack.append(FLOAT_VALUE)
         elif code == UNICODE:
+            self.work += 1
             value = self.text_line()
             stack.append(value)
             self.memory += A_TEXT + 4 * (len(value) if isinstance(value, str) else 0)

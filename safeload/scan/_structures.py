@@ -326,12 +326,17 @@ def _histogram_boosting(structures: Structures, made: Instance, state: object, a
             return "a predictor splits on categories, and _bin_mapper knows of none"
         return None
 
-    for iteration in iterations.items:
+    # Each list and each table once, however often they stand there.
+    distinct = {id(iteration): iteration for iteration in iterations.items}
+    tables: dict[int, NodeTable] = {}
+    for iteration in distinct.values():
         for predictor in _instances(structures, iteration, "_predictors"):
             one = predictor.native
             if not (isinstance(one, tuple) and one[0] == "predictor"):
                 raise OddError("_predictors holds what is no TreePredictor")
-            structures.later(at, made.origin.name, one[1], holds)
+            tables[id(one[1])] = one[1]
+    for table in tables.values():
+        structures.later(at, made.origin.name, table, holds)
 
 
 # ------------------------------------------------------------------------------------------- neighbours and metrics

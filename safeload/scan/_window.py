@@ -19,6 +19,7 @@ KEPT_TEXT: Final = 4096  # bytes of a text that is kept
 _MAX_LONG: Final = 1024  # bytes of an integer
 _MAX_DIGITS: Final = 2467  # of an integer of that many bytes
 _HUGE: Final = 1 << 200  # an integer from here on is as good as any other: no rule and no form has one
+_HUGE_DIGITS: Final = 62  # with more than these, it is
 
 
 class Source(Protocol):
@@ -45,6 +46,7 @@ class Window:
         self.base: i64 = 0
         self.at: i64 = 0  # where the current opcode is
         self.exhausted: bool = False
+        self.work: i64 = 0  # what costs more than its opcodes, in opcodes
         self.held: Blob | Text | None = None  # the latest long bytes, or text that could be bytes
         self.proto: i64 = 0
 
@@ -95,6 +97,9 @@ class Window:
 
     def watch(self, length: i64, item: i64, watcher: Any) -> None:
         """Pass over bytes, and let somebody look at them in pieces of whole items."""
+        self.work += 24
+        if self.size < 0:
+            self.work += length >> 8  # a small file can unpack to many
         piece: i64 = contents.PIECE
         piece -= piece % item
         if piece < item:
@@ -156,6 +161,8 @@ class Window:
         if size <= KEPT_TEXT:
             return self.decoded(self.take(size))
         self.check_length(size)
+        if self.size < 0:
+            self.work += size >> 9
         left: i64 = size
         length: i64 = 0
         latin1 = True
@@ -229,6 +236,8 @@ class Window:
         digits = line[1:] if line[:1] == b"-" else line
         if not digits.isdigit() or (digits[:1] == b"0" and line != b"0") or len(digits) > _MAX_DIGITS:
             raise RefusedError("SL310", "an integer that is not plain decimal", self.at)
+        if len(digits) > _HUGE_DIGITS:  # int() takes quadratic time
+            return _HUGE if digits is line else -_HUGE
         return kept_int(int(line))
 
     def text_float(self) -> None:

@@ -26,7 +26,8 @@ class Limits:
         max_odd_keys: keys of one dict or set whose hashes are not known before it is loaded, so that they might be made
             to collide: floats and numpy's scalars count one, other instances ten.
         max_unpacked: size of the pickle stream when the artifact is compressed.
-        max_ratio: unpacked size over compressed size, enforced beyond 64 MiB; beyond 512 MiB, a twentieth of it.
+        max_ratio: unpacked size over compressed size, enforced beyond 64 MiB; beyond 512 MiB (96 MiB of bz2), a
+            twentieth of it.
     """
 
     max_opcodes: int = 50_000_000
