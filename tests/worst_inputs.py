@@ -83,6 +83,7 @@ def _keys_that_walk(n: int) -> bytes:
 def _predictors(n: int) -> bytes:
     """Iterations of histogram boosting that are one list of one predictor: n squared, if each is looked at."""
     import pickle
+    import pickletools
 
     import numpy as np
     from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
@@ -91,14 +92,21 @@ def _predictors(n: int) -> bytes:
     nodes = np.zeros(1, PREDICTOR_RECORD_DTYPE)
     nodes["is_leaf"] = 1
     sets = np.zeros((0, 8), np.uint32)
-    predictor = pickle.dumps(TreePredictor(nodes, sets, sets), 2)[2:-1]
+    whole = pickle.dumps(TreePredictor(nodes, sets, sets), 2)
+    last = max(at for opcode, at, _ in pickletools.genops(whole) if isinstance(at, int) and "PUT" in opcode.name)
     put, get = (lambda at: b"r" + struct.pack("<I", at)), (lambda at: b"j" + struct.pack("<I", at))
-    inner = predictor + put(1000) + b"](" + get(1000) * (n // 2) + b"e" + put(1001)
+    inner = whole[2:-1] + put(last + 1) + b"](" + get(last + 1) * (min(n // 2, 400_000)) + b"e" + put(last + 2)
     model = line_glob(f"{_HISTOGRAM}.gradient_boosting", "HistGradientBoostingClassifier") + b")\x81"
-    state = b"}(" + text("n_features_in_") + b"K\1" + text("_predictors") + b"](" + get(1001) * (n // 2) + b"eu"
-    # 1000 and 1001 are far ahead in the memo, so what comes before fills it up.
-    used = predictor.count(b"q")
-    return b"\x80\x02(" + b"N" + b"".join(put(at) for at in range(used, 1000)) + inner + model + state + b"bt."
+    state = (
+        b"}("
+        + text("n_features_in_")
+        + b"K\1"
+        + text("_predictors")
+        + b"]("
+        + get(last + 2) * min(n // 2, 400_000)
+        + b"eu"
+    )
+    return b"\x80\x02(" + inner + model + state + b"bt."
 
 
 INPUTS: dict[str, Callable[[int], bytes]] = {
