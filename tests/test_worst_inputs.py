@@ -13,7 +13,10 @@ import safeload
 from safeload import Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from cli_runs import Outcome
 
 PART = 25
 SECONDS = 5 / PART
@@ -38,3 +41,12 @@ def test_time_is_bounded(name: str, policy: str, tmp_path: Path) -> None:
     path.write_bytes(zlib.compress(INPUTS[name](LIMITS.min_opcodes), 1))
     # Of processor time, the best of a few: the machine may be busy with something else.
     assert any(cost(path, policy) < SECONDS for _ in range(5))
+
+
+def test_of_very_many_opcodes_only_the_first_are_shown(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    path = tmp_path / "many.pkl"
+    path.write_bytes(INPUTS["None"](150_000))
+    shown = run("inspect", path, "--opcodes")
+    assert shown.code == 0
+    assert "… and more: only the first 100000 are shown" in shown.out
+    assert shown.out.count("NONE") < 100_000

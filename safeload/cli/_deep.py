@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,7 @@ __all__ = ["look_deeper", "look_lines", "opinion_lines"]
 
 _MAX_REMARKS = 5  # in text; JSON has more
 _MAX_REMARK = 300
+_MAX_OPCODES = 100_000  # that are shown; a small file can unpack to a million
 
 
 def opinion_lines(opinion: dict[str, Any] | None, paint: Painter) -> Iterator[str]:
@@ -68,9 +70,11 @@ def look_deeper(path: str, policy: Policy, limits: Limits, *, opcodes: bool, pro
         dissection = dissect(stream, os.fstat(fd).st_size, policy.grant, limits)
     found: dict[str, Any] = {}
     if opcodes:
+        lines = [asdict(line) for line in itertools.islice(disassemble(dissection), _MAX_OPCODES + 1)]
         found["disassembly"] = {
             "reason": dissection.problem or None,
-            "opcodes": [asdict(line) for line in disassemble(dissection)],
+            "opcodes": lines[:_MAX_OPCODES],
+            "whole": len(lines) <= _MAX_OPCODES,
         }
     if program:
         found["program"] = _decompiled(dissection)
@@ -107,6 +111,8 @@ def _opcode_lines(found: dict[str, Any]) -> Iterator[str]:
     for line in lines:
         text = f"  {line['offset']:>{width}}  {'  ' * line['depth']}{line['opcode']:<16} {line['argument']}"
         yield plain(f"{text:<44}  # {line['note']}" if line["note"] else text.rstrip())
+    if not found["whole"]:
+        yield f"  … and more: only the first {_MAX_OPCODES} are shown"
 
 
 def _program_lines(found: dict[str, Any]) -> Iterator[str]:
