@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from safeload.envelope import Kind
     from safeload.keys import VerifyingKey
     from safeload.policy import Policy
+    from safeload.scan import Limits
     from safeload.signers import SigningSource
     from safeload.store import PointerFile
 
@@ -59,7 +60,7 @@ class Resigner:
     """`resign` and `cosign` for many files, configured once; artifacts and channel pointers of stores alike.
 
     Args:
-        key, keyring, policy: as for `resign`.
+        key, keyring, policy, limits: as for `resign`.
         beside: sign beside all signatures that are there, and not in the place of some.
         replacing: as for `resign`.
 
@@ -73,6 +74,7 @@ class Resigner:
         key: SigningSource | Sequence[SigningSource] = None,
         keyring: Keyring | SigningKey | VerifyingKey | PathLike | None = None,
         policy: Policy | PathLike = "sklearn",
+        limits: Limits | None = None,
         beside: bool = False,
         replacing: Collection[str] | None = None,
     ) -> None:
@@ -84,7 +86,7 @@ class Resigner:
         self._keyring = whole.with_threshold(1) if beside else whole
         self._key = self._keyring if keyring is None or key is None else key
         self._policy = resolve_policy(policy)
-        self._loader = Loader(keyring=self._keyring, policy=self._policy)
+        self._loader = Loader(keyring=self._keyring, policy=self._policy, limits=limits)
         self._beside = beside
         self._replacing = None if replacing is None else frozenset(replacing)
         if not beside:
@@ -229,6 +231,7 @@ def resign(
     key: SigningSource | Sequence[SigningSource] = None,
     keyring: Keyring | SigningKey | VerifyingKey | PathLike | None = None,
     policy: Policy | PathLike = "sklearn",
+    limits: Limits | None = None,
     replacing: Collection[str] | None = None,
 ) -> Resigned:
     """Verify an artifact in full, and replace the signature of a key that was rotated by that of the new one.
@@ -240,7 +243,7 @@ def resign(
         path: the artifact, with its manifest beside it.
         key: what signs, as for `safeload.dump`; None means the active key of `keyring`.
         keyring: whom to trust, before and afterwards, as for `safeload.load`; None means `key`, or the default keyring.
-        policy: as for `safeload.load`.
+        policy, limits: as for `safeload.load`.
         replacing: the ids of the keys whose signatures are replaced; None means those that the signing key took over
             from, as `Keyring.rotate` notes it.
 
@@ -248,7 +251,7 @@ def resign(
         VerificationError, PolicyViolationError, MalformedArtifactError, LimitExceededError: it is refused, and left.
         FileNotFoundError, KeyringError, PolicyFileError, StorageError: as they say.
     """
-    return Resigner(key=key, keyring=keyring, policy=policy, replacing=replacing).sign(path)
+    return Resigner(key=key, keyring=keyring, policy=policy, limits=limits, replacing=replacing).sign(path)
 
 
 def cosign(
@@ -257,10 +260,11 @@ def cosign(
     key: SigningSource | Sequence[SigningSource] = None,
     keyring: Keyring | SigningKey | VerifyingKey | PathLike | None = None,
     policy: Policy | PathLike = "sklearn",
+    limits: Limits | None = None,
 ) -> Resigned:
     """Verify an artifact in full, and sign it beside those who have signed it: for keyrings that demand several keys.
 
     One signature by a trusted key is enough for that, whatever the keyring's threshold; the result says how many are
     still missing. The arguments and errors are those of `resign`.
     """
-    return Resigner(key=key, keyring=keyring, policy=policy, beside=True).sign(path)
+    return Resigner(key=key, keyring=keyring, policy=policy, limits=limits, beside=True).sign(path)

@@ -13,6 +13,8 @@ from safeload.cli._common import (
     Session,
     debug_option,
     keyring_option,
+    limits_option,
+    limits_with,
     output_options,
     paths_argument,
     policy_option,
@@ -58,6 +60,7 @@ _key_option = click.option(
     help="Whose signatures go; may be repeated. Default: the keys that the signing key took over from.",
 )
 @policy_option
+@limits_option
 @passphrase_option
 @output_options
 @debug_option
@@ -69,6 +72,7 @@ def resign(
     key: str | None,
     replacing: tuple[str, ...],
     policy: str,
+    limits: dict[str, int],
     passphrase_fd: int | None,
     layout: str,
     output: str | None,
@@ -82,7 +86,7 @@ def resign(
     PATHs are artifacts, or folders, which are walked for artifacts and for the channel pointers of stores.
     """
     found = find_signed(paths, output)
-    resigner = _resigner(keyring, key, passphrase_fd, policy, replacing=replacing or None)
+    resigner = _resigner(keyring, key, passphrase_fd, policy, limits, replacing=replacing or None)
     results, interrupted = sign_each(resigner, found, quiet=quiet, debug=session.debug)
     return deliver_signed(
         results, found, command="resign", policy=policy, interrupted=interrupted, layout=layout, output=output,
@@ -95,6 +99,7 @@ def resign(
 @keyring_option
 @_key_option
 @policy_option
+@limits_option
 @passphrase_option
 @output_options
 @debug_option
@@ -105,6 +110,7 @@ def cosign(
     keyring: str | None,
     key: str | None,
     policy: str,
+    limits: dict[str, int],
     passphrase_fd: int | None,
     layout: str,
     output: str | None,
@@ -118,7 +124,7 @@ def cosign(
     PATHs are artifacts, or folders, which are walked for artifacts and for the channel pointers of stores.
     """
     found = find_signed(paths, output)
-    resigner = _resigner(keyring, key, passphrase_fd, policy, beside=True)
+    resigner = _resigner(keyring, key, passphrase_fd, policy, limits, beside=True)
     results, interrupted = sign_each(resigner, found, quiet=quiet, debug=session.debug)
     return deliver_signed(
         results, found, command="cosign", policy=policy, interrupted=interrupted, layout=layout, output=output,
@@ -126,13 +132,17 @@ def cosign(
     )  # fmt: skip
 
 
-def _resigner(keyring: str | None, key: str | None, passphrase_fd: int | None, policy: str, **how: Any) -> Resigner:
+def _resigner(
+    keyring: str | None, key: str | None, passphrase_fd: int | None, policy: str, limits: dict[str, int], **how: Any
+) -> Resigner:
     from safeload.keyring import resolve_keyring
+    from safeload.policy import Policy
     from safeload.resigning import Resigner
 
     ring = signing_keyring(keyring, passphrase_fd) if key is None else resolve_keyring(keyring)
     source = None if key is None else signing_source(key, passphrase_fd)
-    return Resigner(key=source, keyring=ring, policy=policy, **how)
+    in_force = Policy.load(policy)
+    return Resigner(key=source, keyring=ring, policy=in_force, limits=limits_with(in_force, limits), **how)
 
 
 def find_signed(paths: Sequence[str], output: str | None) -> Found:
