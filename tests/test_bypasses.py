@@ -542,3 +542,17 @@ def test_an_import_role_is_used_wherever_a_class_is_a_value() -> None:
 def test_items_may_have_dunder_keys_where_keys_are_no_attributes() -> None:
     data = stream(call(glob("collections", "OrderedDict")) + setitem("__doc__", 1))
     assert codes(data) == []
+
+
+@pytest.mark.parametrize(
+    ("item", "limits", "code"),
+    [
+        (b"Va\n", {"max_memory": 1_000_000}, "SL509"),
+        (b"(Va\n", {"max_stack": 20_000}, "SL505"),
+        (b"NVa\n", {"max_stack": 20_000, "max_memory": 1 << 40}, "SL505"),
+    ],
+    ids=["texts", "marks", "values"],
+)
+def test_limits_are_asked_whatever_reads_on(item: bytes, limits: dict[str, int], code: str) -> None:
+    """Found by attack: lines fill the window by themselves, and the limits were asked only where the loop filled it."""
+    assert codes(proto(2) + item * 200_000 + pickle.STOP, **limits)[0] == code
