@@ -9,13 +9,16 @@ import pickle
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import joblib
 import numpy as np
 import pytest
 from opcodes_builder import DTYPE, glob, mapping, new, stream, tup
+from worst_inputs import INPUTS
 
 import safeload
 
@@ -191,6 +194,33 @@ def test_many_alike_cost_no_memory(what: str, tmp_path: Path) -> None:
     }[what]()
     # The places in the list and in the memo, and little else.
     assert first(scan(tmp_path, pickle.dumps(many), max_memory=100 * len(many))) == "allowed"
+
+
+def peak(path: Path) -> int:
+    """Scan and return how many bytes that took at most."""
+    safeload.scan(path)
+    tracemalloc.start()
+    try:
+        safeload.scan(path)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_nodes_of_trees_are_let_go(tmp_path: Path) -> None:
+    from sklearn.tree._tree import NODE_DTYPE
+
+    nodes = np.zeros(20_000, NODE_DTYPE)
+    nodes["left_child"] = nodes["right_child"] = -1
+    path = tmp_path / "nodes.joblib"
+    joblib.dump([nodes.copy() for _ in range(15)], path)
+    assert peak(path) < 6 * MIB
+
+
+def test_states_that_no_rule_grants_are_described_briefly(tmp_path: Path) -> None:
+    path = tmp_path / "states.pkl"
+    path.write_bytes(INPUTS["states to describe"](20_000))
+    assert peak(path) < 6 * MIB
 
 
 def test_a_state_that_was_used_is_no_other_ones(tmp_path: Path) -> None:

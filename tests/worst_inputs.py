@@ -109,6 +109,14 @@ def _predictors(n: int) -> bytes:
     return b"\x80\x02(" + inner + model + state + b"bt."
 
 
+def _states_to_describe(n: int) -> bytes:
+    """States that no rule grants, each of 256 long names, for each of many classes: what a rule would have to say."""
+    name = glob("a" * 240 + "." + "b" * 240, "c" * 240)
+    state = b"(" + b"".join([b"(" + b"h\0" * 16 + b"t"] * 16) + b"t"
+    classes = b"".join(b"h\2" + text(f"C{at}") + b"\x93)\x81h\1b" for at in range(min(n // 50, 9000)))
+    return b"\x80\x05(" + name + b"\x94" + state + b"\x94" + text("mine") + b"\x94](" + classes + b"et."
+
+
 INPUTS: dict[str, Callable[[int], bytes]] = {
     "None": _opcode(b"N"),
     "short texts": _opcode(b"\x8c\1a"),
@@ -145,4 +153,5 @@ INPUTS: dict[str, Callable[[int], bytes]] = {
     "arrays of numpy, of integers": _buffers(_I4, 260, 4),
     "matrices of many dimensions": _matrices,
     "predictors again and again": _predictors,
+    "states to describe": _states_to_describe,
 }  # fmt: skip

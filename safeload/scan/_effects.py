@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 from safeload.rules import Finding, RefusedError
 from safeload.scan import _forms as forms
 from safeload.scan import _names as names
+from safeload.scan._contents import NodeTable
 from safeload.scan._keys import Keys
 from safeload.scan._ledger import A_CONTAINER, A_DTYPE, A_GLOBAL, A_SLOT, A_TUPLE, AN_OBJECT, Ledger
-from safeload.scan._structures import NATIVE, Structures, trees_among
+from safeload.scan._structures import A_NODE, NATIVE, Structures, trees_among
 from safeload.scan.values import (
     CALL,
     IMPORT,
@@ -34,7 +35,7 @@ from safeload.scan.values import (
     attributes,
     describe,
     note_arguments,
-    pattern_of,
+    note_state,
     shown,
 )
 
@@ -213,7 +214,7 @@ class Effects(Ledger):
         looks: i64 = origin.looks
         note_arguments(origin, args)
         if origin.looks > looks:
-            self.spend(500)
+            self.spend(700)
 
     def call_form(self, origin: Global, args: tuple[Any, ...]) -> object:
         form = origin.form
@@ -310,7 +311,8 @@ class Effects(Ledger):
                 elif grant is not None and grant.roles & STATE:
                     wrong = "the state is not a dict of plain attribute names, but " + describe(state)
                 elif not origin.seen_state:
-                    origin.seen_state = pattern_of(state, 0)
+                    note_state(origin, state)
+                    self.spend(700)
             if isinstance(state, ADict):
                 state.sealed = True
             if wrong is not None:
@@ -364,6 +366,20 @@ class Effects(Ledger):
         for value in state.flat[1::2]:
             if isinstance(value, str) and value in sources:
                 self.sources.add(value)
+
+    def fill(self, wanted: i64) -> None:
+        """Read on, but let go of the nodes of trees before, which arrays bring without being part of anything."""
+        if self.structures.crowded:
+            self.check_structures(False)
+        super().fill(wanted)
+
+    def watch(self, length: i64, item: i64, watcher: Any) -> None:
+        """Let somebody look at bytes, unless more of them would be kept than may be."""
+        nodes: i64 = length // item if isinstance(watcher, NodeTable) else 0
+        self.memory += A_NODE * nodes
+        self.check_memory()
+        self.memory -= A_NODE * nodes
+        super().watch(length, item, watcher)
 
     def check_structures(self, finished: bool) -> None:
         """Report what is wrong with native structures that could not be judged at once."""

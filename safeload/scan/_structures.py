@@ -18,7 +18,10 @@ from safeload.scan.values import AList, Array, Float, Global, Instance, attribut
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["NATIVE", "Structures", "trees_among"]
+__all__ = ["A_NODE", "NATIVE", "Structures", "trees_among"]
+
+
+A_NODE: Final = 64  # bytes that a node takes until it was walked, and while it is
 
 
 class OddError(ValueError):
@@ -64,13 +67,18 @@ class Structures:
         self._waiting.append((at, name, table, check))
 
     @property
+    def crowded(self) -> bool:
+        """Whether so many nodes are kept that they should be walked."""
+        return self._nodes > BATCH
+
+    @property
     def kept(self) -> int:
         """How many bytes are kept until tables are walked, by estimate."""
-        return 400 * len(self._waiting) + 64 * self._nodes
+        return 400 * len(self._waiting) + A_NODE * self._nodes
 
     def settled(self, finished: bool) -> list[tuple[int, str, str]]:
         """Walk the tables if they are enough, or the last; return (offset, class, what is wrong) of those that are."""
-        if self._nodes <= BATCH and not finished:
+        if not self.crowded and not finished:
             return []
         settle(self._tables)
         self._tables, self._nodes = [], 0

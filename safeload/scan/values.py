@@ -292,6 +292,12 @@ def note_arguments(origin: Global, args: tuple[Any, ...]) -> None:
             origin.seen_args.append(pattern)
 
 
+def note_state(origin: Global, state: object) -> None:
+    """Keep a state that no rule grants, as a pattern: the first that there is, and only its kind where it is long."""
+    pattern = pattern_of(state, 0)
+    origin.seen_state = pattern if len(pattern) <= _MAX_PATTERN else pattern_of(state, 2)
+
+
 def pattern_of(value: object, depth: i64) -> str:
     """Return the pattern, as a policy file spells it, of the kind that a value is of."""
     if value is None:
