@@ -11,6 +11,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from safeload.atomic import flushing
 from safeload.claims import Claims, describe
 from safeload.decisions import decision
 from safeload.digests import digest_file
@@ -117,7 +118,10 @@ def dump(
         # By descriptor, never by name: in a shared folder, somebody could put another file or a link in its place.
         with storage_errors("write", target), os.fdopen(os.dup(writer.fd), "wb") as file:
             numpy_pickle.dump(obj, file, compress=_compression_for(target.name, compress), protocol=protocol)
-        manifest = describe(writer.fd, target, signers, in_force, in_force.limits(limits), claims, written_here=True)
+        with flushing(writer.fd, target):
+            manifest = describe(
+                writer.fd, target, signers, in_force, in_force.limits(limits), claims, written_here=True
+            )
         writer.commit(seal(manifest, signers.signers))
         made.manifest = manifest
     return manifest

@@ -27,6 +27,7 @@ __all__ = [
     "LOCK_TIMEOUT",
     "SCRATCH_PREFIX",
     "Identity",
+    "flushing",
     "identity",
     "lock_path",
     "locked",
@@ -40,6 +41,7 @@ __all__ = [
 SCRATCH_PREFIX = ".safeload-"  # of every lock and temporary file: whoever lists a folder skips these
 LOCK_TIMEOUT = 60.0  # seconds
 EXCLUSIVE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FLUSH_FROM = 8 << 20  # bytes; below that a thread costs more than it saves
 ALREADY_THERE = "it is already there. Pass overwrite=True to replace it, or choose another name"
 
 Identity = tuple[int, int]
@@ -159,6 +161,24 @@ def place_new(source: Path, destination: Path) -> None:
         source.rename(destination)
     else:
         source.unlink()
+
+
+@contextmanager
+def flushing(fd: int, path: Path) -> Iterator[None]:
+    """Let a large file be written to the disk while something else is done with it.
+
+    Raises: StorageError, at the end, if that fails: whoever syncs the file again would not be told.
+    """
+    if os.fstat(fd).st_size < _FLUSH_FROM:
+        yield
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1, thread_name_prefix="safeload-flush") as pool:
+        flushed = pool.submit(os.fsync, fd)
+        yield
+        with storage_errors("write", path):
+            flushed.result()
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,6 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "ALGORITHMS",
@@ -30,6 +34,7 @@ CHUNK_SIZE = 1 << 20
 # Smaller chunks make manifests large, larger ones make readers hold much before they can trust any of it.
 MIN_CHUNK_SIZE = 64 << 10
 MAX_CHUNK_SIZE = 16 << 20
+_BESIDE_FROM = 8 << 20  # bytes; below that a thread costs more than it saves
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ def chunk_digest(algorithm: str, data: bytes | bytearray | memoryview) -> bytes:
 
 
 def digest_file(fd: int, *, algorithm: str = DEFAULT_ALGORITHM, chunk_size: int = CHUNK_SIZE) -> FileDigests:
-    """Digest an open file from its start to its end, in one pass and with one chunk in memory.
+    """Digest an open file from its start to its end, in one pass and with two chunks in memory.
 
     The descriptor's own position is neither used nor moved. An empty file has no chunks.
 
@@ -80,19 +85,49 @@ def digest_file(fd: int, *, algorithm: str = DEFAULT_ALGORITHM, chunk_size: int 
         OSError: the file cannot be read.
     """
     check_chunking(algorithm, chunk_size)
+    if os.fstat(fd).st_size < _BESIDE_FROM:
+        return _digest(fd, algorithm, chunk_size, _at_once)
+    from concurrent.futures import ThreadPoolExecutor
+
+    # SHA-256 takes longer than all the rest, so it runs in a thread of its own, one chunk behind.
+    with ThreadPoolExecutor(1, thread_name_prefix="safeload-digest") as pool:
+        return _digest(fd, algorithm, chunk_size, lambda update, chunk: pool.submit(update, chunk).result)
+
+
+def _at_once(update: Callable[[memoryview], None], chunk: memoryview) -> Callable[[], None]:
+    update(chunk)
+    return _nothing
+
+
+def _nothing() -> None:
+    return None
+
+
+def _digest(
+    fd: int,
+    algorithm: str,
+    chunk_size: int,
+    start: Callable[[Callable[[memoryview], None], memoryview], Callable[[], None]],
+) -> FileDigests:
+    """Digest a file; `start` starts to update the digest of the whole with a chunk, and returns what waits for that."""
     whole = hashlib.sha256()
     chunks: list[str] = []
     size = 0
-    buffer = memoryview(bytearray(chunk_size))
+    # By turns: while the digest of the whole takes one in, the next is read into the other.
+    buffer, other = memoryview(bytearray(chunk_size)), memoryview(bytearray(chunk_size))
+    finish = _nothing
     while True:
         filled = _fill(fd, buffer, size)
+        finish()
         if filled:
             chunk = buffer[:filled]
-            whole.update(chunk)
+            finish = start(whole.update, chunk)
             chunks.append(chunk_digest(algorithm, chunk).hex())
             size += filled
         if filled < chunk_size:
+            finish()
             return FileDigests(size, whole.hexdigest(), algorithm, chunk_size, tuple(chunks))
+        buffer, other = other, buffer
 
 
 def _fill(fd: int, buffer: memoryview, offset: int) -> int:

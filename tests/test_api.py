@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import importlib.metadata
 import io
 import os
@@ -588,6 +589,26 @@ def test_a_compressor_that_was_registered_does_not_read_what_was_not_scanned(
     with pytest.raises(safeload.TripwireError, match="'backwards'"):
         safeload.load(path, keyring=key)
     assert safeload.load(path, "r", keyring=key) == [1]  # which does not ask them
+
+
+@pytest.mark.parametrize("fails_at", [1, 2])
+def test_a_large_artifact_that_the_disk_does_not_take(
+    tmp_path: Path, key: safeload.SigningKey, monkeypatch: Any, fails_at: int
+) -> None:
+    """It is flushed while it is scanned, and synced once more before it is put in its place."""
+    real, calls = os.fsync, []
+
+    def fsync(fd: int) -> None:
+        calls.append(fd)
+        if len(calls) == fails_at:
+            raise OSError(errno.EIO, "simulated")
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(safeload.StorageError):
+        safeload.dump(np.zeros(9 << 17), tmp_path / "model.joblib", key=key)
+    assert len(calls) == fails_at
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("mmap_mode", [None, "r"])

@@ -51,7 +51,7 @@ def test_an_empty_file_has_no_chunks():
     assert (digests.algorithm, digests.chunk_size) == ("blake3", CHUNK_SIZE)
 
 
-@pytest.mark.parametrize("size", [1, SMALL - 1, SMALL, SMALL + 1, 2 * SMALL, 3 * SMALL + 17])
+@pytest.mark.parametrize("size", [1, SMALL - 1, SMALL, SMALL + 1, 2 * SMALL, 3 * SMALL + 17, (9 << 20) + 5])
 @pytest.mark.parametrize("algorithm", ["blake3", "sha256"])
 def test_chunks_at_and_around_their_borders(size, algorithm):
     data = (b"0123456789abcdef" * (size // 16 + 1))[:size]
