@@ -30,15 +30,19 @@ def examine(
     policy: Policy,
     limits: Limits,
     manifest: Manifest | None = None,
+    keep: io.BytesIO | None = None,
 ) -> tuple[Report, Trace]:
-    """Scan an artifact through a stream that stands at its first byte."""
+    """Scan an artifact through a stream that stands at its first byte.
+
+    `keep` is given what a compressed one unpacks to, unless that is much: then it is left empty.
+    """
     compression = None
     trace = _NOTHING
     findings: tuple[Finding, ...] = ()
     in_force = limits.for_file(size)
     try:
         source, compression = open_source(
-            stream, size, max_unpacked=in_force.max_unpacked, max_ratio=in_force.max_ratio
+            stream, size, max_unpacked=in_force.max_unpacked, max_ratio=in_force.max_ratio, keep=keep
         )
         trace = scan_stream(source, policy.grant, in_force)
         findings = tuple(_explained(finding, limits, in_force) for finding in trace.findings)

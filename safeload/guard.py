@@ -375,24 +375,31 @@ def _owning_frame(frame: FrameType) -> FrameType:
     return frame
 
 
-def load_stream(stream: io.BufferedReader[Any], *, compression: str | None = None) -> Any:
+def load_stream(
+    stream: io.BufferedReader[Any], *, compression: str | None = None, unpacked: io.BytesIO | None = None
+) -> Any:
     """Return what `joblib.load` makes of this stream. To be called within `tripwire`.
 
-    `compression` is what the stream was scanned as.
+    `compression` is what the stream was scanned as, and `unpacked` what it was seen to unpack to.
 
     Raises: TripwireError if joblib would take it for another one, as where a compressor was registered with it.
     """
     from joblib.numpy_pickle import load  # not joblib.load, which people may have replaced, by safeload.load even
     from joblib.numpy_pickle_utils import _detect_compressor
 
+    scanned_as: list[tuple[io.BufferedReader[Any] | io.BytesIO, str]] = []
     if compression is not None:
-        found = _detect_compressor(stream)
-        if found != {"none": "not-compressed"}.get(compression, compression):
+        scanned_as.append((stream, compression))
+    if unpacked is not None:
+        scanned_as.append((unpacked, "none"))
+    for file, kind in scanned_as:
+        found = _detect_compressor(file)
+        if found != {"none": "not-compressed"}.get(kind, kind):
             raise TripwireError(
                 f"joblib would unpack this file with the compressor {found!r}, and it was scanned as compression "
-                f"{compression!r}. A compressor that takes it was registered with joblib here: load it without."
+                f"{kind!r}. A compressor that takes it was registered with joblib here: load it without."
             )
-    return load(stream)
+    return load(stream if unpacked is None else unpacked)
 
 
 def load_mapped(stream: io.BufferedReader[Any], *, path: str, fd: int, mmap_mode: Literal["r", "c"]) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import io
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,7 +34,6 @@ from safeload.scanned import Scanned
 from safeload.watch import INTERVAL, Pair, Watch
 
 if TYPE_CHECKING:
-    import io
     from contextlib import AbstractContextManager
 
     from safeload.keys import SigningKey, VerifyingKey
@@ -192,11 +192,10 @@ class Loader:
             warn_caller(f'mmap_mode "{mmap_mode}" is ignored: {target} is compressed.', UserWarning)
             mmap_mode = None
         if mmap_mode is None:
-            obj = self._unpickle(reader, manifest, target, lambda stream, guarded: _read(stream, guarded, manifest))
-            return obj, manifest
+            return self._unpickle(reader, manifest, target, functools.partial(_read, manifest)), manifest
         with mappable(fd, reader, _digests(manifest), target, self._copies) as (mapped_fd, verified, path):
             obj = self._unpickle(
-                verified, manifest, target, lambda stream, guarded: _map(stream, guarded, mapped_fd, path, mmap_mode)
+                verified, manifest, target, functools.partial(_map, mapped_fd, path, mmap_mode)
             )
             return obj, manifest
 
@@ -205,20 +204,23 @@ class Loader:
         reader: VerifiedReader,
         manifest: Manifest,
         target: Path,
-        load: Callable[[io.BufferedReader[VerifiedReader], Guarded], Any],
+        load: Callable[[io.BufferedReader[VerifiedReader], io.BytesIO, Guarded], Any],
     ) -> Any:
         """Scan, and let `load` make the object of the same verified bytes, under the tripwire."""
         with verified_stream(reader) as stream:
             names = self._scanned.get(manifest)
+            unpacked = io.BytesIO()
             if names is None:
-                report, trace = examine(stream, target, manifest.size, self._policy, self._limits, manifest.copied())
+                report, trace = examine(
+                    stream, target, manifest.size, self._policy, self._limits, manifest.copied(), keep=unpacked
+                )
                 report.raise_if_refused()
                 names = self._scanned.put(manifest, trace)
                 stream.seek(0)
             check_drift(str(target), manifest.producer.python, manifest.producer.packages, self._on_version_mismatch)
             import_modules(names.modules)
             events = self._policy.events(names.full)
-            obj = load(stream, functools.partial(tripwire, names.named, events=events, sources=names.sources))
+            obj = load(stream, unpacked, functools.partial(tripwire, names.named, events=events, sources=names.sources))
             if reader.failure is not None:
                 raise reader.failure  # swallowed by what was being loaded
             return obj
@@ -266,18 +268,26 @@ def _digests(manifest: Manifest) -> FileDigests:
     return FileDigests(manifest.size, manifest.sha256, manifest.digest_algorithm, manifest.chunk_size, manifest.chunks)
 
 
-def _read(stream: io.BufferedReader[VerifiedReader], guarded: Guarded, manifest: Manifest) -> Any:
+def _read(
+    manifest: Manifest, stream: io.BufferedReader[VerifiedReader], unpacked: io.BytesIO, guarded: Guarded
+) -> Any:
+    """Unpickle the stream, or what the scan has unpacked it to, which is not unpacked again."""
+    if unpacked.tell():
+        unpacked.seek(0)
+        with guarded():
+            return load_stream(stream, compression=manifest.compression, unpacked=unpacked)
     stream.raw.start_read_ahead()
     with guarded():
         return load_stream(stream, compression=manifest.compression)
 
 
 def _map(
-    stream: io.BufferedReader[VerifiedReader],
-    guarded: Guarded,
     fd: int,
     path: str,
     mmap_mode: MmapMode,
+    stream: io.BufferedReader[VerifiedReader],
+    _unpacked: io.BytesIO,
+    guarded: Guarded,
 ) -> Any:
     with guarded(mmap_fd=fd):
         return load_mapped(stream, path=path, fd=fd, mmap_mode=mmap_mode)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import zlib
-from typing import BinaryIO, Final, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
 from safeload.rules import RefusedError
+
+if TYPE_CHECKING:
+    import io
 
 __all__ = ["FileSource", "UnpackedSource", "detect_compression", "open_source"]
 
@@ -19,6 +22,7 @@ _PACKED_STEP: Final = 64 << 10
 _RATIO_FROM: Final = 64 << 20  # below that no ratio is suspicious: an array of zeros packs 1000 to 1
 _MUCH: Final = 512 << 20  # what unpacks in about a second; beyond it, a twentieth of the ratio has to do
 _MUCH_BZ2: Final = 96 << 20  # which can take ten times as long
+_MOST_KEPT: Final = 64 << 20  # of what was unpacked, for whoever reads it after the scan
 _LZMA_MEMORY: Final = 72 << 20  # what the highest preset needs, and some
 
 # joblib/compressor.py, and the order of joblib.numpy_pickle_utils._detect_compressor
@@ -114,15 +118,25 @@ class _ZlibUnpacker:
 class UnpackedSource:
     """What the scanner reads from, where the artifact is compressed: exactly one stream, complete and alone.
 
+    `keep` is given what it unpacks to, unless that is much: then it is left empty.
+
     Raises (here and from every method): RefusedError SL304, SL316, SL317, SL503, SL504, SL602.
     """
 
     size = -1  # not known before the end
 
     def __init__(
-        self, file: BinaryIO, compression: str, *, packed_size: int, max_unpacked: int, max_ratio: float
+        self,
+        file: BinaryIO,
+        compression: str,
+        *,
+        packed_size: int,
+        max_unpacked: int,
+        max_ratio: float,
+        keep: io.BytesIO | None = None,
     ) -> None:
         self._file = file
+        self._keep = keep
         self._compression = compression
         self._packed_size = packed_size
         self._max_unpacked = max_unpacked
@@ -189,12 +203,22 @@ class UnpackedSource:
             piece = self._unpack(packed)
             if piece:
                 self._count(len(piece))
+                if self._keep is not None:
+                    self._keep_piece(self._keep, piece)
                 self._piece, self._used = piece, 0
                 return True
             starved = True
         self._check_end()
         self._piece, self._used = b"", 0
         return False
+
+    def _keep_piece(self, keep: io.BytesIO, piece: bytes) -> None:
+        if self._unpacked <= _MOST_KEPT:
+            keep.write(piece)
+        else:
+            keep.seek(0)
+            keep.truncate()
+            self._keep = None
 
     def _unpack(self, packed: bytes) -> bytes:
         try:
@@ -233,9 +257,11 @@ class UnpackedSource:
 
 
 def open_source(
-    file: BinaryIO, size: int, *, max_unpacked: int, max_ratio: float
+    file: BinaryIO, size: int, *, max_unpacked: int, max_ratio: float, keep: io.BytesIO | None = None
 ) -> tuple[FileSource | UnpackedSource, str]:
     """Return what the scanner reads from, and the name of the compression, for a file at its start.
+
+    `keep`: see UnpackedSource.
 
     Raises: RefusedError SL315 for a file of joblib before 0.10, and what UnpackedSource raises.
     """
@@ -245,7 +271,9 @@ def open_source(
         raise RefusedError("SL315", "joblib before 0.10 wrote this file, in a format that is not supported", 0)
     if compression == "none":
         return FileSource(file, size), compression
-    source = UnpackedSource(file, compression, packed_size=size, max_unpacked=max_unpacked, max_ratio=max_ratio)
+    source = UnpackedSource(
+        file, compression, packed_size=size, max_unpacked=max_unpacked, max_ratio=max_ratio, keep=keep
+    )
     return source, compression
 
 

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import warnings
+import zlib
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -589,6 +590,39 @@ def test_a_compressor_that_was_registered_does_not_read_what_was_not_scanned(
     with pytest.raises(safeload.TripwireError, match="'backwards'"):
         safeload.load(path, keyring=key)
     assert safeload.load(path, "r", keyring=key) == [1]  # which does not ask them
+
+
+def test_such_a_compressor_does_not_read_what_was_unpacked_either(
+    tmp_path: Path, key: safeload.SigningKey, monkeypatch: Any
+) -> None:
+    from joblib.compressor import _COMPRESSORS, CompressorWrapper, register_compressor
+
+    path = tmp_path / "model.joblib.z"
+    safeload.dump([1], path, protocol=4, key=key)
+    monkeypatch.setitem(_COMPRESSORS, "other", None)
+    register_compressor("other", CompressorWrapper(io.BytesIO, prefix=b"\x80\x04"), force=True)
+    with pytest.raises(safeload.TripwireError, match="'other'"):
+        safeload.load(path, keyring=key)
+
+
+@pytest.mark.parametrize("most", [64 << 20, 1000])
+def test_what_is_compressed_is_unpacked_once_unless_it_is_much(
+    tmp_path: Path, key: safeload.SigningKey, monkeypatch: Any, most: int
+) -> None:
+    path = tmp_path / "model.joblib.z"
+    made = [np.arange(40_000.0), "text" * 100]
+    safeload.dump(made, path, key=key)
+    opened: list[int] = []
+    real = zlib.decompressobj
+    monkeypatch.setattr(zlib, "decompressobj", lambda *args: opened.append(1) or real(*args))
+    monkeypatch.setattr("safeload.unpack._MOST_KEPT", most)
+    loader = safeload.Loader(keyring=key)
+    for unpacked in (1 if most > 1000 else 2, 1):  # the second time, nothing is scanned
+        del opened[:]
+        found = loader.load(path)
+        assert np.array_equal(found[0], made[0])
+        assert found[1] == made[1]
+        assert len(opened) == unpacked
 
 
 @pytest.mark.parametrize("fails_at", [1, 2])
