@@ -19,9 +19,13 @@ from setuptools import Distribution, Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
-COMPILED = [
-    f"safeload/scan/{name}.py" for name in ("_effects", "_keys", "_ledger", "_machine", "_opcodes", "_window", "values")
-]
+COMPILED = ["safeload/policy/_patterns.py"] + [
+    f"safeload/scan/{name}.py"
+    for name in (
+        "_arrays", "_contents", "_dtypes", "_effects", "_fitting", "_forms", "_globals", "_indexed", "_keys", "_ledger",
+        "_machine", "_names", "_nodes", "_opcodes", "_rare", "_structures", "_trees", "_window", "values",
+    )
+]  # fmt: skip
 # A build has none of the packages that the rest of safeload imports, and mypy's findings are not its business.
 OPTIONS = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
 SWITCH = os.environ.get("SAFELOAD_MYPYC", "auto")

@@ -194,9 +194,7 @@ class Loader:
         if mmap_mode is None:
             return self._unpickle(reader, manifest, target, functools.partial(_read, manifest)), manifest
         with mappable(fd, reader, _digests(manifest), target, self._copies) as (mapped_fd, verified, path):
-            obj = self._unpickle(
-                verified, manifest, target, functools.partial(_map, mapped_fd, path, mmap_mode)
-            )
+            obj = self._unpickle(verified, manifest, target, functools.partial(_map, mapped_fd, path, mmap_mode))
             return obj, manifest
 
     def _unpickle(
@@ -268,9 +266,7 @@ def _digests(manifest: Manifest) -> FileDigests:
     return FileDigests(manifest.size, manifest.sha256, manifest.digest_algorithm, manifest.chunk_size, manifest.chunks)
 
 
-def _read(
-    manifest: Manifest, stream: io.BufferedReader[VerifiedReader], unpacked: io.BytesIO, guarded: Guarded
-) -> Any:
+def _read(manifest: Manifest, stream: io.BufferedReader[VerifiedReader], unpacked: io.BytesIO, guarded: Guarded) -> Any:
     """Unpickle the stream, or what the scan has unpacked it to, which is not unpacked again."""
     if unpacked.tell():
         unpacked.seek(0)

@@ -22,6 +22,11 @@ from hypothesis.extra import numpy as hnp
 from opcodes_builder import codes, scan
 from packaging.version import Version
 
+from safeload.policy import resolve_policy
+from safeload.rules import RefusedError
+from safeload.scan import COMPILED, Limits, _machine
+from safeload.unpack import FileSource
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -328,3 +333,72 @@ def test_objects_of_any_structure(obj: Any, protocol: int, plain: bool) -> None:
     if OLD_NESTED and codes(data, "core")[:1] == ["SL308"]:
         return  # a set or empty bytes in an object array, by Python 2's names, which joblib 1.6 cannot load
     agree(data, "core")
+
+
+# -------------------------------------------------------------------------------- wrappers that were seen before
+
+
+def _many_arrays() -> bytes:
+    from sklearn.ensemble import RandomForestClassifier
+
+    arrays = [np.zeros(shape, kind) for kind in "dl" for shape in ((), 3, (2, 300), (1, 2, 3), (1, 1, 1, 2), 70_000)]
+    forest = RandomForestClassifier(3, max_depth=2, random_state=0).fit(X, Y)
+    return dumped([*arrays, list(range(300)), forest, *arrays], 4)
+
+
+MANY_ARRAYS = _many_arrays()
+GRANT = resolve_policy("sklearn").grant
+OPCODES_THERE = [at for at, byte in enumerate(MANY_ARRAYS) if byte in pickle.NEWOBJ + pickle.BUILD + pickle.FRAME]
+
+
+def judged(data: bytes, limits: Limits) -> tuple[Any, ...]:
+    machine = _machine.Machine(FileSource(io.BytesIO(data), len(data)), GRANT, limits, [])
+    try:
+        machine.scan()
+        refused = None
+    except (RefusedError, IndexError) as error:
+        refused = str(error)
+    kept = (machine.memory, machine.memo) if refused is None else ()  # what was half done when it was refused differs
+    return refused, machine.at, machine.opcodes, machine.record, kept, machine.arrays
+
+
+@pytest.mark.skipif(COMPILED, reason="methods of compiled classes cannot be replaced")
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    place=st.sampled_from(OPCODES_THERE),
+    before=st.integers(0, 60),
+    change=st.binary(min_size=1, max_size=3),
+    cut=st.booleans(),
+    limits=st.sampled_from([Limits(), Limits(max_opcodes=900), Limits(max_memo=400)]),
+)
+def test_a_wrapper_that_was_seen_before_is_judged_as_opcode_by_opcode(
+    place: int, before: int, change: bytes, cut: bool, limits: Limits
+) -> None:
+    at = max(place - before, 0)
+    data = MANY_ARRAYS[:at] + change + (b"" if cut else MANY_ARRAYS[at + len(change) :])
+    with pytest.MonkeyPatch.context() as patch:
+        taken = []
+        real = _machine.Machine.array_as_before
+        patch.setattr(_machine.Machine, "array_as_before", lambda *args: taken.append(real(*args)) or taken[-1])
+        found = judged(data, limits)
+        patch.setattr(_machine.Machine, "array_as_before", lambda *_: None)
+        one_by_one = judged(data, limits)
+    assert shown_alike(found) == shown_alike(one_by_one)
+
+
+def shown_alike(found: Any) -> Any:
+    """Write abstract values as something that compares."""
+    if isinstance(found, (list, tuple)):
+        return [shown_alike(one) for one in found]
+    return found if isinstance(found, (str, int, bytes, type(None))) else type(found).__name__
+
+
+@pytest.mark.skipif(COMPILED, reason="methods of compiled classes cannot be replaced")
+def test_most_wrappers_were_seen_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+    real = _machine.Machine.array_as_before
+    monkeypatch.setattr(_machine.Machine, "array_as_before", lambda *args: taken.append(real(*args)) or taken[-1])
+    refused, *_, arrays = judged(MANY_ARRAYS, Limits())
+    assert refused is None
+    assert arrays == len(taken) > 30  # each of them was asked about
+    assert sum(one is not None for one in taken) > 20

@@ -43,6 +43,7 @@ from sklearn.utils import Bunch
 
 import safeload
 from safeload.scan import _contents as contents
+from safeload.scan import _nodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -555,11 +556,11 @@ def test_trees_are_walked_together_as_one_by_one(random: Any, count: int, dtype:
         nodes["left_child"], nodes["right_child"] = [pair[0] for pair in children], [pair[1] for pair in children]
         nodes["feature"] = np.where(nodes["left_child"] == -1, -2, np.arange(len(children)))
         table = contents.watcher_of(dtype)
-        assert isinstance(table, contents.NodeTable)
+        assert isinstance(table, _nodes.NodeTable)
         for piece in (nodes[:cut], nodes[cut:]):
             table.feed(piece.tobytes())
         made.append(table)
-    contents.settle(made)
+    _nodes.settle(made)
     for children, table in zip(several, made, strict=True):
         depth = walked(children)
         assert (table.problem is None) == (depth is not None)

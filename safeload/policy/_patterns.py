@@ -127,12 +127,20 @@ def compile_arguments(alternatives: Any) -> Callable[[tuple[Any, ...]], str | No
 
     def check(args: tuple[Any, ...]) -> str | None:
         for one in compiled:
-            if len(one) == len(args) and all(matches(arg) for matches, arg in zip(one, args, strict=True)):
+            if len(one) == len(args) and _all_match(one, args):
                 return None
         given = ", ".join(values.describe(arg) for arg in args[:8]) + (", …" if len(args) > 8 else "")
         return f"it is called with ({given}); allowed: {shortened(text)}"
 
     return check
+
+
+def _all_match(parts: list[Predicate], given: tuple[Any, ...]) -> bool:
+    """Tell whether each part matches what stands in its place; there are as many of both."""
+    for index, matches in enumerate(parts):  # noqa: SIM110 - this is done for every tree of a forest: no generator
+        if not matches(given[index]):
+            return False
+    return True
 
 
 def shortened(text: str) -> str:
@@ -210,11 +218,7 @@ def _built(detail: Any, depth: int) -> Predicate:
 
 def _tuple(detail: Any, depth: int) -> Predicate:
     parts = [compile_pattern(one, depth) for one in _listed(detail, "tuple", empty=True)]
-    return lambda value: (
-        isinstance(value, tuple)
-        and len(value) == len(parts)
-        and all(matches(one) for matches, one in zip(parts, value, strict=True))
-    )
+    return lambda value: isinstance(value, tuple) and len(value) == len(parts) and _all_match(parts, value)
 
 
 def _list_of(detail: Any, depth: int) -> Predicate:
@@ -272,7 +276,12 @@ def _attributes(detail: Any, depth: int) -> Predicate:
 
     def check(value: Any) -> bool:
         found = values.attributes(value)
-        return found is not None and all(parts[name](found[name]) for name in parts.keys() & found.keys())
+        if found is None:
+            return False
+        for name, matches in parts.items():  # noqa: SIM110 - as in _all_match
+            if name in found and not matches(found[name]):
+                return False
+        return True
 
     return _once(check)
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from safeload.rules import Finding, RefusedError
 from safeload.scan import _machine, values
-from safeload.scan._effects import first_use, used_roles
 from safeload.scan._forms import FORMS
+from safeload.scan._globals import first_use, used_roles
 from safeload.scan._machine import Machine
 from safeload.scan._names import is_plain_module, is_plain_name, python3_name
 from safeload.scan._window import Source

@@ -1,9 +1,8 @@
 """What the bytes of an array say, where native code believes them: read once, chunk by chunk, as they pass.
 
 Compiled code indexes memory with the integers of some arrays: index arrays of sparse matrices and neighbour trees, node
-tables of decision trees and of histogram boosting.  `watcher_of` gives the summary to feed such an array's bytes to;
-`_structures` compares summaries with each other.  Of an array only its summary is kept, and of a node table the
-columns that lead from node to node, until some tables can be walked together (`settle`).
+tables (`_nodes`) of decision trees and of histogram boosting.  `watcher_of` gives the summary to feed such an array's
+bytes to; `_structures` compares summaries with each other.  Of an array only its summary is kept.
 """
 
 from __future__ import annotations
@@ -11,18 +10,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
-__all__ = ["BATCH", "PIECE", "Integers", "NodeTable", "Ranges", "Unclear", "Watcher", "settle", "watcher_of"]
+from safeload.scan._nodes import PIECE, PREDICTOR, TREE, NodeTable, Watcher
 
-BATCH: Final = 1 << 14  # nodes that are walked together
+__all__ = ["PIECE", "Integers", "Ranges", "Unclear", "Watcher", "watcher_of"]
+
 HELD: Final = 1 << 22  # bytes to keep until the dtype is known that they are of
-PIECE: Final = 448 << 11  # bytes to feed at once: a whole number of every guessed item
 _SMALL: Final = 256  # bytes of an array that is cheaper to keep than to look at
-_TREE: Final = ("left_child", "right_child", "feature")
 _TREE_REST: Final = ("threshold", "impurity", "n_node_samples", "weighted_n_node_samples", "missing_go_to_left")
-_PREDICTOR: Final = (
-    "value", "count", "feature_idx", "num_threshold", "missing_go_to_left", "left", "right", "gain", "depth", "is_leaf",
-    "bin_threshold", "is_categorical", "bitset_idx",
-)  # fmt: skip
 _PREDICTOR_CODES: Final = {
     "left": ("u4",),
     "right": ("u4",),
@@ -32,13 +26,8 @@ _PREDICTOR_CODES: Final = {
     "bitset_idx": ("u4",),
 }
 _RANGES: Final = ("idx_start", "idx_end", "is_leaf", "radius")
-_MAX_NODES: Final = (1 << 31) - 2
 _MOST_GUESSED: Final = 3 << 20  # nodes that guesses keep, 16 bytes each; more could be of no table that is allowed
-_NOT_NARROW: Final = -2
-_WORDS: Final = [("<i8", 0), ("<i8", 8), ("<i8", 16)]
 _MOST_TO_ADD: Final = 1 << 16
-_MAX_LEVELS: Final = 128
-_MAX_DOUBLINGS: Final = 33
 
 
 def _numpy() -> Any:
@@ -46,19 +35,6 @@ def _numpy() -> Any:
     import numpy as np
 
     return np
-
-
-class Watcher:
-    """What is fed the bytes of one array, in whole items."""
-
-    __slots__ = ("dtype",)
-
-    def __init__(self, dtype: Any) -> None:
-        self.dtype = dtype
-
-    def feed(self, data: bytes) -> None:
-        """Take the next bytes: a whole number of items."""
-        raise NotImplementedError
 
 
 class Integers(Watcher):
@@ -76,6 +52,10 @@ class Integers(Watcher):
         self._data = b""
         self._least = self._greatest = self._first = self._last = self._total = 0
         self._rising = True
+
+    def another(self) -> Integers:
+        """Return one that was fed nothing."""
+        return Integers(self.dtype)
 
     def feed(self, data: bytes) -> None:
         if not self.count and len(data) <= _SMALL and not self._data:
@@ -161,6 +141,10 @@ class Ranges(Watcher):
         self.last_inner = -1
         self.ordered = True
 
+    def another(self) -> Ranges:
+        """Return one that was fed nothing."""
+        return Ranges(self.dtype)
+
     def feed(self, data: bytes) -> None:
         np = _numpy()
         nodes = np.frombuffer(data, self.dtype)
@@ -175,206 +159,6 @@ class Ranges(Watcher):
         if len(inner):
             self.last_inner = self.count + int(inner[-1])
         self.count += len(nodes)
-
-
-class NodeTable(Watcher):
-    """The nodes of a decision tree or of a histogram predictor.
-
-    What it says is known once `settle` has walked it:
-
-    Attributes:
-        count: how many nodes there are.
-        problem: in words, why the nodes are not one tree with its root first; None if they are.
-        depth: how many steps lead from the root to the deepest leaf.
-        features: one more than the greatest feature that a node splits on.
-        bitsets: one more than the greatest set of categories that a node asks for.
-    """
-
-    __slots__ = (
-        "_parts",
-        "_waiting",
-        "_words",
-        "bitsets",
-        "count",
-        "depth",
-        "features",
-        "predictor",
-        "problem",
-        "settled",
-    )
-
-    def __init__(self, dtype: Any, *, predictor: bool) -> None:
-        super().__init__(dtype)
-        self.predictor = predictor
-        self.count = self.depth = self.features = self.bitsets = 0
-        self.problem: str | None = None
-        self.settled = False
-        self._parts: list[Any] = []  # pieces of the table: bytes, or already columns
-        self._waiting = 0
-        self._words = (
-            not predictor
-            and dtype.itemsize % 4 == 0
-            and [(dtype.fields[name][0].str, dtype.fields[name][1]) for name in _TREE] == _WORDS
-        )
-
-    def feed(self, data: bytes) -> None:
-        if not data:
-            return
-        self._parts.append(data)
-        self.count += len(data) // self.dtype.itemsize
-        self._waiting += len(data)
-        if self._waiting > PIECE:
-            self.columns()  # a large table: keep only what leads from node to node, a quarter of it or less
-
-    def columns(self) -> list[Any]:
-        """Return (left, right, feature, set of categories) of the nodes as int32, in pieces; left is -1 for leaves."""
-        self._waiting = 0
-        self._parts = [part if not isinstance(part, bytes) else self._compact(part) for part in self._parts]
-        return self._parts
-
-    def forget(self) -> None:
-        """Let go of the nodes."""
-        self._parts = []
-
-    def could_go_on_with(self, data: bytes) -> bool:
-        """Tell whether these bytes could be nodes of a table, before they are fed."""
-        left, right, feature, _ = self._compact(data)
-        return not _wrong(left, right, feature, left != -1, _MAX_NODES).any()
-
-    def _compact(self, data: bytes) -> Any:
-        np = _numpy()
-        count = len(data) // self.dtype.itemsize
-        columns = np.empty((4, count), np.int32)
-        if self.predictor:
-            nodes = np.frombuffer(data, self.dtype)
-            for row, name in enumerate(("left", "right", "feature_idx")):
-                _narrow(nodes[name], columns[row])
-            leaf = nodes["is_leaf"] != 0
-            columns[:3, leaf] = -1
-            columns[3] = -1
-            asks = nodes["is_categorical"] != 0
-            if asks.any():
-                _narrow(np.where(asks & ~leaf, nodes["bitset_idx"], 0), columns[3])
-                columns[3, leaf | ~asks] = -1
-            return columns
-        columns[3] = -1
-        if self._words:
-            # The three columns are the first of the node, each 8 bytes long, little-endian: copy both halves at once.
-            words = np.frombuffer(data, "<i4").reshape(count, -1)[:, :6].T.copy()
-            columns[:3] = words[::2]
-            if (words[1::2] != words[::2] >> 31).any():
-                columns[:, (words[1::2] != words[::2] >> 31).any(axis=0)] = _NOT_NARROW
-        else:
-            nodes = np.frombuffer(data, self.dtype)
-            for row, name in enumerate(_TREE):
-                _narrow(nodes[name], columns[row])
-        return columns
-
-
-def _narrow(values: Any, out: Any) -> None:
-    """Copy integers as int32; those that do not fit become what is no node and no feature of anything."""
-    np = _numpy()
-    out[:] = np.clip(values, _NOT_NARROW if values.dtype.kind == "i" else 0, _MAX_NODES)
-
-
-def settle(tables: list[NodeTable]) -> None:
-    """Walk node tables, all together, because most are small: find their depths and what is wrong with them."""
-    np = _numpy()
-    for table in tables:
-        table.settled = True
-        if not table.count:
-            table.problem = "it has no root"
-        elif table.count >= _MAX_NODES:
-            table.problem = "it has more nodes than any tree"
-    tables = [table for table in tables if table.problem is None]
-    if not tables:
-        return
-    pieces = [piece for table in tables for piece in table.columns()]
-    left, right, feature, bitset = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=1)
-    counts = np.array([table.count for table in tables])
-    starts = np.cumsum(counts) - counts
-    inner = left != -1
-    wrong = _wrong(left, right, feature, inner, np.repeat(counts.astype(np.int32), counts))
-    if wrong.any():
-        bad = set((np.searchsorted(starts, np.flatnonzero(wrong), side="right") - 1).tolist())
-        for index in bad:
-            tables[index].problem = "a node leads to what is no node of the table, or splits on a feature below 0"
-        settle([table for index, table in enumerate(tables) if index not in bad])
-    else:
-        features = np.maximum.reduceat(feature * inner, starts)
-        bitsets = np.maximum.reduceat(bitset, starts)
-        depths = _depths(left, right, inner, counts, starts)
-        for index, table in enumerate(tables):
-            table.features = int(features[index]) + 1 if table.count > 1 else 0
-            table.bitsets = int(bitsets[index]) + 1
-            table.depth = int(depths[index])
-            if table.depth < 0:
-                table.problem = "its nodes are not one tree"
-    for table in tables:
-        table.forget()
-
-
-def _wrong(left: Any, right: Any, feature: Any, inner: Any, ends: Any) -> Any:
-    """Return which nodes lead to what is no node but the root, or split on what is no feature."""
-    np = _numpy()
-    inside = (np.minimum(left, right) >= 1) & (np.maximum(left, right) < ends) & (feature >= 0)
-    return inside != inner if not (~inner & (right != -1)).any() else (inside != inner) | (~inner & (right != -1))
-
-
-def _depths(left: Any, right: Any, inner: Any, counts: Any, starts: Any) -> Any:
-    """Return the depth of each tree, -1 where some node is not led to, or by two, or nodes lead in a circle."""
-    np = _numpy()
-    total = len(left)
-    base = np.repeat(starts.astype(np.int32), counts)
-    left, right = left + base, right + base
-    parents = np.flatnonzero(inner)
-    led = np.zeros(total, np.bool_)
-    led[left[parents]] = True
-    led[right[parents]] = True
-    led[starts] = True
-    if 2 * len(parents) != total - len(counts) or not led.all():
-        # Some are not trees; the others have as many leads as nodes but the root, and every node is led to.
-        leads = np.add.reduceat(inner.astype(np.int64), starts)
-        reached = np.add.reduceat(led.astype(np.int64), starts)
-        sound = (2 * leads == counts - 1) & (reached == counts)
-        depths = np.full(len(counts), -1)
-        kept = np.repeat(sound, counts)
-        if sound.any():
-            fewer = counts[sound]
-            depths[sound] = _depths(
-                (left - base)[kept], (right - base)[kept], inner[kept], fewer, np.cumsum(fewer) - fewer
-            )
-        return depths
-    # Every node but the roots has exactly one parent, so no level is larger than what is left.
-    levels = np.full(total, -1, np.int32)
-    frontier = starts
-    for level in range(_MAX_LEVELS):
-        levels[frontier] = level
-        frontier = frontier[inner[frontier]]
-        if not len(frontier):
-            break
-        frontier = np.concatenate((left[frontier], right[frontier]))
-    else:
-        return _deep(left, right, parents, counts, starts)
-    # What was not reached leads in a circle.
-    return np.where(np.minimum.reduceat(levels, starts) < 0, -1, np.maximum.reduceat(levels, starts))
-
-
-def _deep(left: Any, right: Any, parents: Any, counts: Any, starts: Any) -> Any:
-    """Return the depth of each tree, -1 of those with circles, by doubling: chains would have too many levels."""
-    np = _numpy()
-    root = np.repeat(starts, counts)
-    parent = root.copy()
-    parent[left[parents]] = parents
-    parent[right[parents]] = parents
-    steps = np.ones(len(left), np.int64)
-    steps[starts] = 0
-    for _ in range(_MAX_DOUBLINGS):
-        if (parent == root).all():
-            break
-        steps += steps[parent]
-        parent = parent[parent]
-    return np.where(np.logical_or.reduceat(parent != root, starts), -1, np.maximum.reduceat(steps, starts))
 
 
 class Unclear:
@@ -414,21 +198,21 @@ class Unclear:
         if sum(table.count for table in tables) > _MOST_GUESSED:
             watchers[:] = [watcher for watcher in watchers if not isinstance(watcher, NodeTable)]
 
-    def settle(self, dtype: Any) -> Watcher | None:
-        """Return what the bytes say as an array of this dtype; None where that does not matter or cannot be told."""
-        watchers = [watcher_of(dtype)] if self._watchers is None else self._watchers
+    def settle(self, watcher: Watcher) -> Watcher | None:
+        """Return what the bytes say, in place of a watcher for the dtype they are of; None where it cannot be told."""
+        watchers = [watcher] if self._watchers is None else self._watchers
         held, self._held, self._watchers = b"".join(self._held), [], []
-        for watcher in watchers:
-            if watcher is not None and watcher.dtype == dtype and len(held) % dtype.itemsize == 0:
-                watcher.feed(held)
-                return watcher
+        for one in watchers:
+            if one.dtype == watcher.dtype and len(held) % watcher.dtype.itemsize == 0:
+                one.feed(held)
+                return one
         return None
 
 
 @lru_cache(maxsize=1)
 def _guessed() -> tuple[Any, ...]:
     np = _numpy()
-    tree = [(name, "<i8") for name in _TREE]
+    tree = [(name, "<i8") for name in TREE]
     tree += [(name, "<i8" if name == "n_node_samples" else "<f8") for name in _TREE_REST[:4]]
     predictor = [
         ("value", "<f8"), ("count", "<u4"), ("feature_idx", "<i8"), ("num_threshold", "<f8"),
@@ -447,17 +231,16 @@ def _guessed() -> tuple[Any, ...]:
 
 def watcher_of(dtype: Any) -> Watcher | None:
     """Return what looks at an array of this dtype; None where nobody indexes memory with what it holds."""
-    np = _numpy()
     names = dtype.names
     if names is None:
         # Flags (booleans and bytes) are asked whether any is set.
-        known = dtype.kind == "b" or (dtype.kind == "i" and dtype.itemsize >= 4) or dtype == np.uint8
-        return Integers(dtype) if known else None
-    if names[:3] == _TREE:
-        return NodeTable(dtype, predictor=False) if all(_is(dtype[name], ("i4", "i8")) for name in _TREE) else None
+        kind, size = dtype.kind, dtype.itemsize
+        return Integers(dtype) if kind == "b" or (kind == "i" and size >= 4) or (kind == "u" and size == 1) else None
+    if names[:3] == TREE:
+        return NodeTable(dtype, predictor=False) if all(_is(dtype[name], ("i4", "i8")) for name in TREE) else None
     if names == _RANGES:
         return Ranges(dtype) if all(_is(dtype[name], ("i4", "i8")) for name in _RANGES[:3]) else None
-    if names == _PREDICTOR and all(_is(dtype[name], codes) for name, codes in _PREDICTOR_CODES.items()):
+    if names == PREDICTOR and all(_is(dtype[name], codes) for name, codes in _PREDICTOR_CODES.items()):
         return NodeTable(dtype, predictor=True)
     return None
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from safeload.rules import Finding, RefusedError
+from safeload.scan import _dtypes as dtypes
 from safeload.scan import _forms as forms
-from safeload.scan import _names as names
-from safeload.scan._contents import NodeTable
+from safeload.scan._globals import MAX_FINDINGS, Globals
 from safeload.scan._keys import Keys
-from safeload.scan._ledger import A_CONTAINER, A_DTYPE, A_GLOBAL, A_SLOT, A_TUPLE, AN_OBJECT, Ledger
-from safeload.scan._structures import A_NODE, NATIVE, Structures, trees_among
+from safeload.scan._ledger import A_CONTAINER, A_DTYPE, A_SLOT, A_TUPLE, AN_OBJECT
+from safeload.scan._nodes import NodeTable
+from safeload.scan._structures import A_NODE, Structures
+from safeload.scan._trees import trees_among
 from safeload.scan.values import (
     CALL,
-    IMPORT,
     ITEMS,
     NEW,
-    ROLES,
     STATE,
     USED_STATE,
     ADict,
@@ -47,13 +47,12 @@ if TYPE_CHECKING:
     from safeload.scan._window import Source
     from safeload.scan.limits import Limits
 
-_MAX_FINDINGS: Final = 100
 _AS_LIST: Final = 1
 _AS_DICT: Final = 2
 
 
-class Effects(Ledger):
-    """The objects of one stream: its globals, what was made of them, and what the policy does not allow."""
+class Effects(Globals):
+    """The objects of one stream: what was made of its globals, and what the policy does not allow of that."""
 
     def __init__(
         self,
@@ -62,87 +61,12 @@ class Effects(Ledger):
         limits: Limits,
         record: list[tuple[Any, ...]] | None,
     ) -> None:
-        super().__init__(source, limits)
-        self.grant_of = grant_of
-        self.record = record
-        self.max_globals: int = limits.max_globals
-        self.outer_proto: i64 = 0
+        super().__init__(source, grant_of, limits, record)
         self.unbuilt: i64 = 0  # dtypes, arrays and wrappers still without their state
-        self.globals: dict[tuple[str, str], Global] = {}
         self.sklearn_versions: set[str] = set()
         self.sources: set[str] = set()  # texts of states that their classes run as code
-        self.holding: list[ADict] = []  # states that hold what only they may hold
-        self.any_held: bool = False  # a global that only some attributes may hold was named
-        self.findings: list[Finding] = []
-        self.reported: set[tuple[str, str]] = set()
         self.structures: Structures = Structures()
         self.kept_structures: i64 = 0
-
-    # ---------------------------------------------------------------------------------------- globals
-
-    def stack_global(self, module: object, name: object) -> Global:
-        if self.proto < 4:
-            raise RefusedError("SL308", "STACK_GLOBAL in a protocol that writes GLOBAL", self.at)
-        if not isinstance(module, str) or not isinstance(name, str):
-            raise RefusedError("SL308", "a global whose module or name is not a string", self.at)
-        return self.named(module, name)
-
-    def line_global(self) -> Global:
-        if self.proto >= 4:
-            raise RefusedError("SL308", "GLOBAL in a protocol that writes STACK_GLOBAL", self.at)
-        module = self.decoded(self.name_line())
-        return self.named(module, self.decoded(self.name_line()))
-
-    def named(self, module: str, name: str) -> Global:
-        found = self.globals.get((module, name))
-        if found is None:
-            found = self.first_named(module, name)
-            self.globals[(module, name)] = found
-        # joblib 1.6 reads a nested pickle with the outer find_class, and so with the outer protocol; those before
-        # it, with its own.
-        if (self.proto < 3) != (self.outer_proto < 3) and names.python3_name(module, name) != (module, name):
-            raise RefusedError("SL308", "a Python 2 name where not every joblib maps it", self.at, found.name)
-        found.pushed += 1
-        if self.record is not None:
-            self.record.append(("global", found.module, found.qualname))
-        return found
-
-    def first_named(self, module: str, name: str) -> Global:
-        self.memory += A_GLOBAL
-        if len(self.globals) >= self.max_globals:
-            raise RefusedError("SL506", f"more than {self.max_globals} globals (max_globals)", self.at)
-        new_module, new_name = module, name
-        if self.outer_proto < 3:
-            new_module, new_name = names.python3_name(module, name)
-        for one_module, one_name in ((module, name), (new_module, new_name)):
-            if not names.is_plain_module(one_module) or not names.is_plain_name(one_name):
-                raise RefusedError("SL308", f"{shown(module)}, {shown(name)} is no plain name", self.at)
-        full = new_module + "." + new_name
-        form: i64 = forms.ARRAY_CLASS if full in forms.ARRAY_CLASSES else forms.FORMS.get(full, 0)
-        if form == forms.OLD_WRAPPER:
-            raise RefusedError("SL315", "it opens files beside it that the pickle names", self.at, full)
-        grant = self.grant_of(full)
-        if grant is not None and grant.held_by is not None:
-            self.any_held = True
-        found = Global(new_module, new_name, self.at, grant, form)
-        found.native = full in NATIVE
-        return found
-
-    def arguments(self, func: object, args: object, verb: str) -> Global:
-        """Return the global that is called, now that it is known to be one, with exact arguments."""
-        if not isinstance(func, Global):
-            raise RefusedError("SL318", f"{verb} on {describe(func)}, which is no named global", self.at)
-        if not isinstance(args, tuple):
-            raise RefusedError("SL318", f"{verb} with arguments that are not a tuple", self.at, func.name)
-        func.called += 1
-        return func
-
-    def report(self, code: str, message: str, origin: Global) -> None:
-        """Keep a violation of the policy, the first of its kind for each global, and go on."""
-        key = (code, origin.name)
-        if key not in self.reported and len(self.findings) < _MAX_FINDINGS:
-            self.reported.add(key)
-            self.findings.append(Finding(code, message, self.at, origin.name))
 
     # ---------------------------------------------------------------------------------- calls and new
 
@@ -222,7 +146,7 @@ class Effects(Ledger):
             return self.copyreg(origin, args)
         if form == forms.DTYPE:
             self.unbuilt += 1
-            return forms.dtype_call(origin, args, self.at)
+            return dtypes.dtype_call(origin, args, self.at)
         if form == forms.RECONSTRUCT:
             self.unbuilt += 1
             made = forms.reconstruct_call(origin, args, self.at)
@@ -300,6 +224,7 @@ class Effects(Ledger):
             self.count_state(origin)
             grant = origin.grant
             wrong: str | None = None
+            found: dict[str, Any] | None = None
             if origin.native or (grant is not None and grant.state is not None):
                 self.weigh(state)
             if grant is not None and grant.state is not None:
@@ -323,7 +248,7 @@ class Effects(Ledger):
                 if grant is not None and grant.sources is not None:
                     self.note_sources(state, grant.sources)
             if origin.native:
-                wrong = self.structures.built(target, state, self.at)
+                wrong = self.structures.built(target, state, found, self.at)
                 if wrong is not None:
                     self.report("SL326", wrong, origin)
                 self.spend(self.structures.work)
@@ -332,7 +257,7 @@ class Effects(Ledger):
         elif isinstance(target, DType):
             self.weigh(state)
             self.spend(20)
-            forms.dtype_build(target, state, self.at)
+            dtypes.dtype_build(target, state, self.at)
             self.spend(2 * target.leaves)
             self.memory += A_DTYPE * target.leaves
             self.unbuilt -= 1
@@ -389,7 +314,7 @@ class Effects(Ledger):
         self.memory += self.kept_structures
         self.check_memory()
         for at, name, text in found:
-            if ("SL326", name) not in self.reported and len(self.findings) < _MAX_FINDINGS:
+            if ("SL326", name) not in self.reported and len(self.findings) < MAX_FINDINGS:
                 self.reported.add(("SL326", name))
                 self.findings.append(Finding("SL326", text, at, name))
         if finished and self.structures.unset:
@@ -399,13 +324,6 @@ class Effects(Ledger):
         """Keep which scikit-learn wrote an estimator, as estimators themselves say."""
         if isinstance(version, str) and len(version) < 40 and len(self.sklearn_versions) < 8:
             self.sklearn_versions.add(version)
-
-    def count_state(self, origin: Global) -> None:
-        if origin.first_state < 0:
-            origin.first_state = self.at
-            origin.used |= STATE
-        if self.record is not None:
-            self.record.append(("state", origin.module, origin.qualname))
 
     # ------------------------------------------------------------------------------------------ items
 
@@ -486,57 +404,3 @@ class Effects(Ledger):
             self.memory += A_CONTAINER
         self.spend(keys.add(key, self.max_odd_keys, self.at))
         self.memory += 16
-
-    def check_roles(self) -> None:
-        """Compare what was done with every global with what the policy grants."""
-        shared = False
-        for state in self.holding:
-            # A dict that the memo gave out stands somewhere else, too, with all that it holds.
-            shared = shared or state.shared
-        for origin in self.globals.values():
-            self.check_held(origin, shared)
-            if origin.form == forms.ARRAY_CLASS and origin.pushed > origin.called:
-                # Called by anybody else, an array class opens files (memmap) or takes bytes for pointers (ndarray).
-                self.at = origin.offset
-                self.report("SL402", "an array class as a value, not in an array as joblib or numpy write it", origin)
-            used = used_roles(origin)
-            granted = origin.grant.roles if origin.grant is not None else 0
-            missing = used & ~granted
-            if not missing:
-                continue
-            self.at = min(first_use(origin, bit) for bit in ROLES.values() if missing & bit)
-            wanted = ", ".join(role for role, bit in ROLES.items() if missing & bit)
-            if origin.grant is None:
-                self.report("SL401", f"the policy does not list it (used for: {wanted})", origin)
-            else:
-                self.report("SL402", f"the policy does not grant it the role: {wanted}", origin)
-
-    def check_held(self, origin: Global, shared: bool) -> None:
-        """Refuse a global that anything else got hold of than the attributes that may hold it.
-
-        `shared` tells that some state that holds such a one stands elsewhere, too.
-        """
-        held_by = origin.grant.held_by if origin.grant is not None else None
-        if held_by is None or origin.pushed <= origin.called:
-            return
-        if shared or origin.pushed > origin.called + origin.held:
-            self.at = origin.offset
-            self.report("SL402", "it is a value elsewhere than as " + " or ".join(sorted(held_by)), origin)
-
-
-def used_roles(origin: Global) -> int:
-    """Return the bits of all roles that a global was used in."""
-    return origin.used | (IMPORT if origin.pushed > origin.called else 0)
-
-
-def first_use(origin: Global, role: int) -> int:
-    """Return the offset of a global's first use in a role; of its first naming, for import."""
-    if role == CALL:
-        return origin.first_call
-    if role == NEW:
-        return origin.first_new
-    if role == STATE:
-        return origin.first_state
-    if role == ITEMS:
-        return origin.first_items
-    return origin.offset

@@ -81,10 +81,12 @@ class Ledger(Window):
 
         A container that was looked through is marked, and not looked through again.
         """
-        pending: list[tuple[object, int]] = [(value, 0)]
+        pending: list[object] = [value]
+        depths: list[int] = [0]
         weight: i64 = 0
         while pending:
-            one, depth = pending.pop()
+            one = pending.pop()
+            depth = depths.pop()
             parts: list[object] | tuple[object, ...] = ()
             if isinstance(one, tuple):
                 parts = one
@@ -97,7 +99,9 @@ class Ledger(Window):
                 self.spend(weight)
                 weight = 0
             if depth < _MAX_DEPTH:
-                pending.extend([(part, depth + 1) for part in parts if isinstance(part, (tuple, AList, ADict, ASet))])
+                add_containers(parts, pending)
+                while len(depths) < len(pending):
+                    depths.append(depth + 1)
         if weight > 8:
             self.spend(weight)
 
@@ -277,3 +281,13 @@ class Ledger(Window):
         made.text = text
         self.scalars.append(made)
         return made
+
+
+def add_containers(parts: Any, pending: list[object]) -> None:
+    """Add those parts that have parts of their own."""
+    for part in parts:
+        # One by one, and the most frequent first: this is done for every word of a vocabulary.
+        if isinstance(part, (str, int)) or part is None:
+            continue
+        if isinstance(part, (tuple, AList, ADict, ASet)):
+            pending.append(part)

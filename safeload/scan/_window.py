@@ -112,10 +112,19 @@ class Window:
 
     def number(self, size: i64) -> i64:
         """Take an unsigned little-endian number; one of 2^60 and more is a length that nothing has."""
-        data = self.take(size)
-        value = int.from_bytes(data, "little")
-        if value >= 1 << 60:
-            raise RefusedError("SL507", f"a length of {value} where fewer bytes are left", self.at)
+        if size > len(self.buf) - self.pos:
+            self.take(size)
+            self.pos -= size
+        value: i64 = 0
+        shift: i64 = 0
+        while shift < 8 * size:
+            byte: i64 = self.buf[self.pos]
+            self.pos += 1
+            if shift == 56 and byte >= 16:
+                whole = int.from_bytes(self.buf[self.pos - size : self.pos], "little")
+                raise RefusedError("SL507", f"a length of {whole} where fewer bytes are left", self.at)
+            value |= byte << shift
+            shift += 8
         return value
 
     def line(self, limit: i64) -> bytes:
@@ -151,6 +160,10 @@ class Window:
     # ---------------------------------------------------------------------------------------- scalars
 
     def decoded(self, data: bytes) -> str:
+        try:
+            return data.decode("utf-8")  # the fast way, which takes no surrogates
+        except UnicodeDecodeError:
+            pass
         try:
             return data.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:
@@ -282,6 +295,14 @@ class Window:
         self.hold(made)
         made.data = unclear
         return made
+
+
+def four(buf: bytes, pos: i64) -> i64:
+    """Return the unsigned little-endian number in these four bytes, which have to be there."""
+    second: i64 = buf[pos + 1]
+    third: i64 = buf[pos + 2]
+    fourth: i64 = buf[pos + 3]
+    return buf[pos] | second << 8 | third << 16 | fourth << 24
 
 
 def last_start(piece: bytes) -> i64:

@@ -111,15 +111,17 @@ class Instance:
 class DType:
     """What a call of `numpy.dtype` made; `real` is numpy's own dtype, once BUILD has proven it.
 
-    `depth` and `leaves` say how deep it is nested, and how many plain dtypes it unfolds to.
+    `depth` and `leaves` say how deep it is nested, and how many plain dtypes it unfolds to.  `watcher` is what to take
+    another of for each array whose bytes matter (see `_contents`); None where they do not.
     """
 
-    __slots__ = ("code", "depth", "leaves", "origin", "real")
+    __slots__ = ("code", "depth", "leaves", "origin", "real", "watcher")
 
     def __init__(self, origin: Global, code: str) -> None:
         self.origin = origin
         self.code = code
         self.real: Any = None
+        self.watcher: Any = None
         self.depth: i64 = 1
         self.leaves: i64 = 1
 
@@ -264,16 +266,20 @@ def attributes(value: object) -> dict[str, Any] | None:
     value.sealed = True
     found: dict[str, Any] = {}
     flat = value.flat
-    index = 0
-    while index < len(flat):
+    index: i64 = 0
+    count: i64 = len(flat)
+    while index < count:
         key = flat[index]
-        if not isinstance(key, str) or key in found or key[:2] == "__":
-            return None
-        # scikit-learn's __setstate__ puts it into a warning: of anything but text it would run the repr.
-        if key == "_sklearn_version" and not isinstance(flat[index + 1], (str, Text)):
+        if not isinstance(key, str) or key.startswith("__"):
             return None
         found[key] = flat[index + 1]
         index += 2
+    if 2 * len(found) != count:
+        return None
+    # scikit-learn's __setstate__ puts it into a warning: of anything but text it would run the repr.
+    version = found.get("_sklearn_version", "")
+    if not isinstance(version, str) and not isinstance(version, Text):
+        return None
     return found
 
 
@@ -281,6 +287,12 @@ _MAX_ALTERNATIVES: Final = 4
 _MAX_LOOKS: Final = 32
 _MAX_PARTS: Final = 16
 _MAX_PATTERN: Final = 2000  # characters
+
+
+def use_class(cls: Global) -> None:
+    """Note that an array class was used up by its form: once for every time that it was put on the stack."""
+    cls.called += 1
+    cls.used |= IMPORT
 
 
 def note_arguments(origin: Global, args: tuple[Any, ...]) -> None:

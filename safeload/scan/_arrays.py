@@ -1,0 +1,302 @@
+"""Arrays as joblib writes them: a wrapper that is built of a few opcodes, and right behind it the array's bytes.
+
+Large models are mostly such arrays, and joblib writes every one of them by the same opcodes but for the shape.  So what
+was proven of one wrapper is kept with the bytes of its opcodes, and is not proven again where the same bytes return.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from safeload.rules import RefusedError
+from safeload.scan import _forms as forms
+from safeload.scan._effects import Effects
+from safeload.scan._ledger import A_SLOT, A_TUPLE, AN_INTEGER
+from safeload.scan._opcodes import (
+    BINGET,
+    BININT,
+    BININT1,
+    BININT2,
+    BUILD,
+    EMPTY_DICT,
+    EMPTY_TUPLE,
+    LONG_BINGET,
+    MARK,
+    MEMOIZE,
+    NEWFALSE,
+    NEWTRUE,
+    NONE,
+    SETITEMS,
+    TUPLE1,
+    TUPLE2,
+    TUPLE3,
+)
+from safeload.scan._window import four
+from safeload.scan.values import (
+    FORBIDDEN_STATE,
+    FORBIDDEN_WRAPPER,
+    ADict,
+    Array,
+    DType,
+    Global,
+    Wrapper,
+    use_class,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_extensions import i64
+
+    from safeload.scan._window import Source
+    from safeload.scan.limits import Limits
+    from safeload.scan.values import Grant
+
+NO_FRAME: Final = 1 << 62
+SMALL: Final = tuple([(number,) for number in range(256)])  # most shapes
+_PADDING: Final = tuple([b"\xff" * length for length in range(17)])
+_MAX_KNOWN: Final = 64
+_MOST_OPCODES: Final = 200  # bytes
+_ROOM: Final = bytes(32)  # so that what is read behind the end of something is there, and is no opcode
+_BEFORE: Final = bytes((MEMOIZE, EMPTY_DICT, MEMOIZE, MARK))
+_AFTER: Final = bytes((SETITEMS, BUILD))
+
+
+class Known:
+    """What was proven of a wrapper, and the effect of its opcodes beside the shape's."""
+
+    __slots__ = ("fetched", "opcodes", "wrapped")
+
+    def __init__(self, wrapped: forms.WrapperState, opcodes: i64, fetched: i64) -> None:
+        self.wrapped = wrapped
+        self.opcodes: i64 = opcodes
+        self.fetched: i64 = fetched
+
+
+class Arrays(Effects):
+    """The arrays of one stream that joblib wrapped."""
+
+    def __init__(
+        self,
+        source: Source,
+        grant_of: Callable[[str], Grant | None],
+        limits: Limits,
+        record: list[tuple[Any, ...]] | None,
+    ) -> None:
+        super().__init__(source, grant_of, limits, record)
+        self.arrays: i64 = 0
+        self.wrapper_at: i64 = 0  # where the opcodes begin that follow the latest wrapper's NEWOBJ
+        # The opcodes from there to the shape, those behind it, and how long those are.
+        self.before: bytes = b""
+        self.known: dict[bytes, Known] = {}
+        self.sizes: list[int] = []
+        # What `shape_at` has read.
+        self.shape: tuple[int, ...] = ()
+        self.shape_opcodes: i64 = 0
+        self.shape_memory: i64 = 0
+
+    def wrapped(self, wrapper: Wrapper, state: object) -> forms.WrapperState:
+        """BUILD on an array wrapper: the array's bytes, or a pickle of its objects, follow in the file."""
+        if isinstance(state, ADict) and (state.shared or state.slot == -2):
+            # Whoever else holds it would hold an array class, which only this form may use.
+            raise RefusedError("SL311", "the state of an array wrapper stands elsewhere, too", self.at)
+        self.count_state(wrapper.origin)
+        found = forms.wrapper_state(state, self.at, self.remaining())
+        if found.length >= 0 and isinstance(state, ADict):
+            self.learn(state.flat, found)
+        self.unbuilt -= 1
+        self.arrays += 1
+        return found
+
+    def remaining(self) -> i64:
+        """Return how many bytes the stream has left, -1 if that is not known."""
+        return self.size - (self.base + self.pos) if self.size >= 0 else -1
+
+    def array(self, found: forms.WrapperState) -> Array:
+        """Pass over an array's bytes."""
+        here: i64 = self.base + self.pos
+        if found.padded:
+            self.padding()
+        start: i64 = self.base + self.pos
+        array = Array(None)
+        if found.dtype.watcher is None:
+            self.pass_over(found.length)
+        else:
+            array.contents = found.dtype.watcher.another()
+            self.watch(found.length, found.dtype.real.itemsize, array.contents)
+            self.structures.seen(array.contents)
+        if self.record is not None:
+            self.record.append(("array", int(start), found.length, int(here)))
+        array.dtype, array.shape, array.built = found.dtype.real, found.shape, True
+        return self.new_array(array)
+
+    def padding(self) -> None:
+        """Joblib pads with 1 to 16 bytes of 0xff, so that the array starts at a multiple of 16."""
+        length = self.number(1)
+        if length != 16 - (self.base + self.pos) % 16:
+            raise RefusedError("SL313", "the padding before an array does not align it", self.at)
+        if self.take(length) != _PADDING[length]:
+            raise RefusedError("SL313", "the padding before an array is not filled with 0xff", self.at)
+
+    # ------------------------------------------------------------------------- wrappers that were seen before
+
+    def array_as_before(self, wrapper: Wrapper, frame_end: i64, limit: i64) -> Array | None:
+        """Do what the opcodes up to a wrapper's BUILD do, and pass over the array, if all is as it was seen before.
+
+        Return None, having done nothing, if it is not: then the opcodes are run one by one.
+        """
+        buf = self.buf
+        pos: i64 = self.pos
+        self.wrapper_at = self.base + pos
+        start: i64 = pos + len(self.before)
+        if not self.known or len(buf) - start < _MOST_OPCODES or buf[pos:start] != self.before:
+            return None
+        middle: i64 = self.shape_at(buf, start)
+        if middle < 0:
+            return None
+        end: i64 = 0
+        known: Known | None = None
+        for size in self.sizes:
+            end = middle + size
+            known = self.known.get(buf[middle:end])
+            if known is not None:
+                break
+        if known is None:
+            return None
+        opcodes: i64 = self.opcodes + known.opcodes + self.shape_opcodes
+        memo = self.memo
+        if opcodes > limit or len(memo) > self.max_memo - 3:
+            return None
+        if frame_end != NO_FRAME and frame_end != self.base + end:
+            return None
+        self.opcodes = opcodes
+        self.pos = end
+        self.at = self.base + end - 1  # of BUILD
+        memo.append(FORBIDDEN_WRAPPER)
+        memo.append(FORBIDDEN_STATE)
+        self.memory += 2 * A_SLOT + self.shape_memory
+        if self.shape:
+            memo.append(self.shape)
+            self.memory += A_SLOT
+        if known.fetched > self.fetched:
+            self.fetched = known.fetched
+        wrapped = known.wrapped
+        wrapped.subclass.pushed += 1
+        use_class(wrapped.subclass)
+        self.count_state(wrapper.origin)
+        wrapped.set_shape(self.shape, self.at, self.remaining())
+        self.unbuilt -= 1
+        self.arrays += 1
+        return self.array(wrapped)
+
+    def shape_at(self, buf: bytes, pos: i64) -> i64:
+        """Read a shape of up to three sizes into `shape`; return where its MEMOIZE ends, -1 if it is no such shape."""
+        first: i64 = 0
+        second: i64 = 0
+        third: i64 = 0
+        count: i64 = 0
+        memory: i64 = 0
+        code: i64 = buf[pos]
+        while code in (BININT1, BININT2, BININT):
+            first, second = second, third
+            if code == BININT1:
+                third = buf[pos + 1]
+                pos += 2
+            elif code == BININT2:
+                third = buf[pos + 2]
+                third = buf[pos + 1] | third << 8
+                pos += 3
+                memory += AN_INTEGER
+            else:
+                third = four(buf, pos + 1)
+                if third >= 1 << 31:
+                    return -1
+                pos += 5
+                memory += AN_INTEGER
+            count += 1
+            if count > 3:
+                return -1
+            code = buf[pos]
+        if code == EMPTY_TUPLE and count == 0:
+            self.shape, self.shape_opcodes, self.shape_memory = (), 1, 0
+            return pos + 1
+        if buf[pos + 1] != MEMOIZE:
+            return -1
+        if code == TUPLE1 and count == 1:
+            if third < 256:
+                self.shape = SMALL[third]
+            else:
+                self.shape = (third,)
+                memory += A_TUPLE + 8
+        elif code == TUPLE2 and count == 2:
+            self.shape = (second, third)
+            memory += A_TUPLE + 16
+        elif code == TUPLE3 and count == 3:
+            self.shape = (first, second, third)
+            memory += A_TUPLE + 24
+        else:
+            return -1
+        self.shape_opcodes = count + 2
+        self.shape_memory = memory
+        return pos + 2
+
+    def learn(self, flat: list[Any], found: forms.WrapperState) -> None:
+        """Keep what was proven of a wrapper, if its state is made of what never changes and was memoised before."""
+        begin: i64 = self.wrapper_at - self.base
+        end: i64 = self.pos
+        if self.proto < 4 or begin < 0 or end - begin > _MOST_OPCODES or len(self.known) >= _MAX_KNOWN:
+            return
+        body = self.buf[begin:end] + _ROOM
+        size: i64 = end - begin
+        if body[:4] != _BEFORE:
+            return
+        pos: i64 = 4
+        opcodes: i64 = 4
+        fetched: i64 = -1
+        split: i64 = -1  # where the shape begins
+        middle: i64 = -1  # where it ends
+        index: i64 = 0
+        count: i64 = len(flat)
+        while index < count and pos < size:
+            value = flat[index]
+            code: i64 = body[pos]
+            if index & 1 and flat[index - 1] == "shape":
+                split = pos
+                middle = pos = self.shape_at(body, pos)
+                if pos < 0 or self.shape != value:
+                    return
+            elif code in (BINGET, LONG_BINGET):
+                place: i64 = body[pos + 1] if code == BINGET else four(body, pos + 1)
+                pos += 2 if code == BINGET else 5
+                if not isinstance(value, (str, DType, Global)):
+                    return
+                if place >= len(self.memo) or self.memo[place] is not value:
+                    return
+                if place > fetched:
+                    fetched = place
+                opcodes += 1
+            elif index & 1 and is_written(value, code, body[pos + 1]):
+                pos += 2 if code == BININT1 else 1
+                opcodes += 1
+            else:
+                return
+            index += 1
+        if index < count or split < 0 or pos != size - 2 or body[pos:size] != _AFTER:
+            return
+        before, after = body[:split], body[middle:size]
+        if before != self.before:
+            self.before, self.known, self.sizes = before, {}, []
+        if len(after) not in self.sizes:
+            self.sizes.append(len(after))
+        self.known[after] = Known(found, opcodes + 2, fetched)
+
+
+def is_written(value: object, code: i64, byte: i64) -> bool:
+    """Tell whether this opcode, with the byte behind it, makes this plain value."""
+    if code == NEWTRUE:
+        return value is True
+    if code == NEWFALSE:
+        return value is False
+    if code == NONE:
+        return value is None
+    return code == BININT1 and type(value) is int and value == byte

@@ -1,0 +1,66 @@
+"""What the checks of native structures ask of a value, and the error that says what does not fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from safeload.scan._contents import Integers
+from safeload.scan.values import AList, Array, Instance
+
+if TYPE_CHECKING:
+    from safeload.scan._structures import Structures
+
+
+class OddError(ValueError):
+    """What a structure has that does not fit together, in words."""
+
+
+def need(holds: bool, text: str) -> None:
+    if not holds:
+        raise OddError(text)
+
+
+def whole(value: object, what: str) -> int:
+    if type(value) is not int:
+        raise OddError(f"{what} is no plain integer")
+    return value
+
+
+def array_of(value: object, what: str, *, dimensions: int | None = None) -> Array:
+    if not isinstance(value, Array) or not value.built:
+        raise OddError(f"{what} is no array")
+    if dimensions is not None and len(value.shape) != dimensions:
+        raise OddError(f"{what} has {len(value.shape)} dimensions, not {dimensions}")
+    return value
+
+
+def length_of(value: object, what: str) -> int:
+    return array_of(value, what, dimensions=1).shape[0]
+
+
+def integers_of(array: Array, what: str) -> Integers:
+    if not isinstance(array.contents, Integers):
+        raise OddError(f"{what} are no integers that could be checked")
+    return array.contents
+
+
+def check_indices(value: object, what: str, end: int, *, length: int | None = None) -> None:
+    """Check an array of indices: all from 0 to before `end`."""
+    array = array_of(value, what, dimensions=1)
+    if length is not None and array.shape[0] != length:
+        raise OddError(f"{what} has {array.shape[0]} items, not {length}")
+    seen = integers_of(array, what)
+    if seen.least < 0 or seen.greatest >= end:
+        raise OddError(f"{what} goes from {seen.least} to {seen.greatest}, where there are {end}")
+
+
+def instances_of(structures: Structures, value: object, what: str) -> list[Instance]:
+    """Return what a list holds, all of it complete; it cannot change any more."""
+    if not isinstance(value, AList):
+        raise OddError(f"{what} is no list")
+    value.sealed = True
+    structures.work += len(value.items)
+    for one in value.items:
+        if not isinstance(one, Instance) or not one.built:
+            raise OddError(f"{what} holds what is not complete")
+    return value.items

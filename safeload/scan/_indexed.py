@@ -1,0 +1,204 @@
+"""What compiled code indexes by: neighbour trees, metrics, sparse matrices and support vectors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from safeload.scan._contents import Ranges
+from safeload.scan._fitting import OddError, array_of, check_indices, integers_of, length_of, need, whole
+from safeload.scan.values import Array, Float, Global, Instance, attributes
+
+if TYPE_CHECKING:
+    from safeload.scan._structures import Structures
+
+
+def metric(_structures: Structures, made: Instance, state: object, _at: int) -> None:
+    """Keep for rows of which length a distance metric is: it is not asked again."""
+    args = made.native
+    if not (isinstance(args, tuple) and len(args) == 1 and isinstance(args[0], Global)):
+        raise OddError("it was made of no class")
+    if not (isinstance(state, tuple) and len(state) == 3 and isinstance(state[0], Float)):
+        raise OddError("its state is no tuple of three")
+    vector = length_of(state[1], "vec")
+    matrix = array_of(state[2], "mat", dimensions=2).shape
+    made.native = ("metric", args[0].qualname.rstrip("0123456789"), vector, matrix)
+
+
+def _metric_width(metric: object, width: int) -> None:
+    native = metric.native if isinstance(metric, Instance) and metric.built else None
+    if not (isinstance(native, tuple) and native[0] == "metric"):
+        raise OddError("its metric is not complete")
+    _, kind, vector, matrix = native
+    if kind == "MahalanobisDistance":
+        need(matrix == (width, width), f"its metric is for {matrix[0]} features, and its points have {width}")
+    elif kind == "SEuclideanDistance" or (kind == "MinkowskiDistance" and vector):
+        need(vector == width, f"its metric is for {vector} features, and its points have {width}")
+    elif kind == "HaversineDistance":
+        need(width == 2, "its metric is for two coordinates")
+
+
+def neighbour_tree(_structures: Structures, made: Instance, state: object, _at: int) -> None:
+    """Check a KD or ball tree: indices lead to points, nodes to ranges of indices."""
+    if not isinstance(state, tuple) or len(state) != 13:
+        raise OddError("its state is no tuple of thirteen")
+    points, width = array_of(state[0], "its points", dimensions=2).shape
+    need(points >= 1 and width >= 1, "it has no points")
+    check_indices(state[1], "the array of its indices", points, length=points)
+    nodes = array_of(state[2], "node data", dimensions=1)
+    count = nodes.shape[0]
+    leaf_size, levels, said = (whole(state[at], "a count of it") for at in (4, 5, 6))
+    need(leaf_size >= 1 and 1 <= levels < 62, "its leaf size or number of levels is odd")
+    need(count == said == (1 << levels) - 1, f"it has {count} nodes, says {said}, and {levels} levels")
+    seen = nodes.contents
+    if not isinstance(seen, Ranges):
+        raise OddError("node data is not written as scikit-learn writes it")
+    need(seen.least >= 0 and seen.greatest <= points and seen.ordered, "a node has points that are not there")
+    need(2 * seen.last_inner + 2 < count, "a node has children that are not there")
+    sides = 2 if "_kd_tree" in made.origin.module else 1
+    bounds = array_of(state[3], "node bounds", dimensions=3).shape
+    need(bounds == (sides, count, width), "node bounds have another shape")
+    _metric_width(state[11], width)
+    need(state[12] is None or length_of(state[12], "sample weights") == points, "it has other than one weight a point")
+
+
+def neighbours(structures: Structures, _made: Instance, state: object, _at: int) -> None:
+    """Scipy reads a matrix VI as wide as the data, whatever its shape is."""
+    found = structures.attributes(state)
+    options = found.get("effective_metric_params_")
+    if options is None:
+        return
+    known = attributes(options)
+    if known is None:  # a dict of another kind would be read, too
+        raise OddError("effective_metric_params_ is no dict of names")
+    if "VI" not in known:
+        return
+    columns = array_of(found.get("_fit_X"), "_fit_X", dimensions=2).shape[1]
+    shape = array_of(known["VI"], "VI", dimensions=2).shape
+    need(shape == (columns, columns), f"VI is {shape[0]} by {shape[1]} for data of {columns} columns")
+
+
+def neighbour_classifier(structures: Structures, made: Instance, state: object, at: int) -> None:
+    """Predict counts votes by _y in a table as wide as there are classes."""
+    neighbours(structures, made, state, at)
+    found = structures.attributes(state)
+    classes, chosen = found.get("classes_"), found.get("_y")
+    if not isinstance(classes, Array) or chosen is None:
+        return
+    seen = integers_of(array_of(chosen, "_y"), "_y")
+    need(
+        seen.least >= 0 and seen.greatest < length_of(classes, "classes_"),
+        f"_y goes from {seen.least} to {seen.greatest}, and there are {classes.shape[0]} classes",
+    )
+
+
+def _matrix_shape(found: dict[str, Any]) -> tuple[int, ...]:
+    shape = found.get("_shape")
+    if not isinstance(shape, tuple) or not 1 <= len(shape) <= 64:
+        raise OddError("its shape is no tuple of sizes")
+    for size in shape:
+        if whole(size, "its shape") < 0:
+            raise OddError("its shape is negative")
+    return shape
+
+
+def _compressed(found: dict[str, Any], rows: int, columns: int, stored: int) -> None:
+    check_indices(found.get("indices"), "indices", columns, length=stored)
+    pointers = array_of(found.get("indptr"), "indptr", dimensions=1)
+    if pointers.shape[0] != rows + 1:
+        raise OddError(f"indptr has {pointers.shape[0]} items for {rows} rows")
+    seen = integers_of(pointers, "indptr")
+    if seen.first != 0 or not seen.rising or seen.last > stored:
+        raise OddError(f"indptr does not rise from 0 to at most {stored}")
+
+
+def csr(structures: Structures, made: Instance, state: object, _at: int) -> None:
+    found = structures.attributes(state)
+    shape = _matrix_shape(found)
+    stored = length_of(found.get("data"), "data")
+    if len(shape) > 2:
+        raise OddError("it has more than two dimensions")
+    rows, columns = shape if len(shape) == 2 else (1, shape[0])
+    if made.origin.qualname.startswith("csc"):
+        rows, columns = columns, rows
+    # Room may be left at the end, in both arrays alike or not.
+    indices = length_of(found.get("indices"), "indices")
+    need(indices == stored, f"it has {stored} values and {indices} indices")
+    _compressed(found, rows, columns, stored)
+    made.native = ("matrix", shape, stored)
+
+
+def bsr(structures: Structures, _made: Instance, state: object, _at: int) -> None:
+    found = structures.attributes(state)
+    shape = _matrix_shape(found)
+    stored, high, wide = array_of(found.get("data"), "data", dimensions=3).shape
+    need(len(shape) == 2 and high >= 1 and wide >= 1, "its blocks are empty")
+    need(shape[0] % high == 0 and shape[1] % wide == 0, "its shape is no multiple of its blocks")
+    _compressed(found, shape[0] // high, shape[1] // wide, stored)
+
+
+def coo(structures: Structures, _made: Instance, state: object, _at: int) -> None:
+    found = structures.attributes(state)
+    shape = _matrix_shape(found)
+    stored = length_of(found.get("data"), "data")
+    coords = found.get("coords")
+    if coords is None:
+        coords = (found.get("row"), found.get("col"))
+    if not isinstance(coords, tuple) or len(coords) != len(shape):
+        raise OddError("it has other than one array of indices for each dimension")
+    for one, size in zip(coords, shape, strict=True):
+        check_indices(one, "its indices", size, length=stored)
+
+
+def dia(structures: Structures, _made: Instance, state: object, _at: int) -> None:
+    found = structures.attributes(state)
+    need(len(_matrix_shape(found)) == 2, "it does not have two dimensions")
+    diagonals = array_of(found.get("data"), "data", dimensions=2).shape[0]
+    offsets = length_of(found.get("offsets"), "offsets")
+    need(offsets == diagonals, f"it has {diagonals} diagonals and {offsets} offsets")
+
+
+def support_vectors(structures: Structures, made: Instance, state: object, _at: int) -> None:
+    """Libsvm copies by the number of support vectors and classes, whatever is there."""
+    found = structures.attributes(state)
+    if found.get("support_vectors_") is None:
+        return
+    classify = made.origin.qualname in ("SVC", "NuSVC")
+    vectors = found["support_vectors_"]
+    dual = found.get("_dual_coef_")
+    counts = array_of(found.get("_n_support"), "_n_support", dimensions=1)
+    classes = counts.shape[0] if classify else 2
+    pairs = classes * (classes - 1) // 2
+    need(length_of(found.get("_intercept_"), "_intercept_") == pairs, "_intercept_ is not one for each pair of classes")
+    for name in ("_probA", "_probB", "probA_", "probB_"):
+        if name in found:
+            need(length_of(found[name], name) in (0, pairs), f"{name} is not one for each pair of classes")
+    if isinstance(vectors, Instance):
+        stored = _sparse(vectors, "support_vectors_")[0][0]
+        dual_shape, coefficients = _sparse(dual, "_dual_coef_")
+        need(coefficients == (classes - 1) * stored, "_dual_coef_ does not store all that libsvm reads")
+    else:
+        stored = array_of(vectors, "support_vectors_", dimensions=2).shape[0]
+        dual_shape = array_of(dual, "_dual_coef_", dimensions=2).shape
+    support = length_of(found.get("support_"), "support_")
+    kernel = found.get("kernel")
+    if kernel == "precomputed" or not isinstance(kernel, str):
+        # Rows are what the kernel gives for each row of the training data; support_ leads to those that count.
+        fitted = found.get("shape_fit_")
+        rows = whole(fitted[0], "shape_fit_") if isinstance(fitted, tuple) and fitted else 0
+        check_indices(found["support_"], "support_", rows)
+        stored = support
+    need(dual_shape == (classes - 1, stored), "_dual_coef_ has another shape than its support vectors")
+    need(support == stored, "support_ has another length than its support vectors")
+    if classify:
+        seen = integers_of(counts, "_n_support")
+        need(seen.least >= 0 and seen.total == stored, "_n_support does not add up to its support vectors")
+
+
+def _sparse(matrix: object, what: str) -> tuple[tuple[int, ...], int]:
+    """Return the shape of a sparse matrix whose own indices were checked, and how many values it stores."""
+    native = matrix.native if isinstance(matrix, Instance) and matrix.built else None
+    if not (isinstance(native, tuple) and native[0] == "matrix" and len(native[1]) == 2):
+        raise OddError(f"{what} is no complete sparse matrix")
+    shape: tuple[int, ...] = native[1]
+    stored: int = native[2]
+    return shape, stored

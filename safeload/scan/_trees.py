@@ -1,0 +1,205 @@
+"""Decision trees and what is made of them: what compiled code believes of their states."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from safeload.scan._contents import Integers
+from safeload.scan._fitting import OddError, array_of, instances_of, length_of, need, whole
+from safeload.scan._nodes import NodeTable
+from safeload.scan.values import AList, Array, Instance
+
+if TYPE_CHECKING:
+    from safeload.scan._structures import Structures
+
+TREE: Final = "sklearn.tree._tree.Tree"
+BIN_MAPPER: Final = "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper"
+DUMMY: Final = "sklearn.dummy.DummyClassifier"
+
+
+def tree(structures: Structures, made: Instance, state: object, at: int) -> None:
+    """`Tree(n_features, n_classes, n_outputs)`: predict, apply and decision_path follow nodes; max_depth is room."""
+    args = made.native
+    need(isinstance(args, tuple) and len(args) == 3, "it was not made with three arguments")
+    features, outputs = whole(args[0], "n_features"), whole(args[2], "n_outputs")
+    need(outputs >= 1 and length_of(args[1], "n_classes") >= outputs, "n_classes is shorter than n_outputs")
+    found = structures.attributes(state)
+    nodes = array_of(found.get("nodes"), "nodes", dimensions=1)
+    values = array_of(found.get("values"), "values", dimensions=3)
+    count, depth = whole(found.get("node_count"), "node_count"), whole(found.get("max_depth"), "max_depth")
+    need(count == nodes.shape[0] == values.shape[0], f"node_count is {count}, nodes and values have other lengths")
+    need(values.shape[1] == outputs and values.shape[2] >= 1, "values has another number of outputs")
+    need(0 <= depth < max(count, 1), f"max_depth is {depth} for {count} nodes")
+    table = nodes.contents
+    if not isinstance(table, NodeTable) or table.predictor:
+        raise OddError("nodes are not written as scikit-learn writes them")
+
+    def holds(table: NodeTable) -> str | None:
+        if table.depth > depth:
+            return f"nodes lead {table.depth} deep, and max_depth is {depth}"
+        if table.features > features:
+            return f"a node splits on feature {table.features - 1}, and there are {features}"
+        return None
+
+    structures.later(at, made.origin.name, table, holds)
+    made.native = ("tree", features)
+
+
+def _width(estimator: Instance) -> int:
+    """Return how many features of each row a fitted decision tree reads."""
+    native = estimator.native
+    if not (isinstance(native, tuple) and native and native[0] == "tree"):
+        raise OddError(f"it holds a {estimator.origin.qualname} in the place of a fitted tree")
+    width: int = native[1]
+    return width
+
+
+def decision_tree(structures: Structures, made: Instance, state: object, _at: int) -> None:
+    """Predict checks rows against n_features_in_, and hands them to tree_ unchecked."""
+    found = structures.attributes(state)
+    tree = found.get("tree_")
+    if tree is None:
+        return
+    need(isinstance(tree, Instance) and tree.built and tree.origin.name == TREE, "tree_ is no complete Tree")
+    width = _width(tree)
+    features = whole(found.get("n_features_in_"), "n_features_in_")
+    need(width == features, f"its tree reads {width} features, and n_features_in_ is {features}")
+    made.native = ("tree", width)
+
+
+def _features_of(found: dict[str, Any]) -> int:
+    return whole(found.get("n_features_in_"), "n_features_in_")
+
+
+def trees_among(items: list[Any]) -> int:
+    """Return how many features the fitted decision trees read, each of them, that an array of objects holds; or -1."""
+    width = -1
+    for one in items:
+        native = one.native if isinstance(one, Instance) and one.built else None
+        if not (isinstance(native, tuple) and native[0] == "tree" and width in (-1, native[1])):
+            return -1
+        width = native[1]
+    return width
+
+
+def forest(structures: Structures, _made: Instance, state: object, _at: int) -> None:
+    """Check a forest, which checks rows for its first tree alone, or against its own n_features_in_."""
+    found = structures.attributes(state)
+    if found.get("estimators_") is None:
+        return
+    features = _features_of(found)
+    for tree in instances_of(structures, found["estimators_"], "estimators_"):
+        width = _width(tree)
+        need(width == features, f"a tree of it reads {width} features, and n_features_in_ is {features}")
+
+
+def isolation_forest(structures: Structures, _made: Instance, state: object, _at: int) -> None:
+    """Check the same where each tree gets all features, or those that estimators_features_ lists."""
+    found = structures.attributes(state)
+    if found.get("estimators_") is None:
+        return
+    features = _features_of(found)
+    trees = instances_of(structures, found["estimators_"], "estimators_")
+    chosen = found.get("estimators_features_")
+    if not isinstance(chosen, AList) or len(chosen.items) != len(trees):
+        raise OddError("estimators_features_ is no list as long as estimators_")
+    chosen.sealed = True
+    structures.work += len(trees)
+    for tree, one in zip(trees, chosen.items, strict=True):
+        given = length_of(one, "estimators_features_")
+        need(_width(tree) <= given <= features, "a tree of it reads more features than it is given")
+
+
+def boosting(structures: Structures, made: Instance, state: object, _at: int) -> None:
+    """predict_stages reads the trees themselves, and writes a column for each of a stage."""
+    found = structures.attributes(state)
+    if found.get("estimators_") is None:
+        return
+    stages = array_of(found["estimators_"], "estimators_", dimensions=2)
+    features = _features_of(found)
+    need(stages.trees >= 0, "estimators_ holds other than fitted trees that read as many features, each of them")
+    need(stages.trees == features, f"a tree of it reads {stages.trees} features, and n_features_in_ is {features}")
+    columns = stages.shape[1]
+    if made.origin.qualname == "GradientBoostingClassifier":
+        classes = whole(found.get("n_classes_"), "n_classes_")
+        wanted = 1 if classes == 2 else classes
+    else:
+        wanted = 1
+    need(columns == wanted, f"a stage has {columns} trees, not {wanted}")
+    need(found.get("n_trees_per_iteration_", wanted) == wanted, "n_trees_per_iteration_ is another number of trees")
+    first = found.get("init_")
+    if columns > 1 and isinstance(first, Instance) and first.origin.name == DUMMY:
+        need(first.native == ("classes", columns), "init_ gives another number of columns")
+
+
+def dummy(structures: Structures, made: Instance, state: object, _at: int) -> None:
+    """Keep how many columns its predict_proba has, for the boosting that starts with it."""
+    prior = structures.attributes(state).get("class_prior_")
+    if isinstance(prior, Array) and len(prior.shape) == 1:
+        made.native = ("classes", prior.shape[0])
+
+
+def predictor_tree(structures: Structures, made: Instance, state: object, at: int) -> None:
+    """Check a tree of histogram boosting: nodes lead to nodes and to sets of categories."""
+    found = structures.attributes(state)
+    nodes = array_of(found.get("nodes"), "nodes", dimensions=1)
+    table = nodes.contents
+    if not isinstance(table, NodeTable) or not table.predictor:
+        raise OddError("nodes are not written as scikit-learn writes them")
+    sets = min(_bitsets(found.get(f"{kind}_left_cat_bitsets")) for kind in ("raw", "binned"))
+
+    def holds(table: NodeTable) -> str | None:
+        if table.bitsets > sets:
+            return f"a node asks for set {table.bitsets - 1} of categories, and there are {sets}"
+        return None
+
+    structures.later(at, made.origin.name, table, holds)
+    made.native = ("predictor", table)
+
+
+def _bitsets(value: object) -> int:
+    array = array_of(value, "a set of categories", dimensions=2)
+    need(array.shape[1] == 8, "a set of categories does not have 256 bits")
+    return array.shape[0]
+
+
+def bin_mapper(structures: Structures, made: Instance, state: object, _at: int) -> None:
+    """Keep of how many features it knows whether they are categorical, and whether any is."""
+    flags = structures.attributes(state).get("is_categorical_")
+    if isinstance(flags, Array) and len(flags.shape) == 1 and isinstance(flags.contents, Integers):
+        made.native = ("features", flags.shape[0], flags.contents.greatest > 0)
+
+
+def histogram_boosting(structures: Structures, made: Instance, state: object, at: int) -> None:
+    """Rows are checked against n_features_in_; its predictors look up known categories by feature, too."""
+    found = structures.attributes(state)
+    iterations = found.get("_predictors")
+    if iterations is None:
+        return
+    features = _features_of(found)
+    mapper = found.get("_bin_mapper")
+    native = mapper.native if isinstance(mapper, Instance) and mapper.origin.name == BIN_MAPPER else None
+    known, any_category = (native[1], native[2]) if isinstance(native, tuple) else (0, False)
+    if not isinstance(iterations, AList):
+        raise OddError("_predictors is no list")
+    iterations.sealed = True
+    structures.work += len(iterations.items)
+
+    def holds(table: NodeTable) -> str | None:
+        if table.features > features:
+            return f"a predictor splits on feature {table.features - 1}, and there are {features}"
+        if table.bitsets and (not any_category or known < features):
+            return "a predictor splits on categories, and _bin_mapper knows of none"
+        return None
+
+    # Each list and each table once, however often they stand there.
+    distinct = {id(iteration): iteration for iteration in iterations.items}
+    tables: dict[int, NodeTable] = {}
+    for iteration in distinct.values():
+        for predictor in instances_of(structures, iteration, "_predictors"):
+            one = predictor.native
+            if not (isinstance(one, tuple) and one[0] == "predictor"):
+                raise OddError("_predictors holds what is no TreePredictor")
+            tables[id(one[1])] = one[1]
+    for table in tables.values():
+        structures.later(at, made.origin.name, table, holds)
