@@ -60,7 +60,7 @@ def loads(bench: Bench) -> Iterator[Row]:
     for name in ("forest", "boosting", "histogram", "tfidf", "array200", "array1000"):
         title, make = MODELS[name]
         path = bench.folder / f"{name}.joblib"
-        safeload.dump(make(), path, key=bench.key)
+        safeload.dump(make(), path, key=bench.key, overwrite=True)
         found = bench.load(path)
         goal = goals.get(name, "1.10" if COMPILED else "1.45")
         yield f"load {title}", "joblib.load", goal, str(found), found.seconds
@@ -71,7 +71,7 @@ def compressed(bench: Bench) -> Iterator[Row]:
     for name in ("forest", "tfidf"):
         title, make = MODELS[name]
         path = bench.folder / f"{name}.joblib.z"
-        safeload.dump(make(), path, key=bench.key)
+        safeload.dump(make(), path, key=bench.key, overwrite=True)
         found = bench.load(path)
         yield f"load {title}, zlib", "joblib.load", "1.15", str(found), found.seconds
         path.unlink()
@@ -80,7 +80,7 @@ def compressed(bench: Bench) -> Iterator[Row]:
 def warm(bench: Bench) -> Iterator[Row]:
     title, make = MODELS["pipeline"]
     path = bench.folder / "pipeline.joblib"
-    safeload.dump(make(), path, key=bench.key)
+    safeload.dump(make(), path, key=bench.key, overwrite=True)
     loader = bench.loader()
     found = paired(lambda _: loader.load(path), lambda _: joblib.load(path), bench.rounds * 40)
     yield f"load {title}, warm Loader", "joblib.load", "1.5", str(found), found.seconds
@@ -98,7 +98,7 @@ def mapped(bench: Bench) -> Iterator[Row]:
     for name in ("array200", "array1000"):
         title, make = MODELS[name]
         path = bench.folder / f"{name}.joblib"
-        safeload.dump(make(), path, key=bench.key)
+        safeload.dump(make(), path, key=bench.key, overwrite=True)
         found = paired(
             lambda fresh, path=path: fresh.load(path, "r"),
             lambda _, path=path: digest(path),
@@ -165,7 +165,7 @@ def skops(bench: Bench) -> Iterator[Row]:
         title, make = MODELS[name]
         model = make()
         path, theirs = bench.folder / f"{name}.joblib", bench.folder / f"{name}.skops"
-        safeload.dump(model, path, key=bench.key)
+        safeload.dump(model, path, key=bench.key, overwrite=True)
         io.dump(model, theirs)
         trusted = io.get_untrusted_types(file=theirs)
         rounds = max(3, bench.rounds // 3) if name != "pipeline" else bench.rounds
@@ -198,7 +198,7 @@ def memory(bench: Bench) -> Iterator[Row]:
     for name, suffix in (("forest", ""), ("tfidf", ""), ("array200", ""), ("forest", ".z")):
         title, make = MODELS[name]
         path = bench.folder / f"{name}.joblib{suffix}"
-        safeload.dump(make(), path, key=bench.key)
+        safeload.dump(make(), path, key=bench.key, overwrite=True)
         more = statistics.median(peak("safeload", path) - peak("joblib", path) for _ in range(3))
         kind = ", zlib" if suffix else ""
         yield f"peak memory of load {title}{kind}", "joblib.load", "+64 MiB", f"{more:+.0f} MiB", ""
@@ -210,9 +210,9 @@ def folders(bench: Bench) -> Iterator[Row]:
     folder.mkdir()
     small = MODELS["pipeline"][1]()
     for number in range(500):
-        safeload.dump(small, folder / f"small{number}.joblib", key=bench.key)
+        safeload.dump(small, folder / f"small{number}.joblib", key=bench.key, overwrite=True)
     for number in range(20):
-        safeload.dump(array(50), folder / f"large{number}.joblib", key=bench.key)
+        safeload.dump(array(50), folder / f"large{number}.joblib", key=bench.key, overwrite=True)
 
     def verify(jobs: int) -> Callable[[Any], Any]:
         command = [sys.executable, "-m", "safeload", "verify", "--quiet", "--keyring", str(bench.ring), "--jobs"]
