@@ -10,8 +10,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import pytest
-
 from safeload.policy import Policy, pack_names
 from safeload.rules import RULES
 from safeload.scan import COMPILED, _effects, _machine, _window, values
@@ -50,7 +48,6 @@ print(json.dumps([[policy.digest, [rule.where for rule in policy.rules]] for pol
 
 
 def test_a_build_has_parsed_the_packs_and_uses_that_for_the_same_text_only(tmp_path: Path) -> None:
-    pytest.importorskip("setuptools")
     root = Path(__file__).parent.parent
     environment = {**os.environ, "SAFELOAD_MYPYC": "0", "PYTHONPATH": str(tmp_path)}
     build = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path)]
