@@ -22,9 +22,9 @@ def scans(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     examine = loading.examine
 
-    def watched(stream: Any, target: Path, *args: Any) -> Any:
+    def watched(stream: Any, target: Path, *args: Any, **options: Any) -> Any:
         seen.append(target.name)
-        return examine(stream, target, *args)
+        return examine(stream, target, *args, **options)
 
     monkeypatch.setattr(loading, "examine", watched)
     return seen
