@@ -72,12 +72,14 @@ class build_all_or_nothing(build_ext):
 class build_packs(build_py):
     """Write what the TOML of each pack says beside it, as JSON; safeload/policy/_packs.py reads it.
 
-    Not for an editable install, which has the source tree itself, nor for a pack with what JSON cannot hold: a date.
+    Not for a pack with what JSON cannot hold: a date.
     """
 
     def run(self) -> None:
         super().run()
-        for file in [] if self.editable_mode else Path(self.build_lib, "safeload", "policy", "packs").glob("*.toml"):
+        # An editable install uses the source tree itself; once a TOML is edited there, its JSON is not used any more.
+        packs = Path("policies") if self.editable_mode else Path(self.build_lib, "safeload", "policy", "packs")
+        for file in packs.glob("*.toml"):
             data = file.read_bytes()
             try:
                 parsed = {"sha256": hashlib.sha256(data).hexdigest(), "document": tomllib.loads(data.decode())}
