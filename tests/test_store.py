@@ -395,9 +395,9 @@ def test_every_byte_of_a_pointer_is_signed(store, folder):
 def test_a_pointer_past_its_time_is_refused_until_it_is_renewed(store, folder, key):
     import time
 
-    store.promote("fraud", "1.2", expires=timedelta(seconds=1))
+    store.promote("fraud", "1.2", expires=timedelta(seconds=3))
     assert store.load("fraud") == [3]
-    time.sleep(2.1)
+    time.sleep(3.1)
     with pytest.raises(safeload.ExpiredError, match=r"this pointer, number 1 to version 1\.2, expired"):
         store.load("fraud")
     assert store.promote("fraud", "1.2", expires=timedelta(days=1)).sequence == 2

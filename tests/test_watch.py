@@ -218,7 +218,7 @@ def test_an_old_pointer_put_back_is_not_followed(store, key, told):
 
 
 def test_what_stops_being_accepted_is_told_and_goes_on(store, key, told):
-    store.promote("fraud", "1.2", expires=timedelta(seconds=1))
+    store.promote("fraud", "1.2", expires=timedelta(seconds=3))
     watch = Store(store.folder, keyring=key).watch("fraud", **told.by_hand)
     assert watch.current.expires is not None
     until(lambda: watch.check() or told.refused)
