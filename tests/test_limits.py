@@ -314,6 +314,35 @@ def test_limits_of_the_command_line(run: Callable[..., Outcome], tmp_path: Path)
     assert again.code == 0
 
 
+def test_limits_of_the_commands_of_a_store(
+    run: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring, policy, path = tmp_path / "ring.toml", tmp_path / "tight.toml", tmp_path / "words.pkl"
+    policy.write_text(TIGHT)
+    path.write_bytes(pickle.dumps([f"w{i}" for i in range(300)]))
+    monkeypatch.setenv("SAFELOAD_KEYRING", str(ring))
+    monkeypatch.setenv("SAFELOAD_STORE", str(tmp_path / "models"))
+    assert run("key", "new", "--out", ring).code == 0
+    assert run("sign", path).code == 0
+    for arguments in (
+        ("store", "add", "words", path, "--version", "1"),
+        ("store", "promote", "words", "1"),
+        ("store", "add", "words", path, "--version", "2"),
+        ("store", "promote", "words", "2"),
+        ("store", "rollback", "words"),
+        ("store", "verify"),
+        ("key", "rotate", "--resign", path),
+    ):
+        tight = (*arguments, "--policy", policy)
+        wrong = run(*tight, "--limit", "max_opcode=5")
+        assert (wrong.code, "there is no limit max_opcode" in wrong.err) == (4, True)
+        refused = run(*tight)
+        assert refused.code == 1
+        assert "max_opcodes" in refused.out + refused.err
+        assert run(*tight, "--limit", "max_opcodes=10_000").code == 0
+    assert len(safeload.Keyring.load(ring).entries) == 2  # a wrong --limit made no key
+
+
 @pytest.mark.parametrize(
     "wrong", ["max_opcodes", "max_opcodes=", "max_opcodes=-1", "max_opcodes=1e9", "max_opcodes=0", "opcodes=5", "=5",
               "max_opcodes=" + "9" * 5000]

@@ -15,6 +15,8 @@ from safeload.cli._common import (
     Session,
     debug_option,
     keyring_option,
+    limits_option,
+    limits_with,
     output_options,
     policy_option,
     say_error,
@@ -58,6 +60,7 @@ __all__ = ["rotate"]
     help="Replace the old key's signatures on this artifact or tree, too; may be repeated.",
 )
 @policy_option
+@limits_option
 @passphrase_option
 @output_options
 @debug_option
@@ -73,6 +76,7 @@ def rotate(
     encrypt: bool,
     trees: tuple[str, ...],
     policy: str,
+    limits: dict[str, int],
     passphrase_fd: int | None,
     layout: str,
     output: str | None,
@@ -84,8 +88,11 @@ def rotate(
     before anything is signed with it; then use resign, and then revoke the old key. Where all read this very keyring,
     --resign does it at once; if that is interrupted, the same command goes on with the same key.
     """
+    from safeload.policy import Policy
     from safeload.resigning import Resigner
 
+    in_force = Policy.load(policy)  # before a key is made
+    most = limits_with(in_force, limits)
     path = keyring_file(keyring)
     for tree in trees:
         if not os.path.lexists(tree):
@@ -105,7 +112,9 @@ def rotate(
             [], lambda _: () if quiet else head, command="key rotate", layout=layout, output=output, extra=about
         )
         return 0
-    results, interrupted = sign_each(Resigner(keyring=ring, policy=policy), found, quiet=quiet, debug=session.debug)
+    results, interrupted = sign_each(
+        Resigner(keyring=ring, policy=in_force, limits=most), found, quiet=quiet, debug=session.debug
+    )
     code = deliver_signed(
         results, found, command="key rotate", policy=policy, interrupted=interrupted, layout=layout, output=output,
         quiet=quiet, head=head, extra=about,

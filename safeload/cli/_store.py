@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from safeload.cli._claims import claims_options, expires_option, merged_metadata
+from safeload.cli._claims import claims_options, merged_metadata
 from safeload.cli._common import (
     ALLOWED,
     NOTHING,
@@ -18,6 +17,7 @@ from safeload.cli._common import (
     debug_option,
     json_or_text_option,
     keyring_option,
+    limits_option,
     policy_option,
     report_options,
     say_error,
@@ -25,82 +25,30 @@ from safeload.cli._common import (
 )
 from safeload.cli._output import Result, deliver, drop_chunks, emit, json_text, judged
 from safeload.cli._passphrases import passphrase_option, signing_keyring
+from safeload.cli._storeoptions import (
+    channel_option,
+    checked,
+    name_argument,
+    opened_store,
+    pointer_expires_option,
+    reason_option,
+    store_option,
+    version_argument,
+)
 from safeload.cli._text import human_age, painter_for, plain, table, wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import timedelta
 
     from safeload.cli._text import Painter
     from safeload.errors import VerificationError
-    from safeload.keyring import Keyring
     from safeload.store import Pointer, Store, StoredVersion
 
 __all__ = ["store"]
 
-_Command = TypeVar("_Command", bound="Callable[..., Any]")
-
 _VERSION_HEADINGS = ("version", "release", "created", "signed by", "channels")
 _CHANNEL_HEADINGS = ("channel", "at", "decided", "decision", "before", "until", "reason")
-
-
-# ------------------------------------------------------------------------------------------------- arguments
-
-
-def _checked(kind: str) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
-    """Return what refuses, as wrong usage, a name that no store could have."""
-
-    def check(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-        from safeload import store
-
-        if value is not None:
-            try:
-                getattr(store, f"check_{kind}")(value)
-            except ValueError as error:
-                raise click.BadParameter(str(error)) from None
-        return value
-
-    return check
-
-
-def _one_line(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not (value.strip() and value.isprintable() and len(value) <= 1000):
-        raise click.BadParameter("one line, of up to 1000 printable characters")
-    return value
-
-
-_name_argument = click.argument("name", callback=_checked("name"), metavar="NAME")
-_version_argument = click.argument("version", callback=_checked("version"), metavar="VERSION")
-_channel_option = click.option(
-    "--channel", metavar="NAME", default="production", show_default=True, callback=_checked("channel"),
-    help="The channel to move.",
-)  # fmt: skip
-_reason_option = click.option("--reason", metavar="TEXT", callback=_one_line, help="Why: one line, signed with it.")
-_pointer_expires_option = expires_option("Until when readers follow this decision")
-
-
-def _store_option(command: _Command) -> _Command:
-    return click.option(
-        "--store",
-        "folder",
-        metavar="FOLDER",
-        type=click.Path(),
-        envvar="SAFELOAD_STORE",
-        required=True,
-        help="The store's folder. Default: the one that SAFELOAD_STORE names.",
-    )(command)
-
-
-def _opened(folder: str, keyring: Keyring | str | None, policy: str = "sklearn", *, floors: str | None = None) -> Store:
-    """Return a store that is there.
-
-    Raises: FileNotFoundError.
-    """
-    from safeload.store import Store
-
-    if not Path(folder).is_dir():
-        raise FileNotFoundError(errno.ENOENT, "there is no such store: safeload store add makes one", folder)
-    return Store(folder, keyring=keyring, policy=policy, floors=floors)
 
 
 @click.group(no_args_is_help=False, short_help="Keep versions of models in a folder, and say which is in use.")
@@ -172,7 +120,7 @@ def _problem_lines(problems: Sequence[tuple[str, VerificationError]], paint: Pai
 
 
 @store.command("list", short_help="Show models, and where their channels are.")
-@_store_option
+@store_option
 @keyring_option
 @json_or_text_option
 @debug_option
@@ -182,7 +130,7 @@ def list_models(folder: str, keyring: str | None, layout: str) -> int:
     Signatures are checked, of manifests and of pointers; the artifacts are not read, which verify does. Exit code 1:
     something cannot be trusted, and is listed with the reason.
     """
-    opened = _opened(folder, keyring)
+    opened = opened_store(folder, keyring)
     paint, now = painter_for(sys.stdout), datetime.now(UTC)
     rows: list[tuple[str, ...]] = []
     models: list[dict[str, Any]] = []
@@ -227,8 +175,8 @@ def _where(pointer: Pointer | None, now: datetime) -> tuple[str, str, str]:
 
 
 @store.command(short_help="Show the versions and channels of one model.")
-@_name_argument
-@_store_option
+@name_argument
+@store_option
 @keyring_option
 @json_or_text_option
 @debug_option
@@ -238,7 +186,7 @@ def show(name: str, folder: str, keyring: str | None, layout: str) -> int:
     Signatures are checked, of manifests and of pointers; the artifacts are not read, which verify does. Exit code 1:
     something cannot be trusted, and is listed with the reason.
     """
-    opened = _opened(folder, keyring)
+    opened = opened_store(folder, keyring)
     paint = painter_for(sys.stdout)
     versions, channels = opened.versions(name), _channels(opened, name)
     problems = [(f"version {one.version}", one.problem) for one in versions if one.problem is not None]
@@ -283,11 +231,12 @@ def _minute(moment: datetime) -> str:
 
 
 @store.command(short_help="Check every version and channel in full, without loading.")
-@click.argument("name", callback=_checked("name"), required=False, metavar="[NAME]")
-@click.argument("version", callback=_checked("version"), required=False, metavar="[VERSION]")
-@_store_option
+@click.argument("name", callback=checked("name"), required=False, metavar="[NAME]")
+@click.argument("version", callback=checked("version"), required=False, metavar="[VERSION]")
+@store_option
 @keyring_option
 @policy_option
+@limits_option
 @click.option(
     "--floors",
     metavar="FILE",
@@ -302,6 +251,7 @@ def verify(
     folder: str,
     keyring: str | None,
     policy: str,
+    limits: dict[str, int],
     floors: str | None,
     layout: str,
     output: str | None,
@@ -311,7 +261,7 @@ def verify(
 
     So in place of safeload verify, which knows nothing of channels and of what belongs where.
     """
-    opened = _opened(folder, keyring, policy, floors=floors)
+    opened = opened_store(folder, keyring, policy, limits, floors=floors)
     results = []
     for report in opened.verify(name, version):
         result = judged(report.path, report)
@@ -334,16 +284,17 @@ def verify(
 
 
 @store.command(short_help="Copy an artifact into the store as a new version, and sign it.")
-@_name_argument
+@name_argument
 @click.argument("artifact", type=click.Path(), metavar="ARTIFACT")
 @click.option(
-    "--version", metavar="VERSION", required=True, callback=_checked("version"), help="What to call this version."
+    "--version", metavar="VERSION", required=True, callback=checked("version"), help="What to call this version."
 )
 @claims_options
-@_store_option
+@store_option
 @keyring_option
 @passphrase_option
 @policy_option
+@limits_option
 @json_or_text_option
 @debug_option
 def add(
@@ -358,6 +309,7 @@ def add(
     keyring: str | None,
     passphrase_fd: int | None,
     policy: str,
+    limits: dict[str, int],
     layout: str,
 ) -> int:
     """Copy an artifact that exists into the store as a new version of a model, and sign the copy there.
@@ -365,10 +317,8 @@ def add(
     To sign is to vouch: add what you wrote yourself, or have from somebody you trust. It is scanned, and refused if the
     policy does not allow it. No channel moves: see promote.
     """
-    from safeload.store import Store
-
     claims = merged_metadata(metadata, texts)
-    opened = Store(folder, keyring=signing_keyring(keyring, passphrase_fd), policy=policy)
+    opened = opened_store(folder, signing_keyring(keyring, passphrase_fd), policy, limits, make=True)
     manifest = opened.add(name, artifact, version=version, metadata=claims, release=release, expires=expires)
     if layout == "json":
         described = manifest.to_dict()
@@ -380,21 +330,22 @@ def add(
 
 
 @store.command(short_help="Let a channel point to a newer version, or to a first one.")
-@_name_argument
-@_version_argument
-@_channel_option
-@_reason_option
-@_pointer_expires_option
+@name_argument
+@version_argument
+@channel_option
+@reason_option
+@pointer_expires_option
 @click.option(
     "--sequence",
     metavar="N",
     type=click.IntRange(min=1),
     help="The decision's number, where the last pointer is lost or damaged: above all that readers have seen.",
 )
-@_store_option
+@store_option
 @keyring_option
 @passphrase_option
 @policy_option
+@limits_option
 @json_or_text_option
 @debug_option
 def promote(
@@ -408,13 +359,14 @@ def promote(
     keyring: str | None,
     passphrase_fd: int | None,
     policy: str,
+    limits: dict[str, int],
     layout: str,
 ) -> int:
     """Verify a version in full, and let a channel point to it. Older releases are refused: see rollback.
 
     Promoting the version that the channel is at renews the decision, as before --expires.
     """
-    opened = _opened(folder, signing_keyring(keyring, passphrase_fd), policy)
+    opened = opened_store(folder, signing_keyring(keyring, passphrase_fd), policy, limits)
     try:
         pointer = opened.promote(name, version, channel, expires=expires, reason=reason, sequence=sequence)
     except ValueError as error:
@@ -423,17 +375,18 @@ def promote(
 
 
 @store.command(short_help="Let a channel go back to an older version.")
-@_name_argument
+@name_argument
 @click.option(
-    "--to", metavar="VERSION", callback=_checked("version"), help="Where to. Default: where the channel was before."
+    "--to", metavar="VERSION", callback=checked("version"), help="Where to. Default: where the channel was before."
 )
-@_channel_option
-@_reason_option
-@_pointer_expires_option
-@_store_option
+@channel_option
+@reason_option
+@pointer_expires_option
+@store_option
 @keyring_option
 @passphrase_option
 @policy_option
+@limits_option
 @json_or_text_option
 @debug_option
 def rollback(
@@ -446,13 +399,14 @@ def rollback(
     keyring: str | None,
     passphrase_fd: int | None,
     policy: str,
+    limits: dict[str, int],
     layout: str,
 ) -> int:
     """Verify an older version in full, and let a channel go back to it.
 
     The decision is newer than the last, so readers follow it, and what it leaves they take for old.
     """
-    opened = _opened(folder, signing_keyring(keyring, passphrase_fd), policy)
+    opened = opened_store(folder, signing_keyring(keyring, passphrase_fd), policy, limits)
     try:
         pointer = opened.rollback(name, channel, to=to, expires=expires, reason=reason)
     except ValueError as error:
@@ -473,10 +427,10 @@ def _say_moved(command: str, folder: str, pointer: Pointer, layout: str) -> int:
 
 
 @store.command(short_help="Remove old versions that nothing uses.")
-@_name_argument
+@name_argument
 @click.option("--keep", metavar="N", type=click.IntRange(min=1), required=True, help="How many releases to keep.")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
-@_store_option
+@store_option
 @keyring_option
 @json_or_text_option
 @debug_option
@@ -486,7 +440,7 @@ def prune(name: str, keep: int, dry_run: bool, folder: str, keyring: str | None,
     What a channel is at stays, what a rollback would go back to, and what cannot be trusted, which is for a person to
     look at.
     """
-    removed = _opened(folder, keyring).prune(name, keep, dry_run=dry_run)
+    removed = opened_store(folder, keyring).prune(name, keep, dry_run=dry_run)
     if layout == "json":
         content = {"command": "store prune", "store": folder, "name": name, "dry_run": dry_run, "removed": removed}
         emit(json_text(content), None)
