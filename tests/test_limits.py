@@ -340,6 +340,15 @@ def test_limits_of_the_commands_of_a_store(
         assert refused.code == 1
         assert "max_opcodes" in refused.out + refused.err
         assert run(*tight, "--limit", "max_opcodes=10_000").code == 0
+    minimal = tmp_path / "minimal.toml"
+    assert run("audit", path, "--policy", policy).code == 1
+    assert run("audit", path, "--policy", policy, "--against", policy, "--limit", "max_opcodes=10_000").code == 0
+    assert run("audit", "--limit", "max_opcodes=10_000").code == 4  # nothing is scanned
+    assert run("policy", "learn", path, "--on", policy).code == 1
+    assert run("policy", "learn", path, "--on", policy, "--limit", "max_opcodes=10_000").code == 0
+    path.write_bytes(pickle.dumps([np.float64(1), *(f"w{i}" for i in range(300))]))
+    done = run("audit", path, "--policy", policy, "--minimal", minimal, "--limit", "max_opcodes=10_000")
+    assert (done.code, 'names = ["scalar"]' in minimal.read_text()) == (0, True)
     assert len(safeload.Keyring.load(ring).entries) == 2  # a wrong --limit made no key
 
 

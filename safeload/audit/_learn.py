@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from safeload.policy import Policy
     from safeload.rules import Finding
-    from safeload.scan import GlobalUse
+    from safeload.scan import GlobalUse, Limits
 
 __all__ = ["TODO", "Lesson", "learn"]
 
@@ -38,8 +38,10 @@ class Lesson:
     failed: tuple[tuple[str, Exception], ...]
 
 
-def learn(paths: Sequence[str], base: Policy, *, extends: str, name: str) -> Lesson:
+def learn(paths: Sequence[str], base: Policy, *, extends: str, name: str, limits: Limits | None = None) -> Lesson:
     """Propose the rules that these artifacts need beyond a policy; `extends` is how the proposal names that policy.
+
+    `limits` take the place of the policy's.
 
     An artifact that names what the deny floor denies, or that cannot be read as a pickle in full, teaches nothing:
     no rule is proposed for anything in it. What a rule of the policy allows in other forms only is not widened.
@@ -54,7 +56,7 @@ def learn(paths: Sequence[str], base: Policy, *, extends: str, name: str) -> Les
             if path in failed:
                 continue
             try:
-                report = look_into(path, current)[0]
+                report = look_into(path, current, limits)[0]
             except Exception as error:  # noqa: BLE001 - one file's failure must not hide what the others teach
                 failed[path] = error
                 continue

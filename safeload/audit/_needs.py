@@ -39,9 +39,16 @@ class ArtifactAudit:
 
 
 def look_at(
-    path: str, policy: Policy, *, against: Policy | None = None, keyring: Keyring | None = None
+    path: str,
+    policy: Policy,
+    *,
+    against: Policy | None = None,
+    keyring: Keyring | None = None,
+    limits: Limits | None = None,
 ) -> ArtifactAudit:
     """Scan one artifact under a policy and, if there is one, under another that is proposed in its place.
+
+    `limits` take the place of those of both policies.
 
     Which versions wrote it is taken from its manifest, where that is signed by a key of the keyring, and from what
     scikit-learn's estimators say in their own state, which is a claim.
@@ -49,8 +56,8 @@ def look_at(
     Raises:
         OSError, StorageError: it cannot be read.
     """
-    report, trace = look_into(path, policy)
-    other = None if against is None else look_into(path, against)[0]
+    report, trace = look_into(path, policy, limits)
+    other = None if against is None else look_into(path, against, limits)[0]
     lines, notes = _written_by_manifest(path, keyring)
     if not lines:
         for version in trace.sklearn_versions:
@@ -126,11 +133,11 @@ def needs_of(policy: Policy, reports: Sequence[Report]) -> Needs:
     return Needs(tuple(files), tuple(unneeded))
 
 
-def minimal_policy(policy: Policy, reports: Sequence[Report], *, name: str) -> str:
+def minimal_policy(policy: Policy, reports: Sequence[Report], *, name: str, limits: Limits | None = None) -> str:
     """Return, as TOML, the part of a policy that the allowed artifacts need; it extends nothing.
 
     Rules keep their constraints and reasons, and lose the names and roles that nothing uses. Every allowed artifact is
-    scanned again under it before it is returned.
+    scanned again under it, with `limits` in the place of its own if given, before it is returned.
 
     Raises:
         PolicyFileError: nothing is needed, or the artifacts changed while they were audited.
@@ -146,12 +153,12 @@ def minimal_policy(policy: Policy, reports: Sequence[Report], *, name: str) -> s
         rules += [_narrowed(rule, roles, names) for roles, names in by_roles.items()]
     if not rules:
         raise PolicyFileError("no artifact that is allowed needs any rule, so there is no policy to write")
-    defaults, limits = asdict(Limits()), asdict(policy.limits())
-    tightened = {limit: value for limit, value in limits.items() if value != defaults[limit]}
+    defaults, own = asdict(Limits()), asdict(policy.limits())
+    tightened = {limit: value for limit, value in own.items() if value != defaults[limit]}
     text = policy_text(name, rules, tightened, [f"What the audited artifacts need of policy {policy.name}."])
     minimal = Policy.from_text(text)
     for report in reports:
-        if report.allowed and not look_into(report.path, minimal)[0].allowed:
+        if report.allowed and not look_into(report.path, minimal, limits)[0].allowed:
             raise PolicyFileError(f"{report.path}: the minimal policy refuses it: did it change during the audit?")
     return text
 

@@ -12,13 +12,13 @@ from safeload.files import open_artifact
 if TYPE_CHECKING:
     from safeload.policy import Policy
     from safeload.reports import Report
-    from safeload.scan import Trace
+    from safeload.scan import Limits, Trace
 
 __all__ = ["look_into"]
 
 
-def look_into(path: str, policy: Policy) -> tuple[Report, Trace]:
-    """Scan an artifact against a policy.
+def look_into(path: str, policy: Policy, limits: Limits | None = None) -> tuple[Report, Trace]:
+    """Scan an artifact against a policy, with its limits or others.
 
     Raises:
         OSError, StorageError: it cannot be read.
@@ -26,4 +26,4 @@ def look_into(path: str, policy: Policy) -> tuple[Report, Trace]:
     target = Path(path)
     fd = open_artifact(target)
     with os.fdopen(fd, "rb") as stream:
-        return examine(stream, target, os.fstat(fd).st_size, policy, policy.limits())
+        return examine(stream, target, os.fstat(fd).st_size, policy, limits or policy.limits())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from safeload.cli._common import (
     debug_option,
     jobs_option,
     keyring_option,
+    limits_option,
+    limits_with,
     paths_or_none_argument,
     policy_option,
     report_options,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from safeload.audit import ArtifactAudit, LintFinding, Needs, PolicyLint
     from safeload.policy import Policy
+    from safeload.scan import Limits
 
 __all__ = ["audit"]
 
@@ -56,6 +59,7 @@ _TITLES = {"error": "errors", "warning": "warnings", "note": "notes"}
     help="With PATH: write the part of the policy that is needed to FILE.",
 )
 @keyring_option
+@limits_option
 @jobs_option
 @report_options
 @debug_option
@@ -68,6 +72,7 @@ def audit(
     against: str | None,
     minimal: str | None,
     keyring: str | None,
+    limits: dict[str, int],
     jobs: int,
     layout: str,
     output: str | None,
@@ -84,15 +89,15 @@ def audit(
     --against, by the one that is proposed.
     """
     if not paths:
-        for option, value in (("--against", against), ("--minimal", minimal)):
-            if value is not None:
+        for option, value in (("--against", against), ("--minimal", minimal), ("--limit", limits)):
+            if value not in (None, {}):
                 raise click.UsageError(f"{option} is about artifacts: name files or folders")
         return _audit_policy(policy, no_import=no_import, layout=layout, output=output, quiet=quiet)
     if no_import:
         raise click.UsageError(
             "--no-import is for an audit of the policy alone, without PATH: here nothing is imported"
         )
-    task = _Task(policy=policy, against=against, keyring=keyring, debug=session.debug)
+    task = _Task(policy=policy, against=against, keyring=keyring, limits=limits, debug=session.debug)
     return _audit_artifacts(task, paths, jobs=jobs, minimal=minimal, layout=layout, output=output, quiet=quiet)
 
 
@@ -201,6 +206,7 @@ class _Task:
     policy: str
     against: str | None
     keyring: str | None
+    limits: dict[str, int] = field(default_factory=dict)
     debug: bool = False
 
     def start(self) -> Callable[[str], ArtifactAudit]:
@@ -208,6 +214,7 @@ class _Task:
 
         Raises:
             KeyringError, PolicyFileError: they cannot be used.
+            click.BadParameter: there are no such limits.
         """
         from safeload.audit import look_at
         from safeload.keyring import resolve_keyring
@@ -215,13 +222,18 @@ class _Task:
 
         policy = Policy.load(self.policy)
         against = None if self.against is None else Policy.load(self.against)
+        limits = self.most(policy)
         try:
             ring = resolve_keyring(self.keyring)
         except KeyringError:
             if self.keyring is not None:
                 raise
             ring = None  # then no manifest is read
-        return lambda path: look_at(path, policy, against=against, keyring=ring)
+        return lambda path: look_at(path, policy, against=against, keyring=ring, limits=limits)
+
+    def most(self, policy: Policy) -> Limits | None:
+        """Return the limits for all policies, if --limit gave any; without, each policy has its own."""
+        return limits_with(policy, self.limits) if self.limits else None
 
 
 def _audit_artifacts(
@@ -257,7 +269,7 @@ def _audit_artifacts(
     policy = Policy.load(task.policy)
     needs = needs_of(policy, [one.report for one in audits])
     if minimal is not None:
-        _write_minimal(policy, audits, minimal)
+        _write_minimal(policy, audits, minimal, task.most(policy))
     deliver_lines(
         results,
         lambda paint: _artifact_lines(task, policy, results, audits, needs, paint, quiet=quiet),
@@ -304,11 +316,12 @@ def _changes(task: _Task, audits: Sequence[ArtifactAudit]) -> dict[str, Any] | N
     }
 
 
-def _write_minimal(policy: Policy, audits: Sequence[ArtifactAudit], minimal: str) -> None:
+def _write_minimal(policy: Policy, audits: Sequence[ArtifactAudit], minimal: str, limits: Limits | None) -> None:
     from safeload.audit import minimal_policy
 
     stem = Path(minimal).stem
-    text = minimal_policy(policy, [one.report for one in audits], name=stem if stem.isprintable() else "minimal")
+    name = stem if stem.isprintable() else "minimal"
+    text = minimal_policy(policy, [one.report for one in audits], name=name, limits=limits)
     try:
         with Path(minimal).open("x", encoding="utf-8") as file:
             file.write(text)

@@ -14,6 +14,8 @@ from safeload.cli._common import (
     NOTHING,
     REFUSED,
     debug_option,
+    limits_option,
+    limits_with,
     paths_argument,
     say_error,
     say_note,
@@ -46,8 +48,9 @@ _MAX_SHOWN = 5
 @click.option(
     "--output", "-o", metavar="FILE", type=click.Path(), help="Write it to FILE, which must not be there yet."
 )
+@limits_option
 @debug_option
-def learn(paths: tuple[str, ...], on: str, name: str | None, output: str | None) -> int:
+def learn(paths: tuple[str, ...], on: str, name: str | None, output: str | None, limits: dict[str, int]) -> int:
     """Propose the smallest policy that allows artifacts which you trust, on top of another one.
 
     Nothing is unpickled. The proposal lists each name with the roles and the forms of arguments that were seen: read
@@ -66,8 +69,9 @@ def learn(paths: tuple[str, ...], on: str, name: str | None, output: str | None)
             f"{plain(output)} is there already, and was left as it is: name another file with -o"
         )
     base = Policy.load(on)
+    most = limits_with(base, limits)
     found = find_artifacts(paths)
-    lesson = learned(found.files, base, extends=_reference(on, output), name=name or _name(output))
+    lesson = learned(found.files, base, extends=_reference(on, output), name=name or _name(output), limits=most)
     failures = [failure(path, error) for path, error in lesson.failed]
     say_failures(failures)
     for folder, why in found.unreadable:
