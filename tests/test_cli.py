@@ -527,6 +527,55 @@ def test_output_never_replaces_what_is_checked(run: Callable[..., Outcome], mode
     assert {path: path.read_bytes() for path in models.iterdir()} == before
 
 
+def test_output_never_replaces_what_is_used(
+    run: Callable[..., Outcome], models: Path, ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report in the place of the keyring would cost the keys."""
+    store, policy, floors, other = (tmp_path / name for name in ("store", "my-policy", "floors.json", "other.toml"))
+    policy.write_text('name = "my"\nversion = 1\nextends = ["sklearn"]\n')
+    model, secret = models / "b.joblib", ring.rename(tmp_path / "keys")
+    assert run("sign", model, "--keyring", secret, "--overwrite").code == ALLOWED
+    assert run("store", "add", "m", model, "--version", "1", "--store", store, "--keyring", secret).code == ALLOWED
+    safeload.Loader(keyring=secret, floors=floors).load(model)
+    other.write_text("a policy that extends another, or a keyring of somebody else")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    stored = store / "m" / "versions" / "1" / "m-1.joblib"
+    for *arguments, target in (
+        ("verify", model, "--keyring", secret, secret),
+        ("verify", model, "--keyring", secret, "--floors", floors, floors),
+        ("verify", model, "--keyring", secret, "--policy", policy, policy),
+        ("scan", model, other),
+        ("sign", model, "--keyring", secret, "--set", "long=" + 5000 * "x", secret),
+        ("inspect", model, "--keyring", secret, secret),
+        ("resign", model, "--keyring", secret, "--key", other, other),
+        ("audit", model, "--keyring", secret, secret),
+        ("key", "rotate", "--keyring", secret, secret),
+        ("store", "verify", "--store", store, "--keyring", secret, stored),
+        ("store", "verify", "--store", store, "--keyring", secret, secret),
+    ):
+        outcome = run(*arguments, "-o", target)
+        assert (outcome.code, "--output" in outcome.err) == (USAGE, True), arguments
+    monkeypatch.setenv("SAFELOAD_KEYRING", str(secret))
+    assert run("verify", model, "-o", secret).code == USAGE
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_an_output_that_is_a_pipe(models: Path) -> None:
+    done = command("scan", models / "b.joblib", "-o", "/dev/stderr")
+    assert (done.returncode, done.stdout, done.stderr.split()[:1]) == (ALLOWED, "", ["allowed"])
+
+
+def test_an_empty_path_is_wrong_usage(run: Callable[..., Outcome], models: Path) -> None:
+    """It is what is left of a variable that is not set, and no other name of the working directory."""
+    for arguments in (
+        ("verify", ""), ("inspect", ""), ("rollback", "", "--from-release", "1"), ("policy", "learn", ""),
+        ("scan", models, "-o", ""), ("key", "list", "--keyring", ""), ("key", "new", "--out", ""),
+        ("store", "list", "--store", ""),
+    ):  # fmt: skip
+        outcome = run(*arguments)
+        assert (outcome.code, "an empty path names no file" in outcome.err) == (USAGE, True), arguments
+
+
 def test_an_output_that_cannot_be_written(run: Callable[..., Outcome], models: Path, tmp_path: Path) -> None:
     outcome = run("scan", models, "-o", tmp_path / "no" / "report.txt")
     assert outcome.code == ERROR

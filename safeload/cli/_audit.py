@@ -12,6 +12,7 @@ import click
 from safeload.cli._common import (
     ALLOWED,
     NOTHING,
+    PATH,
     REFUSED,
     Session,
     debug_option,
@@ -55,7 +56,7 @@ _TITLES = {"error": "errors", "warning": "warnings", "note": "notes"}
 @click.option(
     "--minimal",
     metavar="FILE",
-    type=click.Path(),
+    type=PATH,
     help="With PATH: write the part of the policy that is needed to FILE.",
 )
 @keyring_option

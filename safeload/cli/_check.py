@@ -10,6 +10,7 @@ import click
 
 from safeload.cli._common import (
     NOTHING,
+    PATH,
     Session,
     debug_option,
     jobs_option,
@@ -80,7 +81,7 @@ class _Task:
 @click.option(
     "--floors",
     metavar="FILE",
-    type=click.Path(),
+    type=PATH,
     help="Refuse releases older than this state file remembers. Nothing is added to it.",
 )
 @limits_option

@@ -22,6 +22,7 @@ __all__ = [
     "ALLOWED",
     "ERROR",
     "NOTHING",
+    "PATH",
     "REFUSED",
     "USAGE",
     "Session",
@@ -52,6 +53,18 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _CODES = {"allowed": ALLOWED, "refused": REFUSED, "error": ERROR}
 _LIMIT = re.compile(r"([a-z_]+)=([0-9][0-9_]*)", re.ASCII)
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+
+class _Path(click.Path):
+    """A path as it was given, but not an empty one, which is what a variable that is not set leaves."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("an empty path names no file", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _Path()
 
 
 @dataclass(slots=True)
@@ -135,12 +148,12 @@ def debug_option(command: _Command) -> _Command:
 
 def paths_argument(command: _Command) -> _Command:
     """Add the paths: files, or directories to walk."""
-    return click.argument("paths", nargs=-1, required=True, type=click.Path(), metavar="PATH...")(command)
+    return click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")(command)
 
 
 def paths_or_none_argument(command: _Command) -> _Command:
     """Add the paths, which need not be there."""
-    return click.argument("paths", nargs=-1, type=click.Path(), metavar="[PATH]...")(command)
+    return click.argument("paths", nargs=-1, type=PATH, metavar="[PATH]...")(command)
 
 
 def policy_option(command: _Command) -> _Command:
@@ -214,7 +227,7 @@ def keyring_option(command: _Command) -> _Command:
     return click.option(
         "--keyring",
         metavar="PATH",
-        type=click.Path(),
+        type=PATH,
         help="The keyring file. Default: the one that SAFELOAD_KEYRING names, else the one in your config folder.",
     )(command)
 
@@ -243,7 +256,7 @@ def _output_options(formats: Sequence[str]) -> Callable[[_Command], _Command]:
                 "--output",
                 "-o",
                 metavar="FILE",
-                type=click.Path(),
+                type=PATH,
                 callback=_stdout_as_none,
                 help="Write the result to FILE, whole or not at all, instead of stdout.",
             ),

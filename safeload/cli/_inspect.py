@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safeload.cli._common import (
+    PATH,
     debug_option,
     keyring_option,
     limits_option,
@@ -58,7 +59,7 @@ class _Signature:
 
 
 @click.command(short_help="Show what one artifact holds, without loading it.")
-@click.argument("path", metavar="FILE", type=click.Path())
+@click.argument("path", metavar="FILE", type=PATH)
 @keyring_option
 @policy_option
 @click.option("--opcodes", is_flag=True, help="Show every opcode, with the globals that it uses, and the arrays.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from safeload.cli._common import ERROR, debug_option, keyring_option, say_error, say_note
+from safeload.cli._common import ERROR, PATH, debug_option, keyring_option, say_error, say_note
 from safeload.cli._keyoptions import (
     check_key_id,
     encrypt_option,
@@ -40,7 +40,7 @@ _SECRET = re.compile(rb"PRIVATE KEY-----|\b(private|secret|encrypted)[\"']?\s*="
 
 @click.command(short_help="Write the public half of a keyring, or a key as PEM.")
 @keyring_option
-@click.option("--out", metavar="PATH", type=click.Path(), help="Where to write it. Default: stdout, if it is public.")
+@click.option("--out", metavar="PATH", type=PATH, help="Where to write it. Default: stdout, if it is public.")
 @click.option("--pem", is_flag=True, help="One public key as PEM, as other tools read it, instead of a keyring.")
 @click.option("--private", is_flag=True, help="One private key as PEM, encrypted with a passphrase. Needs --out.")
 @click.option("--id", "key_id", metavar="ID", help="Which key, with --pem and --private, where there are several.")
@@ -187,7 +187,7 @@ def _write(out: str, data: bytes, *, overwrite: bool, mode: int) -> None:
 
 
 @click.command("import", short_help="Take a key from a PEM file into a keyring.")
-@click.argument("pem", metavar="PEM", type=click.Path())
+@click.argument("pem", metavar="PEM", type=PATH)
 @keyring_option
 @click.option("--id", "key_id", metavar="ID", callback=check_key_id, help="What to call it. Default: derived from it.")
 @click.option("--verify-only", is_flag=True, help="Of a private key take the public half: trust it, and don't sign.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from safeload.cli._common import ERROR, debug_option, json_or_text_option, keyring_option, say_error
+from safeload.cli._common import ERROR, PATH, debug_option, json_or_text_option, keyring_option, say_error
 from safeload.cli._keyfiles import export, import_key
 from safeload.cli._keyoptions import (
     algorithm_option,
@@ -46,7 +46,7 @@ def key() -> None:
 @click.option(
     "--out",
     metavar="PATH",
-    type=click.Path(),
+    type=PATH,
     help="Where to write it. Default: the keyring that SAFELOAD_KEYRING names, else the one in your config folder.",
 )
 @algorithm_option("hmac-sha256")

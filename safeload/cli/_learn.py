@@ -12,6 +12,7 @@ from safeload.cli._common import (
     ALLOWED,
     ERROR,
     NOTHING,
+    PATH,
     REFUSED,
     debug_option,
     limits_option,
@@ -45,9 +46,7 @@ _MAX_SHOWN = 5
     help="The policy to build on: a pack's name, or the path of a policy file.",
 )
 @click.option("--name", metavar="NAME", help="What to call the policy. Default: as the file is called.")
-@click.option(
-    "--output", "-o", metavar="FILE", type=click.Path(), help="Write it to FILE, which must not be there yet."
-)
+@click.option("--output", "-o", metavar="FILE", type=PATH, help="Write it to FILE, which must not be there yet.")
 @limits_option
 @debug_option
 def learn(paths: tuple[str, ...], on: str, name: str | None, output: str | None, limits: dict[str, int]) -> int:

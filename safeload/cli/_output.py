@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -321,27 +322,51 @@ def drop_output() -> None:
 
 
 def check_output(output: str | None, inputs: Iterable[str]) -> None:
-    """Refuse an output file that is one of the inputs, before anything is done.
+    """Refuse an output file in the place of what the command reads, before anything is done.
+
+    That is an input or its manifest, the keyring, whatever else an argument names, and any other TOML file: keyrings
+    and policies are, no report is.
 
     Raises:
         click.BadParameter: it is.
     """
-    if output is None or not Path(output).exists():
+    if output is None or not Path(output).is_file():
         return
-    for path in inputs:
+    target = Path(output)
+    for path in (*_named_files(), *inputs):
         for one in (path, f"{path}.manifest.json"):
-            if Path(one).exists() and Path(one).samefile(output):
-                raise click.BadParameter(f"{plain(output)} is one of the files to check", param_hint="--output")
+            with contextlib.suppress(OSError, ValueError):  # there is no such file, or that is no name of one
+                if target.samefile(one):
+                    raise click.BadParameter(
+                        f"{plain(output)} is one of the files to check or use", param_hint="--output"
+                    )
+    if target.suffix.lower() == ".toml":
+        raise click.BadParameter(
+            f"{plain(output)} is there, and by its name no report but a keyring or policy", param_hint="--output"
+        )
+
+
+def _named_files() -> Iterator[str]:
+    """Yield what may be a file's name among the arguments of the command that runs, and the default keyring's."""
+    from safeload.errors import KeyringError
+    from safeload.keysource import default_path
+
+    for name, value in click.get_current_context().params.items():
+        if name != "output":
+            yield from (one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, str))
+    with contextlib.suppress(KeyringError):  # then there is none to lose
+        yield default_path()
 
 
 def _write_file(name: str, text: str) -> None:
     data = text.encode("utf-8", "backslashreplace")
     target = Path(os.path.realpath(name))  # a link stays a link, and one that leads nowhere is no error
     try:
-        if not stat.S_ISREG(target.stat().st_mode):  # /dev/stderr, a named pipe: there is nothing to replace
-            target.write_bytes(data)
+        there = Path(name).stat()  # not of target: what /dev/stderr leads to may have no path
+        if not stat.S_ISREG(there.st_mode):  # /dev/stderr, a named pipe: there is nothing to replace
+            Path(name).write_bytes(data)
             return
-        mode = stat.S_IMODE(target.stat().st_mode)
+        mode = stat.S_IMODE(there.st_mode)
     except FileNotFoundError:
         mode = 0o666 & ~_umask()
     with tempfile.NamedTemporaryFile(prefix=".safeload-", dir=target.parent, delete=False) as file:

@@ -10,6 +10,7 @@ from safeload.cli._common import (
     ALLOWED,
     ERROR,
     NOTHING,
+    PATH,
     Session,
     debug_option,
     keyring_option,
@@ -43,7 +44,7 @@ _INDENT = " " * 10
 _key_option = click.option(
     "--key",
     metavar="PATH",
-    type=click.Path(),
+    type=PATH,
     help="What signs: another keyring, or a private key as PEM. Default: the active key of the keyring.",
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from safeload.cli._common import debug_option, keyring_option, limits_option, limits_with, policy_option
+from safeload.cli._common import PATH, debug_option, keyring_option, limits_option, limits_with, policy_option
 from safeload.cli._passphrases import passphrase_option, signing_keyring
 from safeload.cli._text import plain
 
@@ -12,7 +12,7 @@ __all__ = ["rollback"]
 
 
 @click.command(short_help="Sign an older artifact, put back on purpose, as the newest release.")
-@click.argument("path", type=click.Path(), metavar="PATH")
+@click.argument("path", type=PATH, metavar="PATH")
 @click.option(
     "--from-release",
     metavar="N",

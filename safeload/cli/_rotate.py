@@ -12,6 +12,7 @@ import click
 from safeload.cli._common import (
     ALLOWED,
     NOTHING,
+    PATH,
     Session,
     debug_option,
     keyring_option,
@@ -56,7 +57,7 @@ __all__ = ["rotate"]
     "trees",
     metavar="PATH",
     multiple=True,
-    type=click.Path(),
+    type=PATH,
     help="Replace the old key's signatures on this artifact or tree, too; may be repeated.",
 )
 @policy_option

@@ -13,6 +13,7 @@ from safeload.cli._claims import claims_options, merged_metadata
 from safeload.cli._common import (
     ALLOWED,
     NOTHING,
+    PATH,
     REFUSED,
     debug_option,
     json_or_text_option,
@@ -23,7 +24,7 @@ from safeload.cli._common import (
     say_error,
     worst,
 )
-from safeload.cli._output import Result, deliver, drop_chunks, emit, json_text, judged
+from safeload.cli._output import Result, check_output, deliver, drop_chunks, emit, json_text, judged
 from safeload.cli._passphrases import passphrase_option, signing_keyring
 from safeload.cli._storeoptions import (
     channel_option,
@@ -240,7 +241,7 @@ def _minute(moment: datetime) -> str:
 @click.option(
     "--floors",
     metavar="FILE",
-    type=click.Path(),
+    type=PATH,
     help="Refuse what is older than this state file remembers. Nothing is added to it.",
 )
 @report_options
@@ -262,6 +263,7 @@ def verify(
     So in place of safeload verify, which knows nothing of channels and of what belongs where.
     """
     opened = opened_store(folder, keyring, policy, limits, floors=floors)
+    check_output(output, map(str, Path(folder).rglob("*")))
     results = []
     for report in opened.verify(name, version):
         result = judged(report.path, report)
@@ -285,7 +287,7 @@ def verify(
 
 @store.command(short_help="Copy an artifact into the store as a new version, and sign it.")
 @name_argument
-@click.argument("artifact", type=click.Path(), metavar="ARTIFACT")
+@click.argument("artifact", type=PATH, metavar="ARTIFACT")
 @click.option(
     "--version", metavar="VERSION", required=True, callback=checked("version"), help="What to call this version."
 )

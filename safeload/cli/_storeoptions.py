@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from safeload.cli._claims import expires_option
-from safeload.cli._common import limits_with
+from safeload.cli._common import PATH, limits_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,7 +68,7 @@ def store_option(command: _Command) -> _Command:
         "--store",
         "folder",
         metavar="FOLDER",
-        type=click.Path(),
+        type=PATH,
         envvar="SAFELOAD_STORE",
         required=True,
         help="The store's folder. Default: the one that SAFELOAD_STORE names.",
