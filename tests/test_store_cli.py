@@ -239,6 +239,26 @@ def test_add_refuses_what_the_policy_does(run: Any, folder: Path, tmp_path: Path
     assert done.code == USAGE
 
 
+def test_what_is_refused_is_named_as_it_was_given(run: Any, folder: Path, tmp_path: Path) -> None:
+    """What was copied into the store is not there any more."""
+    path = tmp_path / "given.pkl"
+    path.write_bytes(b"no pickle")
+    done = run("store", "add", "m", path, "--version", "1")
+    assert (done.code, f"{path}: refused" in done.err, ".safeload-" in done.err) == (REFUSED, True, False)
+    with pytest.raises(safeload.MalformedArtifactError) as caught:
+        Store(folder).add("m", path, version="1")
+    assert caught.value.report.path == str(path)
+    with pytest.raises(safeload.PolicyViolationError, match=r"versions/1/m-1\.joblib: refused"):
+        Store(folder).save("m", Path("x"), version="1")
+
+
+def test_no_model_no_folder(run: Any, store: Store, folder: Path) -> None:
+    for arguments in (("promote", "none", "1"), ("rollback", "none")):
+        done = run("store", *arguments)
+        assert (done.code, "there is no model 'none' in this store" in done.err) == (ERROR, True)
+    assert not (folder / "none").exists()
+
+
 def test_who_can_only_verify_looks_and_moves_nothing(run: Any, store: Store, tmp_path: Path, monkeypatch: Any) -> None:
     key = SigningKey.generate("ed25519")
     shutil.rmtree(store.folder)

@@ -224,8 +224,7 @@ class Reader:
         Raises: FileNotFoundError if there is no such model.
         """
         layout = self._layout(name)
-        if not layout.versions.is_dir():
-            raise FileNotFoundError(errno.ENOENT, f"there is no model {name!r} in this store", str(layout.folder))
+        require_model(layout)
         at: dict[str, list[str]] = {}
         for channel in layout.all_channels():
             try:
@@ -357,6 +356,15 @@ def newest_key(name: str) -> str:
     return f"{name}/*"  # no artifact's name has a slash
 
 
+def require_model(layout: Layout) -> None:
+    """Refuse a model of which nothing was ever saved.
+
+    Raises: FileNotFoundError.
+    """
+    if not layout.versions.is_dir():
+        raise FileNotFoundError(errno.ENOENT, f"there is no model {layout.name!r} in this store", str(layout.folder))
+
+
 def no_version(layout: Layout, version: str) -> FileNotFoundError:
     known = ", ".join(sorted(layout.all_versions(), key=version_order)[-10:]) or "none"
     return FileNotFoundError(
@@ -367,6 +375,6 @@ def no_version(layout: Layout, version: str) -> FileNotFoundError:
 def no_channel(layout: Layout, channel: str) -> FileNotFoundError:
     return FileNotFoundError(
         errno.ENOENT,
-        f"nothing of model {layout.name!r} was promoted to channel {channel!r}: see Store.promote",
+        f"nothing of model {layout.name!r} was promoted to channel {channel!r}: promote a version to it first",
         str(layout.folder),
     )

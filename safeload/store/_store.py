@@ -5,18 +5,28 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from safeload import api
 from safeload.atomic import replace_file
 from safeload.claims import Claims
-from safeload.errors import RollbackError, VerificationError
+from safeload.errors import RollbackError, SafeloadError, VerificationError
 from safeload.files import open_artifact, storage_errors
 from safeload.signers import signing_with
 from safeload.store._layout import Layout, plain_names
 from safeload.store._names import check_version, require_distinct
 from safeload.store._pointer import MAX_HISTORY, Place, Pointer, read_pointer, seal_pointer
-from safeload.store._reading import PRODUCTION, Reader, acceptor, channel_key, newest_key, no_channel, no_version
+from safeload.store._reading import (
+    PRODUCTION,
+    Reader,
+    acceptor,
+    channel_key,
+    newest_key,
+    no_channel,
+    no_version,
+    require_model,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +84,7 @@ class Store(Reader):
                 version=version, release=number, expires=expires, limits=self._limits,
             )  # fmt: skip
 
-        return self._add(name, version, release, write)
+        return self._add(name, version, release, write, made_of=None)
 
     def add(
         self,
@@ -105,9 +115,17 @@ class Store(Reader):
                 expires=expires, limits=self._limits,
             )  # fmt: skip
 
-        return self._add(name, version, release, write)
+        return self._add(name, version, release, write, made_of=path)
 
-    def _add(self, name: str, version: str, release: int | None, write: Callable[[Path, int], Manifest]) -> Manifest:
+    def _add(
+        self,
+        name: str,
+        version: str,
+        release: int | None,
+        write: Callable[[Path, int], Manifest],
+        *,
+        made_of: PathLike | None,
+    ) -> Manifest:
         layout = self._layout(name)
         check_version(version)
         signing_with(self._key, layout.artifact(version))  # before anything is written
@@ -115,7 +133,15 @@ class Store(Reader):
         with layout.saving():
             require_distinct("version", version, layout.all_versions(), versions=True)
             with layout.new_version(version) as path:
-                return write(path, self._next_release(name, release))
+                number = self._next_release(name, release)
+                try:
+                    return write(path, number)
+                except SafeloadError as error:  # what it speaks of is removed: speak of what the caller knows
+                    shown = os.fsdecode(layout.artifact(version) if made_of is None else made_of)
+                    error.args = (str(error).replace(str(path), shown),)
+                    if (report := getattr(error, "report", None)) is not None:
+                        error.report = replace(report, path=shown)  # type: ignore[attr-defined]
+                    raise
 
     def _next_release(self, name: str, wanted: int | None) -> int:
         highest = self._floors.release(newest_key(name)) or 0
@@ -160,6 +186,7 @@ class Store(Reader):
             VerificationError, PolicyViolationError, MalformedArtifactError, LimitExceededError: it is refused.
         """
         layout = self._layout(name, version, channel)
+        require_model(layout)  # before there is a folder for its channels
         with layout.deciding():
             last = self._last(layout, channel, lost=sequence is not None)
             place = self._examined(layout, version)
@@ -168,7 +195,8 @@ class Store(Reader):
                 if place.release < last.release:
                     raise RollbackError(
                         f"version {version} of {name!r} is release {place.release}, and channel {channel!r} is at "
-                        f"release {last.release} ({last.version}). To go back on purpose: Store.rollback"
+                        f"release {last.release} ({last.version}). To go back on purpose: Store.rollback, or "
+                        "safeload store rollback"
                     )
                 history = last.history if place == last.place else (last.place, *last.history)[:MAX_HISTORY]
             return self._point(layout, channel, last, place, history, "promote", expires, reason, sequence)
@@ -192,12 +220,16 @@ class Store(Reader):
             VerificationError, PolicyViolationError, MalformedArtifactError, LimitExceededError: it is refused.
         """
         layout = self._layout(name, PRODUCTION if to is None else to, channel)
+        require_model(layout)
         with layout.deciding():
             last = self._last(layout, channel)
             if last is None:
                 raise no_channel(layout, channel)
             if to is None and not last.history:
-                raise ValueError(f"channel {channel!r} of {name!r} was nowhere before version {last.version}: name one")
+                raise ValueError(
+                    f"channel {channel!r} of {name!r} was nowhere before version {last.version}: name the one to go "
+                    "back to (to=, --to)"
+                )
             before = next((place for place in last.history if to in (None, place.version)), None)
             place = self._examined(layout, to or last.history[0].version, before)
             if place.release >= last.release:
