@@ -560,6 +560,15 @@ def test_output_never_replaces_what_is_used(
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_inspect_reports_what_cannot_be_read(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    for path, why in ((tmp_path / "no.joblib", "no such file"), (tmp_path, "folder"), (Path("/dev/null"), "device")):
+        outcome = run("inspect", path, "--format", "json")
+        (result,) = outcome.document["results"]
+        assert (outcome.code, result["path"], result["verdict"]) == (ERROR, str(path), "error")
+        assert why in result["error"]
+        assert why in outcome.err
+
+
 def test_an_output_that_is_a_pipe(models: Path) -> None:
     done = command("scan", models / "b.joblib", "-o", "/dev/stderr")
     assert (done.returncode, done.stdout, done.stderr.split()[:1]) == (ALLOWED, "", ["allowed"])

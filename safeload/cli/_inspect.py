@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safeload.cli._common import (
+    ERROR,
     PATH,
     debug_option,
     keyring_option,
@@ -24,8 +25,10 @@ from safeload.cli._deep import look_deeper, look_lines
 from safeload.cli._output import (
     Result,
     check_output,
+    deliver_lines,
     drop_chunks,
     emit,
+    failure,
     finding_lines,
     json_text,
     judged,
@@ -33,7 +36,7 @@ from safeload.cli._output import (
     summary,
 )
 from safeload.cli._text import Painter, human_size, painter_for, plain, table
-from safeload.errors import KeyringError, UnsignedError, VerificationError
+from safeload.errors import KeyringError, StorageError, UnsignedError, VerificationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +91,14 @@ def inspect(
     check_output(output, [path])
     in_force = Policy.load(policy)
     most = limits_with(in_force, limits)
-    result = judged(path, api.scan(path, policy=in_force, limits=most))
+    try:
+        result = judged(path, api.scan(path, policy=in_force, limits=most))
+    except (OSError, StorageError) as error:
+        deliver_lines(
+            [failure(path, error)], lambda _: (), command="inspect", layout=layout, output=output,
+            extra={"signature": None},
+        )  # fmt: skip
+        return ERROR
     signature = _signature(path, keyring, most)
     deeper = look_deeper(path, in_force, most, opcodes=opcodes, program=decompile)
     if layout == "json":

@@ -114,7 +114,7 @@ def list_keys(keyring: str | None, layout: str) -> int:
     ring = resolve_keyring(keyring)
     if layout == "json":
         about = {"keyring": ring.path, "threshold": ring.threshold, "rotating_to": ring.rotating_to}
-        emit(json_text({**about, "keys": [_described(entry) for entry in ring.entries]}), None)
+        emit(json_text({"command": "key list", **about, "keys": [_described(entry) for entry in ring.entries]}), None)
         return 0
     paint = painter_for(sys.stdout)
     rows = [(entry.key_id, entry.algorithm, entry.status, _day(entry), _notes(entry)) for entry in ring.entries]
