@@ -560,6 +560,20 @@ def test_output_never_replaces_what_is_used(
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_a_path_that_cannot_be_read_is_no_wrong_usage(
+    run: Callable[..., Outcome], models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Click must not ask beforehand, also not where root runs this: the other files would not be judged."""
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *_arguments, **_options: False)
+        assert run("scan", models / "b.joblib").code == ALLOWED
+    if os.geteuid() != 0:
+        (models / "b.joblib").chmod(0)
+        outcome = run("scan", models / "b.joblib", models, "--format", "json")
+        verdicts = {result["verdict"] for result in outcome.document["results"]}
+        assert (outcome.code, verdicts) == (ERROR, {"allowed", "error"})
+
+
 def test_inspect_reports_what_cannot_be_read(run: Callable[..., Outcome], tmp_path: Path) -> None:
     for path, why in ((tmp_path / "no.joblib", "no such file"), (tmp_path, "folder"), (Path("/dev/null"), "device")):
         outcome = run("inspect", path, "--format", "json")

@@ -687,6 +687,7 @@ def test_a_revoked_key_is_named_with_its_reason(run: Any, ring: Path, models: Pa
         ["key", "new", "--passphrase-fd", "3"],
         ["key", "new", "--scope", "a//b"],
         ["key", "new", "--not-after", "soon"],
+        ["key", "new", "--not-after", "2020-01-01"],
         ["key", "new", "--not-after", "2999-01-01T00:00:00"],
         ["key", "rotate", "--id", "not an id"],
         ["key", "export", "--pem", "--private", "--out", "x"],

@@ -64,7 +64,7 @@ class _Path(click.Path):
         return super().convert(value, param, ctx)
 
 
-PATH = _Path()
+PATH = _Path(readable=False)  # what cannot be read is a result for that path, and no wrong usage
 
 
 @dataclass(slots=True)

@@ -36,6 +36,13 @@ def _parse_time(_context: click.Context, _parameter: click.Parameter, value: str
     return moment.replace(microsecond=0)
 
 
+def _parse_end(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
+    moment = _parse_time(context, parameter, value)
+    if moment is not None and moment <= datetime.now(UTC):
+        raise click.BadParameter("it is in the past, so the key would be of no use")
+    return moment
+
+
 def _check_scopes(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     from safeload.scopes import check_scope
 
@@ -93,7 +100,7 @@ def not_before_option(command: _Command) -> _Command:
 def not_after_option(command: _Command) -> _Command:
     """Add --not-after."""
     return click.option(
-        "--not-after", metavar="WHEN", callback=_parse_time, help="Until when it is trusted, such as 52w."
+        "--not-after", metavar="WHEN", callback=_parse_end, help="Until when it is trusted, such as 52w."
     )(command)
 
 
