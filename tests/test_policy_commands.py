@@ -123,6 +123,9 @@ def test_a_name_that_a_pack_has_is_said_to_be_there(run: Callable[..., Outcome],
     outcome = run("policy", "learn", tmp_path / "a.joblib")
     assert outcome.code == ALLOWED
     assert "the pack callables has scipy.special._logsumexp.softmax, reviewed" in outcome.err
+    outcome = run("scan", tmp_path / "a.joblib")
+    assert outcome.code == REFUSED
+    assert "the pack callables has scipy.special._logsumexp.softmax, reviewed" in outcome.out
 
 
 def test_what_is_learned_is_no_wider_than_what_was_seen(

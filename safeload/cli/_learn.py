@@ -21,7 +21,7 @@ from safeload.cli._common import (
     say_error,
     say_note,
 )
-from safeload.cli._output import emit, failure, say_failures
+from safeload.cli._output import emit, failure, pack_lines, say_failures
 from safeload.cli._text import plain
 from safeload.cli._walk import find_artifacts
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from safeload.audit import Lesson
-    from safeload.policy import Policy
 
 __all__ = ["learn"]
 
@@ -83,7 +82,7 @@ def learn(paths: tuple[str, ...], on: str, name: str | None, output: str | None,
     read = len(found.files) - len(failures)
     if lesson.text:
         _write("".join(f"{line}\n" for line in _header(lesson, read, on)) + lesson.text, output)
-        for line in _in_packs(lesson, base):
+        for line in pack_lines({use.name for use in lesson.uses}, base):
             say_note(line)
         say_note(_next_steps(lesson, output))
     for line in _remaining(lesson):
@@ -110,19 +109,6 @@ def _remaining(lesson: Lesson) -> Iterator[str]:
             yield f"  {finding.code} {finding.title}: {named}{finding.message}"
         if len(findings) > _MAX_SHOWN:
             yield f"  … and {len(findings) - _MAX_SHOWN} more: safeload scan shows them"
-
-
-def _in_packs(lesson: Lesson, base: Policy) -> Iterator[str]:
-    """Say which of the names a pack has, where they were reviewed."""
-    from safeload.policy import Policy, pack_names
-
-    learned = {use.name for use in lesson.uses}
-    for pack in pack_names():
-        # A name that the policy has in another form, it has not from this pack.
-        held = sorted(name for name in learned.intersection(Policy.load(pack).names) if name not in base)
-        if held:
-            shown = ", ".join(held[:3]) + (f" and {len(held) - 3} more" if len(held) > 3 else "")
-            yield f'the pack {pack} has {shown}, reviewed: rather than these rules, extends = [..., "{pack}"]'
 
 
 def _next_steps(lesson: Lesson, output: str | None) -> str:

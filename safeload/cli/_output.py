@@ -23,6 +23,7 @@ from safeload.rules import RULES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from safeload.policy import Policy
     from safeload.reports import Report
     from safeload.scan import GlobalUse
 
@@ -39,6 +40,7 @@ __all__ = [
     "finding_lines",
     "json_text",
     "judged",
+    "pack_lines",
     "result_lines",
     "said",
     "say_failures",
@@ -255,6 +257,7 @@ def finding_lines(result: Result, paint: Painter) -> Iterator[str]:
 
 def suggestion_lines(results: Iterable[Result], policy: str) -> list[str]:
     """Say which one policy, on top of the one in force, would allow all of those that a policy can allow."""
+    from safeload.policy import Policy
     from safeload.reports import proposed_policy
 
     lacking = [result for result in results if result.missing]
@@ -267,7 +270,24 @@ def suggestion_lines(results: Iterable[Result], policy: str) -> list[str]:
         f"If you have reviewed the code and trust it to be loaded, this policy would allow {what}:",
         "",
         *(f"    {line}".rstrip() for line in map(plain, text.split("\n"))),
+        *(
+            line
+            for hint in pack_lines({use.name for result in lacking for use in result.missing}, Policy.load(policy))
+            for line in ("", *wrapped(hint, 120, "", "  "))
+        ),
     ]
+
+
+def pack_lines(names: set[str], base: Policy) -> Iterator[str]:
+    """Say which packs have names that a policy lacks: there they were reviewed."""
+    from safeload.policy import Policy, pack_names
+
+    for pack in pack_names():
+        # A name that the policy has in another form, it has not from this pack.
+        held = sorted(name for name in names.intersection(Policy.load(pack).names) if name not in base)
+        if held:
+            shown = ", ".join(held[:3]) + (f" and {len(held) - 3} more" if len(held) > 3 else "")
+            yield f'the pack {pack} has {shown}, reviewed: rather than these rules, extends = [..., "{pack}"]'
 
 
 def _finding(finding: dict[str, Any], path: str, paint: Painter) -> Iterator[str]:
