@@ -147,6 +147,20 @@ CRAFTED: dict[str, tuple[str, bytes]] = {
     ),
     # numpy would make an array of a dtype that no array can have.
     "an array of a subarray": ("SL324", array((1,), subarray(), raw(bytes(16)))),
+    # Found by attack. What a list held is forgotten once it is used up, and with it the length that was compared: numpy
+    # reads as many objects as the shape says, out of bounds here. This was a crash while loading.
+    "objects of a list that a set was made of": (
+        "SL324", then(glob("builtins", "set") + value([]) + put(0) + pickle.TUPLE1 + pickle.REDUCE,
+                      array((2,), dtype("O8"), get(0))),
+    ),
+    "objects of a list that an array was made of": (
+        "SL324", then(array((1,), dtype("O8"), value([None]) + put(0)), array((2,), dtype("O8"), get(0))),
+    ),
+    # Found by attack: a few bytes more made a set of as many items again.
+    "two sets of one list": (
+        "SL318", then(glob("builtins", "set") + value([1, 2]) + put(0) + pickle.TUPLE1 + pickle.REDUCE,
+                      glob("builtins", "set") + get(0) + pickle.TUPLE1 + pickle.REDUCE),
+    ),
     # Found by attack. scikit-learn puts it into a warning, and so runs the repr of anything, 2**60 steps here.
     "a repr as the version": (
         "SL404",
@@ -325,38 +339,60 @@ _OLD_LINEAR = line_glob("sklearn.linear_model._base", "LinearRegression")
 _OLD_BUNCH = line_glob("sklearn.utils._bunch", "Bunch")
 _OLD_LOG = line_glob("numpy", "log1p")
 _OBJECT = line_glob("__builtin__", "object")
+_DICT = line_glob("__builtin__", "dict")
+_TUPLE = line_glob("__builtin__", "tuple")
 RECONSTRUCTOR = line_glob("copy_reg", "_reconstructor")
 WITHOUT_PROTO: dict[str, tuple[str, bytes]] = {
     # Found by attack. In protocols 0 and 1 the class of _reconstructor's arguments counted as called, not as a value.
     "a class out of the arguments of _reconstructor": (
         "SL318", then(RECONSTRUCTOR + tup(_OLD_LINEAR, _OBJECT, None) + put(0) + pickle.REDUCE, get(0)),
     ),
+    # Found by attack: the same with the other bases, where the class was a value that the policy does not let it be.
+    "a class out of the arguments of _reconstructor with a dict": (
+        "SL318", then(RECONSTRUCTOR + tup(_OLD_BUNCH, _DICT, {"a": 1}) + put(0) + pickle.REDUCE, get(0)),
+    ),
+    "a class out of the arguments of _reconstructor with a tuple": (
+        "SL318", then(RECONSTRUCTOR + tup(_OLD_LINEAR, _TUPLE, ()) + put(0) + pickle.REDUCE, get(0)),
+    ),
+    "arguments of _reconstructor with a dict used twice": (
+        "SL318", then(RECONSTRUCTOR + tup(_OLD_BUNCH + put(0), _DICT, {"a": 1}) + put(1) + pickle.REDUCE,
+                      RECONSTRUCTOR + get(1) + pickle.REDUCE, get(0)),
+    ),
+    # Found by attack: what a state held is forgotten, and with it the special names that a Bunch would answer with.
+    "_reconstructor with a dict that was a state": (
+        "SL318", then(build(call(RECONSTRUCTOR, _OLD_LINEAR, _OBJECT, None), value({"a": 1}) + put(0)),
+                      call(RECONSTRUCTOR, _OLD_BUNCH, _DICT, get(0))),
+    ),
+    "_reconstructor with one dict for two": (
+        "SL318", then(call(RECONSTRUCTOR, _OLD_BUNCH, _DICT, value({"a": 1}) + put(0)),
+                      call(RECONSTRUCTOR, _OLD_BUNCH, _DICT, get(0))),
+    ),
     "_reconstructor with a base": ("SL318", call(RECONSTRUCTOR, _OLD_LINEAR, _OLD_LOG, None)),
     "_reconstructor with a base and a state": ("SL318", call(RECONSTRUCTOR, _OLD_LINEAR, _OLD_LOG, 1)),
     # A dict of its own class is written so; what its value sets is what items set, no more.
     "_reconstructor with a dict that sets a special name": (
-        "SL320", call(RECONSTRUCTOR, _OLD_BUNCH, line_glob("__builtin__", "dict"), {"__class__": 1}),
+        "SL320", call(RECONSTRUCTOR, _OLD_BUNCH, _DICT, {"__class__": 1}),
     ),
     "_reconstructor with a dict, then appended to": (
         "SL320",
-        call(RECONSTRUCTOR, _OLD_BUNCH, line_glob("__builtin__", "dict"), {"append": 1}) + value(1) + pickle.APPEND,
+        call(RECONSTRUCTOR, _OLD_BUNCH, _DICT, {"append": 1}) + value(1) + pickle.APPEND,
     ),
     "_reconstructor with a dict that changes later": (
         "SL320",
-        call(RECONSTRUCTOR, _OLD_BUNCH, line_glob("__builtin__", "dict"), value({"a": 1}) + put(0))
+        call(RECONSTRUCTOR, _OLD_BUNCH, _DICT, value({"a": 1}) + put(0))
         + get(0) + value("b") + value(1) + pickle.SETITEM + pickle.TUPLE2,
     ),
     "_reconstructor with a dict of what is no dict": (
-        "SL318", call(RECONSTRUCTOR, _OLD_BUNCH, line_glob("__builtin__", "dict"), [("a", 1)]),
+        "SL318", call(RECONSTRUCTOR, _OLD_BUNCH, _DICT, [("a", 1)]),
     ),
     "_reconstructor with a dict of a class that may not be filled": (
-        "SL402", call(RECONSTRUCTOR, _OLD_LINEAR, line_glob("__builtin__", "dict"), {"a": 1}),
+        "SL402", call(RECONSTRUCTOR, _OLD_LINEAR, _DICT, {"a": 1}),
     ),
     "_reconstructor with a tuple of a class that takes none": (
-        "SL403", call(RECONSTRUCTOR, _OLD_LINEAR, line_glob("__builtin__", "tuple"), (1,)),
+        "SL403", call(RECONSTRUCTOR, _OLD_LINEAR, _TUPLE, (1,)),
     ),
     "_reconstructor with a tuple of what is no tuple": (
-        "SL318", call(RECONSTRUCTOR, _OLD_LINEAR, line_glob("__builtin__", "tuple"), [1]),
+        "SL318", call(RECONSTRUCTOR, _OLD_LINEAR, _TUPLE, [1]),
     ),
 }  # fmt: skip
 

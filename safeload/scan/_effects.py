@@ -34,6 +34,7 @@ from safeload.scan.values import (
     Wrapper,
     attributes,
     describe,
+    is_used_up,
     note_arguments,
     note_state,
     shown,
@@ -181,8 +182,8 @@ class Effects(Globals):
     def set_call(self, origin: Global, args: tuple[Any, ...]) -> ASet:
         """set([...]) and frozenset([...]): how protocols below 4 write sets."""
         items = args[0] if len(args) == 1 else None
-        if not isinstance(items, AList):
-            raise RefusedError("SL318", "picklers write a set as set([...])", self.at, origin.name)
+        if not isinstance(items, AList) or is_used_up(items):
+            raise RefusedError("SL318", "picklers write a set as set([...]), of its own list", self.at, origin.name)
         made = ASet(items.items, origin.qualname == "frozenset")
         self.check_keys(made, items.items, 1)
         items.sealed = True
@@ -202,7 +203,8 @@ class Effects(Globals):
             return self.new(args[0], ())
         if base == "builtins.tuple" and isinstance(args[2], tuple):
             return self.new(args[0], args[2])
-        if base == "builtins.dict" and isinstance(args[2], ADict):
+        # Nor may the dict be one that was used before: what it held may be forgotten, and picklers write a new one.
+        if base == "builtins.dict" and isinstance(args[2], ADict) and not args[2].sealed:
             made = self.new(args[0], ())
             if args[2].flat:
                 self.set_items(made, args[2].flat)

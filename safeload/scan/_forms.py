@@ -21,6 +21,7 @@ from safeload.scan.values import (
     Text,
     attributes,
     describe,
+    is_used_up,
     use_class,
 )
 
@@ -295,7 +296,8 @@ def array_build(array: Array, state: object, at: int, *, masked: bool) -> None:
         raise RefusedError("SL324", f"an array: {error}", at) from None
     data = state[4]
     if dtype.hasobject:
-        if not isinstance(data, AList) or len(data.items) != count:
+        # Numpy reads as many as the shape says, whatever the list's length.
+        if not isinstance(data, AList) or is_used_up(data) or len(data.items) != count:
             raise RefusedError("SL324", "an array of objects whose list has another length than its shape", at)
         data.sealed = True
     elif _length(data) != extent:

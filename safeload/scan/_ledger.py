@@ -164,8 +164,13 @@ class Ledger(Window):
         if isinstance(value, tuple) and len(value) >= 3 and isinstance(value[0], Global):
             # The classes in these arguments count as used by the call, so nobody else may get hold of them.
             second: object = value[1]
-            base = isinstance(second, Global) and second.name == "builtins.object"
-            if value[0].form == forms.ARRAY_CLASS or (base and value[2] is None):
+            base = second.name if isinstance(second, Global) else ""
+            if (
+                value[0].form == forms.ARRAY_CLASS
+                or (base == "builtins.object" and value[2] is None)
+                or (base == "builtins.dict" and isinstance(value[2], ADict) and self.proto < 2)
+                or (base == "builtins.tuple" and isinstance(value[2], tuple) and self.proto < 2)
+            ):
                 return FORBIDDEN_ARGUMENTS
         return value
 

@@ -256,6 +256,11 @@ USED_STATE: Final = ADict([GONE, GONE])
 USED_STATE.sealed = True
 
 
+def is_used_up(value: AList | ADict) -> bool:
+    """Tell whether what a container holds was let go of: how many there are is then not known any more either."""
+    return (value.flat if isinstance(value, ADict) else value.items) is USED_STATE.flat
+
+
 def attributes(value: object) -> dict[str, Any] | None:
     """Return an exact dict of attribute names as a dict, sealed; None if it is anything else.
 
