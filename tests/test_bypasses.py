@@ -592,3 +592,11 @@ def test_items_may_have_dunder_keys_where_keys_are_no_attributes() -> None:
 def test_limits_are_asked_whatever_reads_on(item: bytes, limits: dict[str, int], code: str) -> None:
     """Found by attack: lines fill the window by themselves, and the limits were asked only where the loop filled it."""
     assert codes(proto(2) + item * 200_000 + pickle.STOP, **limits)[0] == code
+
+
+def test_what_a_stream_does_to_a_used_state_stays_in_its_scan() -> None:
+    # Found by attack. One dict stood for the used states of all streams, and kept the keys that each added to it.
+    keys = b"".join(value(count / 7) + pickle.NONE for count in range(60))
+    changed = then(build(new(LINEAR), value({"x": 1}) + pickle.MEMOIZE), get(0) + pickle.MARK + keys + pickle.SETITEMS)
+    for _ in range(3):
+        assert codes(stream(changed), max_odd_keys=100) == ["SL320"]

@@ -21,7 +21,7 @@ from safeload.scan.values import (
     ITEMS,
     NEW,
     STATE,
-    USED_STATE,
+    USED_UP,
     ADict,
     AList,
     Array,
@@ -187,7 +187,7 @@ class Effects(Globals):
         made = ASet(items.items, origin.qualname == "frozenset")
         self.check_keys(made, items.items, 1)
         items.sealed = True
-        items.items = USED_STATE.flat
+        items.items = USED_UP
         return made
 
     def copyreg(self, origin: Global, args: tuple[Any, ...]) -> object:
@@ -341,10 +341,10 @@ class Effects(Globals):
     def set_items(self, target: object, items: list[Any]) -> None:
         if len(items) % 2:
             raise RefusedError("SL306", "a key without a value", self.at)
+        if isinstance(target, ADict) and target.sealed:
+            raise self.changed(target)
         self.check_keys(target, items, 2)
         if isinstance(target, ADict):
-            if target.sealed:
-                raise self.changed(target)
             target.flat.extend(items)
             self.memory += A_SLOT * len(items)
         else:
@@ -354,9 +354,9 @@ class Effects(Globals):
     def add_items(self, target: object, items: list[Any]) -> None:
         if not isinstance(target, ASet) or target.frozen:
             raise RefusedError("SL320", f"items are added to {describe(target)}", self.at)
-        self.check_keys(target, items, 1)
         if target.sealed:
             raise self.changed(target)
+        self.check_keys(target, items, 1)
         target.items.extend(items)
         self.memory += A_SLOT * len(items)
 

@@ -17,7 +17,7 @@ from safeload.scan.values import (
     FORBIDDEN_HOLDER,
     FORBIDDEN_STATE,
     FORBIDDEN_WRAPPER,
-    USED_STATE,
+    USED_UP,
     ADict,
     AList,
     Array,
@@ -67,6 +67,9 @@ class Ledger(Window):
         self.blobs: dict[int, Blob] = {}
         self.last_array: Array | None = None
         self.scalars: list[Instance] = []
+        # What the memo gives out for a state that was used up: one of this stream's own, which it may mark.
+        self.used_state: ADict = ADict(USED_UP)
+        self.used_state.sealed = True
 
     # ----------------------------------------------------------------------------------------- limits
 
@@ -220,7 +223,7 @@ class Ledger(Window):
         """
         if isinstance(state, ADict) and isinstance(target, (Instance, Wrapper)):
             self.memory -= A_SLOT * len(state.flat)
-            state.flat = USED_STATE.flat
+            state.flat = USED_UP
             if isinstance(target, Wrapper):
                 if state.slot >= 0:
                     self.memo[state.slot] = FORBIDDEN_STATE
@@ -229,7 +232,7 @@ class Ledger(Window):
                 if state.slot >= 0:
                     self.memo[state.slot] = FORBIDDEN_HOLDER
             elif self.unfetched(state.slot):
-                self.memo[state.slot] = USED_STATE
+                self.memo[state.slot] = self.used_state
                 self.memory -= A_CONTAINER
         if isinstance(target, Instance):
             if target.native is not None:
@@ -248,7 +251,7 @@ class Ledger(Window):
             self.used_up(state, 4)
             if isinstance(state, tuple) and isinstance(state[4], AList):
                 self.memory -= A_SLOT * len(state[4].items)
-                state[4].items = USED_STATE.flat
+                state[4].items = USED_UP
             return self.one_array(target)
         return target
 

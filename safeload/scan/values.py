@@ -252,13 +252,12 @@ FORBIDDEN_ARGUMENTS: Final = Forbidden("SL318", "the arguments of a call are use
 # In place of what a container held before it was used up: no pattern lets it pass for anything.
 GONE: Final = Global("", "", 0, None, 0)
 GONE.name = "what was used up"
-USED_STATE: Final = ADict([GONE, GONE])
-USED_STATE.sealed = True
+USED_UP: Final[list[Any]] = [GONE, GONE]
 
 
 def is_used_up(value: AList | ADict) -> bool:
-    """Tell whether what a container holds was let go of: how many there are is then not known any more either."""
-    return (value.flat if isinstance(value, ADict) else value.items) is USED_STATE.flat
+    """Tell whether what a container held was let go of: how much that was is not known any more either."""
+    return (value.flat if isinstance(value, ADict) else value.items) is USED_UP
 
 
 def attributes(value: object) -> dict[str, Any] | None:
