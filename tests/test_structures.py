@@ -7,6 +7,7 @@ it does when it is loaded and used is in the comment beside it, as it was seen w
 from __future__ import annotations
 
 import pickle
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import joblib
@@ -25,6 +26,7 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
+from sklearn.gaussian_process.kernels import RBF
 from sklearn.neighbors import (
     BallTree,
     KDTree,
@@ -39,7 +41,7 @@ from sklearn.neighbors import (
 )
 from sklearn.svm import SVC, SVR
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
-from sklearn.utils import Bunch
+from sklearn.utils import Bunch, check_array
 
 import safeload
 from safeload.scan import _contents as contents
@@ -349,6 +351,27 @@ FORGED: dict[str, Callable[[], Any]] = {
         SVC(kernel="precomputed").fit(X @ X.T, BINARY), support_=np.full(80, 1 << 30, np.int32)
     ),
     "no support vectors, and no kernel that needs none": lambda: support(support_vectors_=np.zeros((0, 0))),
+    # Found by attack: numpy's text equals a kernel's name, and the support vectors were not counted.
+    "a kernel's name that is numpy's text": lambda: support(
+        SVR, kernel=np.str_("rbf"), shape_fit_=(80, 4), support_=np.zeros(999, np.int32), _dual_coef_=np.ones((1, 999))
+    ),
+    "a kernel's name in an array": lambda: support(SVR, kernel=np.array("rbf")),
+    # Found by attack: which function of libsvm is called stands in attributes of the class.
+    "a regression that libsvm takes for classes": lambda: support(
+        SVR, _impl="c_svc", _n_support=int32(1 << 28, 80 - (1 << 28))
+    ),
+    "kernels in another order": lambda: support(_sparse_kernels=["precomputed", "", "", "", "rbf"]),
+    "sparse support vectors that are taken for indices": lambda: changed(
+        SVC().fit(sparse("csr_matrix"), [0, 0, 1, 1, 0, 1]), kernel="precomputed", shape_fit_=(6, 6)
+    ),
+    # Found by attack: a function in the place of the method that checks the rows for compiled code.
+    "a tree that does not check rows": lambda: changed(
+        DecisionTreeRegressor().fit(X, VALUES), _validate_X_predict=np.multiply
+    ),
+    "a forest that does not check rows": lambda: changed(
+        RandomForestClassifier(2).fit(X, CLASSES), _validate_X_predict=partial(check_array, dtype=np.float32)
+    ),
+    "histogram boosting that takes rows for bins": lambda: histogram(_in_fit=True),
     "fewer coefficients of a regression": lambda: support(SVR, _dual_coef_=np.ones((1, 1))),
 }
 
@@ -381,6 +404,7 @@ HONEST: dict[str, Callable[[], Any]] = {
     "support vectors": support,
     "support vectors of a regression": lambda: support(SVR),
     "support vectors of a computed kernel": lambda: SVC(kernel="precomputed").fit(X @ X.T, CLASSES),
+    "support vectors of a kernel object": lambda: SVC(kernel=RBF()).fit(X, CLASSES),
     "support vectors of a kernel function": lambda: SVC(kernel=np.dot).fit(np.eye(4), [0, 1, 0, 1]),
     "support vectors of sparse rows": lambda: SVC().fit(sparse("csr_matrix"), [0, 0, 1, 1, 2, 2]),
     **{f"a {kind}": lambda kind=kind: sparse(kind) for kind in (  # type: ignore[misc]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from safeload.scan._contents import Integers
-from safeload.scan.values import AList, Array, Instance
+from safeload.scan.values import AList, Array, Global, Instance
 
 if TYPE_CHECKING:
     from safeload.scan._structures import Structures
+
+
+_FUNCTIONS: Final = frozenset(
+    ("functools.partial", "builtins.getattr", "numpy.core._ufunc_reconstruct", "numpy._core._ufunc_reconstruct")
+)
+_KERNELS: Final = "sklearn.gaussian_process.kernels."
 
 
 class OddError(ValueError):
@@ -18,6 +24,14 @@ class OddError(ValueError):
 def need(holds: bool, text: str) -> None:
     if not holds:
         raise OddError(text)
+
+
+def is_function(value: object) -> bool:
+    """Tell whether it can be called: a function or class by name, or an instance that is known to be one."""
+    if isinstance(value, Instance):
+        name = value.origin.name
+        return name in _FUNCTIONS or name.startswith(_KERNELS)
+    return isinstance(value, Global)
 
 
 def whole(value: object, what: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from safeload.scan._contents import Ranges
-from safeload.scan._fitting import OddError, array_of, check_indices, integers_of, length_of, need, whole
+from safeload.scan._fitting import OddError, array_of, check_indices, integers_of, is_function, length_of, need, whole
 from safeload.scan.values import Array, Float, Global, Instance, attributes
 
 if TYPE_CHECKING:
@@ -180,8 +180,12 @@ def support_vectors(structures: Structures, made: Instance, state: object, _at: 
         stored = array_of(vectors, "support_vectors_", dimensions=2).shape[0]
         dual_shape = array_of(dual, "_dual_coef_", dimensions=2).shape
     support = length_of(found.get("support_"), "support_")
+    need("_impl" not in found and "_sparse_kernels" not in found, "it says itself which libsvm to call, and how")
     kernel = found.get("kernel")
+    # Of anything else nobody can tell what it equals: text of numpy's is a kernel's name, too.
+    need(isinstance(kernel, (str, Global)) or is_function(kernel), "its kernel is neither plain text nor a function")
     if kernel == "precomputed" or not isinstance(kernel, str):
+        need(not isinstance(vectors, Instance), "libsvm takes what sparse support vectors hold for indices")
         # Rows are what the kernel gives for each row of the training data; support_ leads to those that count.
         fitted = found.get("shape_fit_")
         rows = whole(fitted[0], "shape_fit_") if isinstance(fitted, tuple) and fitted else 0

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from safeload.scan import _indexed as indexed
 from safeload.scan import _trees as trees
-from safeload.scan._fitting import OddError
+from safeload.scan._fitting import OddError, is_function
 from safeload.scan._nodes import BATCH, NodeTable, Watcher, settle
-from safeload.scan.values import Instance, attributes
+from safeload.scan.values import Instance, attributes, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,10 +56,14 @@ class Structures:
         `found` are the state's attributes, if it was looked at as such already.
         """
         name = target.origin.name
-        self._found = found
+        self._found = found = attributes(state) if found is None else found
         if name in _NEEDS_STATE:
             self.unset -= 1
         try:
+            for attribute, value in (found or {}).items():
+                # A method of the instance's own would come before the class's that checks what it is given.
+                if attribute == "_in_fit" or (is_function(value) and not _may_be_function(attribute, value)):
+                    raise OddError(f"it sets {shown(attribute)}, which only its class may have")
             NATIVE[name](self, target, state, at)
         except OddError as odd:
             return str(odd)
@@ -105,9 +109,23 @@ class Structures:
         return wrong
 
 
+# The attributes that may be a function: parameters, and what was made of them.
+_TAKE_FUNCTIONS: Final = frozenset(
+    (
+        "kernel", "metric", "effective_metric_", "weights", "oob_score", "scoring", "_scorer", "init",
+        "sampling_strategy", "_sampling_strategy", "categorical_features",
+    )
+)  # fmt: skip
 _METRIC: Final = "sklearn.metrics._dist_metrics.newObj"
 _NEIGHBOUR_TREES: Final = tuple(f"sklearn.neighbors.{module}.newObj" for module in ("_kd_tree", "_ball_tree"))
 _NEEDS_STATE: Final = frozenset((trees.TREE, _METRIC, *_NEIGHBOUR_TREES))
+
+
+def _may_be_function(attribute: str, value: object) -> bool:
+    if attribute in _TAKE_FUNCTIONS:
+        return True
+    # Histogram boosting is left with it by early stopping: the method itself, as a policy lets getattr find it.
+    return attribute == "_raw_predict" and isinstance(value, Instance) and value.origin.name == "builtins.getattr"
 
 
 def _names(module: str, *names: str) -> list[str]:
