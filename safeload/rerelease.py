@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from safeload.api import Loader, PathLike, belongs, checked_target
+from safeload.decisions import decision
 from safeload.manifest import seal
+from safeload.policy import resolve_policy
 from safeload.signers import signing_with
 from safeload.storage import signing
 
@@ -48,9 +50,14 @@ def rollback(
     """
     target = checked_target(path)
     signers = signing_with(key, target)
-    loader = Loader(keyring=signers.keyrings[0], policy=policy, limits=limits)
-    with signing(target, overwrite=True, belongs=belongs) as writer:
-        before = loader.read_manifest(target)  # what is wrong with the signature is raised as what it is
+    in_force = resolve_policy(policy)
+    loader = Loader(keyring=signers.keyrings[0], policy=in_force, limits=limits)
+    with (
+        decision("rollback", str(target), in_force.digest) as made,
+        signing(target, overwrite=True, belongs=belongs) as writer,
+    ):
+        # What is wrong with the signature is raised as what it is.
+        made.manifest = before = loader.read_manifest(target)
         report = loader.verify(target)
         report.raise_if_refused()
         if type(from_release) is not int or from_release <= before.release:
@@ -60,4 +67,5 @@ def rollback(
             )
         manifest = replace(report.manifest or before, release=from_release + 1, key_ids=signers.key_ids)
         writer.commit(seal(manifest, signers.signers))
+        made.manifest = manifest
     return manifest

@@ -49,6 +49,31 @@ def test_every_flow_leaves_one_record(tmp_path: Path, key: safeload.SigningKey, 
     json.dumps(found)  # any handler can write them
 
 
+def test_decisions_about_what_is_in_use(tmp_path: Path, key: safeload.SigningKey, decisions: Any) -> None:
+    store = safeload.Store(tmp_path / "models", key=key)
+    for version in ("1", "2"):
+        store.save("m", [version], version=version)
+        store.promote("m", version)
+    store.rollback("m")
+    store.promote("m", "2", "staging")
+    with pytest.raises(safeload.RollbackError):
+        store.promote("m", "1", "staging")
+    path = tmp_path / "a.joblib"
+    safeload.dump([1], path, key=key)
+    safeload.rollback(path, 6, key=key)
+
+    found = [one for one in decisions() if one["action"] in ("promote", "rollback")]
+    told = [(one["action"], one["verdict"], one["release"], Path(one["path"]).name) for one in found]
+    assert told == [
+        ("promote", "allowed", 1, "production.json"),
+        ("promote", "allowed", 2, "production.json"),
+        ("rollback", "allowed", 1, "production.json"),
+        ("promote", "allowed", 2, "staging.json"),
+        ("promote", "refused", 1, "staging.json"),
+        ("rollback", "allowed", 7, "a.joblib"),
+    ]
+
+
 def test_a_refusal_says_its_codes(tmp_path: Path, signed: Path, key: safeload.SigningKey, decisions: Any) -> None:
     other = safeload.SigningKey.generate()
     with pytest.raises(safeload.UnknownKeyError):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from safeload import api
 from safeload.atomic import replace_file
 from safeload.claims import Claims
+from safeload.decisions import decision
 from safeload.errors import RollbackError, SafeloadError, VerificationError
 from safeload.files import open_artifact, storage_errors
 from safeload.signers import signing_with
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from safeload.api import PathLike
+    from safeload.decisions import Decision
     from safeload.manifest import Manifest
 
 __all__ = ["Store"]
@@ -187,9 +189,9 @@ class Store(Reader):
         """
         layout = self._layout(name, version, channel)
         require_model(layout)  # before there is a folder for its channels
-        with layout.deciding():
+        with decision("promote", str(layout.pointer(channel))) as made, layout.deciding():
             last = self._last(layout, channel, lost=sequence is not None)
-            place = self._examined(layout, version)
+            place = self._examined(layout, version, made)
             history: tuple[Place, ...] = ()
             if last is not None:
                 if place.release < last.release:
@@ -221,7 +223,7 @@ class Store(Reader):
         """
         layout = self._layout(name, PRODUCTION if to is None else to, channel)
         require_model(layout)
-        with layout.deciding():
+        with decision("rollback", str(layout.pointer(channel))) as made, layout.deciding():
             last = self._last(layout, channel)
             if last is None:
                 raise no_channel(layout, channel)
@@ -231,7 +233,7 @@ class Store(Reader):
                     "back to (to=, --to)"
                 )
             before = next((place for place in last.history if to in (None, place.version)), None)
-            place = self._examined(layout, to or last.history[0].version, before)
+            place = self._examined(layout, to or last.history[0].version, made, before)
             if place.release >= last.release:
                 raise ValueError(
                     f"version {place.version} of {name!r} is release {place.release}, and channel {channel!r} is at "
@@ -260,7 +262,7 @@ class Store(Reader):
                 ) from error
         return None
 
-    def _examined(self, layout: Layout, version: str, before: Place | None = None) -> Place:
+    def _examined(self, layout: Layout, version: str, made: Decision, before: Place | None = None) -> Place:
         """Return what a pointer says of a version that passes in full."""
         path = layout.artifact(version)
         if not path.exists():
@@ -270,6 +272,7 @@ class Store(Reader):
         manifest = report.manifest
         if manifest is None:  # raised as what it is, and not as a report
             manifest = self._loader.read_manifest(path, accept=accept)
+        made.manifest = manifest
         report.raise_if_refused()
         return Place(version, manifest.release, manifest.sha256)
 
