@@ -360,6 +360,9 @@ FORGED: dict[str, Callable[[], Any]] = {
     "a regression that libsvm takes for classes": lambda: support(
         SVR, _impl="c_svc", _n_support=int32(1 << 28, 80 - (1 << 28))
     ),
+    "a regression of many classes": lambda: support(SVR, _n_support=np.zeros(50_000, np.int32)),
+    "a regression of one class": lambda: support(SVR, _n_support=int32(80)),
+    "a probability's half": lambda: support(_probA=np.zeros(3), _probB=np.zeros(0)),
     "kernels in another order": lambda: support(_sparse_kernels=["precomputed", "", "", "", "rbf"]),
     "sparse support vectors that are taken for indices": lambda: changed(
         SVC().fit(sparse("csr_matrix"), [0, 0, 1, 1, 0, 1]), kernel="precomputed", shape_fit_=(6, 6)

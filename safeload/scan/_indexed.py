@@ -166,12 +166,15 @@ def support_vectors(structures: Structures, made: Instance, state: object, _at: 
     vectors = found["support_vectors_"]
     dual = found.get("_dual_coef_")
     counts = array_of(found.get("_n_support"), "_n_support", dimensions=1)
-    classes = counts.shape[0] if classify else 2
+    classes = counts.shape[0]
+    need(classify or classes == 2, "_n_support is of other than two counts, and libsvm takes their number for classes")
     pairs = classes * (classes - 1) // 2
     need(length_of(found.get("_intercept_"), "_intercept_") == pairs, "_intercept_ is not one for each pair of classes")
+    lengths: set[int] = set()
     for name in ("_probA", "_probB", "probA_", "probB_"):
         if name in found:
-            need(length_of(found[name], name) in (0, pairs), f"{name} is not one for each pair of classes")
+            lengths.add(length_of(found[name], name))
+            need(lengths in ({0}, {pairs}), f"{name} is not one for each pair of classes, as those before it are")
     if isinstance(vectors, Instance):
         stored = _sparse(vectors, "support_vectors_")[0][0]
         dual_shape, coefficients = _sparse(dual, "_dual_coef_")
