@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.dummy import DummyClassifier
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import (
     ExtraTreesRegressor,
     GradientBoostingClassifier,
@@ -230,6 +230,10 @@ def support(model: Any = SVC, **state: Any) -> Any:
     return changed(model().fit(X, CLASSES), **state)
 
 
+def dummy_of(outputs: int) -> Any:
+    return changed(DummyRegressor().fit(X, VALUES), n_outputs_=outputs, constant_=np.zeros((1, outputs)))
+
+
 # Each with what it does when it is loaded and used, without safeload.
 FORGED: dict[str, Callable[[], Any]] = {
     # read where nothing is: the process ends
@@ -374,6 +378,9 @@ FORGED: dict[str, Callable[[], Any]] = {
     "a forest that does not check rows": lambda: changed(
         RandomForestClassifier(2).fit(X, CLASSES), _validate_X_predict=partial(check_array, dtype=np.float32)
     ),
+    # Found by attack: boosting adds to as many rows as there are, in an array of as many as its first estimator gave.
+    "boosting that begins with no rows": lambda: boosting(init_=dummy_of(0)),
+    "boosting that begins with what a function gives": lambda: boosting(init_=changed(dummy_of(1), predict=np.square)),
     "histogram boosting that takes rows for bins": lambda: histogram(_in_fit=True),
     "fewer coefficients of a regression": lambda: support(SVR, _dual_coef_=np.ones((1, 1))),
 }

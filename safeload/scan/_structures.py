@@ -142,6 +142,7 @@ NATIVE: Final[dict[str, Callable[[Structures, Instance, object, int], None]]] = 
     _METRIC: indexed.metric,
     trees.BIN_MAPPER: trees.bin_mapper,
     trees.DUMMY: trees.dummy,
+    trees.DUMMY_REGRESSOR: trees.dummy_regressor,
     **dict.fromkeys(_NEIGHBOUR_TREES, indexed.neighbour_tree),
     **dict.fromkeys(
         _names(

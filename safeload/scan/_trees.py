@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 TREE: Final = "sklearn.tree._tree.Tree"
 BIN_MAPPER: Final = "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper"
 DUMMY: Final = "sklearn.dummy.DummyClassifier"
+DUMMY_REGRESSOR: Final = "sklearn.dummy.DummyRegressor"
 
 
 def tree(structures: Structures, made: Instance, state: object, at: int) -> None:
@@ -128,8 +129,10 @@ def boosting(structures: Structures, made: Instance, state: object, _at: int) ->
     need(columns == wanted, f"a stage has {columns} trees, not {wanted}")
     need(found.get("n_trees_per_iteration_", wanted) == wanted, "n_trees_per_iteration_ is another number of trees")
     first = found.get("init_")
-    if columns > 1 and isinstance(first, Instance) and first.origin.name == DUMMY:
-        need(first.native == ("classes", columns), "init_ gives another number of columns")
+    if isinstance(first, Instance) and first.origin.name == DUMMY:
+        need(first.native == ("classes", columns if columns > 1 else 2), "init_ gives another number of columns")
+    if isinstance(first, Instance) and first.origin.name == DUMMY_REGRESSOR:
+        need(first.native == ("outputs", 1), "init_ gives another number of columns, and so of rows")
 
 
 def dummy(structures: Structures, made: Instance, state: object, _at: int) -> None:
@@ -137,6 +140,13 @@ def dummy(structures: Structures, made: Instance, state: object, _at: int) -> No
     prior = structures.attributes(state).get("class_prior_")
     if isinstance(prior, Array) and len(prior.shape) == 1:
         made.native = ("classes", prior.shape[0])
+
+
+def dummy_regressor(structures: Structures, made: Instance, state: object, _at: int) -> None:
+    """Keep how many columns it predicts, for the same."""
+    outputs = structures.attributes(state).get("n_outputs_")
+    if type(outputs) is int:
+        made.native = ("outputs", outputs)
 
 
 def predictor_tree(structures: Structures, made: Instance, state: object, at: int) -> None:
