@@ -596,6 +596,7 @@ VERSIONS: dict[str, str] = {
     "numpy.bool": "numpy >=2",
     "numpy.char.chararray": "numpy >=2",
     "numpy.chararray": "numpy <2.5",
+    "numpy.rec.recarray": "numpy >=2",
     "numpy.round_": "numpy <2",
     "scipy._lib.array_api_compat.numpy._aliases.asarray": "scipy >=1.13,<1.18",
     "scipy.interpolate._bsplines._BSpline": "scipy >=1.18",
