@@ -550,6 +550,18 @@ def test_private_keys_are_never_written_over(run: Any, ring: Path, encrypted: Pa
             assert out.read_bytes() == before
 
 
+def test_only_files_of_public_keys_are_written_over(run: Any, encrypted: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model.joblib"
+    joblib.dump([1], out)
+    before = out.read_bytes()
+    refused = run("key", "export", "--keyring", encrypted, "--out", out, "--overwrite")
+    assert (refused.code, out.read_bytes()) == (ERROR, before)
+    assert "no file of public keys, and was left as it is" in refused.err
+    for what in ((), ("--pem",), ()):
+        out = tmp_path / "public"
+        assert run("key", "export", "--keyring", encrypted, "--out", out, "--overwrite", *what).code == ALLOWED
+
+
 def test_a_private_key_leaves_only_encrypted(run: Any, ring: Path, encrypted: Path, tmp_path: Path) -> None:
     out = tmp_path / "key.pem"
     assert run("key", "export", "--keyring", ring, "--private").code == USAGE

@@ -33,6 +33,7 @@ __all__ = ["export", "import_key"]
 
 _MAX_BYTES = 1 << 20
 _SECRET = re.compile(rb"PRIVATE KEY-----|\b(private|secret|encrypted)[\"']?\s*=")  # in PEM files, in keyrings
+_PUBLIC = re.compile(rb"PUBLIC KEY-----|^\s*\[\[\s*keys\s*\]\]", re.MULTILINE)
 
 
 # ------------------------------------------------------------------------------------------------------ export
@@ -78,7 +79,7 @@ def export(
     if out is not None and os.path.lexists(out):  # before a passphrase is asked for
         if not overwrite:
             return _exists(out)
-        _require_no_secrets(out)
+        _require_replaceable(out)
     ring = resolve_keyring(keyring)
     try:
         if private:
@@ -97,17 +98,20 @@ def _exists(out: str) -> int:
     return ERROR
 
 
-def _require_no_secrets(out: str) -> None:
-    """Refuse to replace a file of private keys: perhaps nobody has them elsewhere."""
+def _require_replaceable(out: str) -> None:
+    """Refuse to replace what is no file of public keys: perhaps nobody has it elsewhere."""
     from safeload.errors import KeyringError
 
     if not os.path.isfile(out):  # noqa: PTH113 - what else it is cannot hold them
         return
     with open(out, "rb") as file:  # noqa: PTH123
-        if _SECRET.search(file.read(_MAX_BYTES)):
-            raise KeyringError(
-                f"{out} holds private keys, which would be lost: name another file, or remove it yourself"
-            )
+        data = file.read(_MAX_BYTES)
+    if _SECRET.search(data):
+        raise KeyringError(f"{out} holds private keys, which would be lost: name another file, or remove it yourself")
+    if data and not _PUBLIC.search(data):
+        raise KeyringError(
+            f"{out} is no file of public keys, and was left as it is: name another, or remove it yourself"
+        )
 
 
 def _chosen(ring: Keyring, key_id: str | None, *, signing: bool) -> KeyEntry:
