@@ -60,7 +60,8 @@ TRAPS: dict[str, tuple[str, Callable[[], bytes]]] = {
         "SL509",
         lambda: filled(WIDE, 400_000),
     ),
-    "integers": ("SL509", lambda: filled(b"J\1\2\3\4")),
+    "integers": ("allowed", lambda: filled(b"J\1\2\3\4")),
+    "integers in tuples": ("SL509", lambda: filled(b"J\1\2\3\4\x85")),
     "more opcodes than the file has room for": ("SL501", lambda: filled(b"N", 6_000_000)),
     "letters one by one, which fill the window themselves": ("SL501", lambda: filled(b"V\\u1234\n", version=2)),
     "bytes that could be nodes of any table": (
@@ -194,6 +195,94 @@ def test_many_alike_cost_no_memory(what: str, tmp_path: Path) -> None:
     }[what]()
     # The places in the list and in the memo, and little else.
     assert first(scan(tmp_path, pickle.dumps(many), max_memory=100 * len(many))) == "allowed"
+
+
+MANY_WORDS = {f"word{i:x}": i + 1000 for i in range(40_000)}
+VAST: dict[str, Callable[[], Any]] = {
+    "vocabulary": lambda: MANY_WORDS,
+    "list of words": lambda: list(MANY_WORDS),
+    "set of words": lambda: set(MANY_WORDS),
+    "list of integers": lambda: list(range(-20_000, 20_000)),
+    "words of an object array": lambda: np.array(list(MANY_WORDS), dtype=object),
+}
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("what", VAST)
+def test_what_a_vast_container_says_is_not_kept(what: str, protocol: int, tmp_path: Path) -> None:
+    data = pickle.dumps(VAST[what](), protocol)
+    # 10,000 items are kept as they are, which takes some 140 bytes each; then little more than their places.
+    assert first(scan(tmp_path, data, max_memory=10_000 * 140 + 30_000 * 40)) == "allowed"
+
+
+def test_words_that_are_used_again_are_allowed(tmp_path: Path) -> None:
+    from sklearn.feature_extraction import DictVectorizer
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    key = safeload.SigningKey.generate()
+    words = list(MANY_WORDS)
+    model = {
+        "names": DictVectorizer().fit([MANY_WORDS]),  # the same words in a list and in a dict
+        "given": CountVectorizer(vocabulary=words).fit(words),
+        "most frequent": words[-1],
+        "by length": dict.fromkeys(words, words[-5]),
+    }
+    path = tmp_path / "model.joblib"
+    safeload.dump(model, path, key=key)
+    again = safeload.load(path, keyring=key)
+    assert again["most frequent"] == words[-1]
+    assert again["names"].vocabulary_ == model["names"].vocabulary_
+
+
+def vast(last: bytes) -> bytes:
+    """A list of 10,000 integers, which is memoised, and then of these items."""
+    return b"]\x94(" + b"K\1" * 10_000 + b"e(" + last + b"e"
+
+
+def test_a_text_that_was_let_go_is_no_name_and_no_attribute(tmp_path: Path) -> None:
+    """Nothing that is looked up or compared may be a text that the scanner has forgotten."""
+    name = vast(b"\x8c\x14sklearn.svm._classes\x94")
+    assert first(scan(tmp_path, stream(name, b"h\x01\x8c\x03SVC\x93\x86"))) == "SL308"
+    made = new(glob("sklearn.linear_model._base", "LinearRegression"))
+    attribute = vast(b"\x8c\x05copy_\x94")
+    assert first(scan(tmp_path, stream(attribute, made, b"}h\x01K\1sb\x86"))) == "SL404"
+    assert first(scan(tmp_path, stream(attribute, made, b"}\x8c\x01xh\x01sb\x86"))) == "SL404"
+    svm = new(glob("sklearn.svm._classes", "SVC"))
+    kernel = vast(b"\x8c\x0bprecomputed\x94")
+    assert first(scan(tmp_path, stream(kernel, svm, b"}\x8c\x06kernelh\x01sb\x86"))) == "SL404"
+
+
+def test_a_state_of_very_many_attributes_is_refused(tmp_path: Path) -> None:
+    made = new(glob("sklearn.linear_model._base", "LinearRegression"))
+    few, many = ({f"x{i}": i for i in range(count)} for count in (9_000, 11_000))
+    assert first(scan(tmp_path, stream(made, mapping(few), b"b"))) == "allowed"
+    pairs = b"".join(b"\x8c\x06" + f"{i:06}".encode() + b"\x94J\x00\x01\x01\x00" for i in range(11_000))
+    batches = b"}(" + pairs[: 14 * 10_000] + b"u(" + pairs[14 * 10_000 :] + b"u"
+    assert len(many) == 11_000
+    assert first(scan(tmp_path, stream(made, batches, b"b"))) == "SL404"
+
+
+def test_keys_that_were_let_go_are_no_items_of_a_bunch(tmp_path: Path) -> None:
+    """Protocols 0 and 1 fill a dict first, and then make a Bunch of it, whose keys answer for attributes."""
+    word = b"X\x04\x00\x00\x00aaaaq\x00X\x0c\x00\x00\x00__setstate__q\x01K\1"
+    pairs = b"".join(b"J" + struct.pack("<i", i) + b"K\1" for i in range(10_001))
+    filled_dict = b"}(" + pairs + b"u(" + b"K\1" + word + b"u"
+    make = b"ccopyreg\n_reconstructor\n(csklearn.utils._bunch\nBunch\nc__builtin__\ndict\n"
+    assert first(scan(tmp_path, make + filled_dict + b"tR.")) == "SL320"
+
+
+@pytest.mark.parametrize("get", ["h%c", "j%c\0\0\0", "g%d\n"])
+@pytest.mark.parametrize("put", [b"\x94", b"r%b"])
+def test_what_is_let_go_was_counted_once(get: str, put: bytes, tmp_path: Path) -> None:
+    """A text that the memo gave out, or an integer that it keeps, takes nothing off the count when it goes."""
+    keep = b"".join(b"\x8c\xff" + letter * 255 + b"\x94" for letter in (b"v", b"w"))
+    games = b"".join(
+        (get % (index % 2)).encode() + put.replace(b"%b", struct.pack("<I", 3 + index)) for index in range(5_000)
+    )
+    large = b"(" + (b"\x8c\xff" + b"x" * 255) * 4_000 + b"t"
+    assert first(scan(tmp_path, stream(keep, vast(games), large, b"t"), max_memory=1_000_000)) == "SL509"
+    integers = b"J\1\2\3\4\x94" + vast(b"h\x00" * 20_000)
+    assert first(scan(tmp_path, stream(integers, large, b"\x87"), max_memory=1_000_000)) == "SL509"
 
 
 def peak(path: Path) -> int:

@@ -12,13 +12,14 @@ from safeload.scan import _dtypes as dtypes
 from safeload.scan import _forms as forms
 from safeload.scan._globals import MAX_FINDINGS, Globals
 from safeload.scan._keys import Keys
-from safeload.scan._ledger import A_CONTAINER, A_DTYPE, A_SLOT, A_TUPLE, AN_OBJECT
+from safeload.scan._ledger import A_CONTAINER, A_DTYPE, A_SLOT, A_TUPLE, AN_OBJECT, VAST
 from safeload.scan._nodes import NodeTable
 from safeload.scan._structures import A_NODE, Structures
 from safeload.scan._trees import trees_among
 from safeload.scan.values import (
     CALL,
     ITEMS,
+    LET_GO,
     NEW,
     STATE,
     USED_UP,
@@ -37,7 +38,6 @@ from safeload.scan.values import (
     is_used_up,
     note_arguments,
     note_state,
-    shown,
 )
 
 if TYPE_CHECKING:
@@ -333,6 +333,8 @@ class Effects(Globals):
         if isinstance(target, AList):
             if target.sealed:
                 raise self.changed(target)
+            if len(target.items) >= VAST:
+                self.let_go(items)
             target.items.extend(items)
             self.memory += A_SLOT * len(items)
         else:
@@ -345,6 +347,8 @@ class Effects(Globals):
             raise self.changed(target)
         self.check_keys(target, items, 2)
         if isinstance(target, ADict):
+            if len(target.flat) >= 2 * VAST:
+                self.let_go(items)
             target.flat.extend(items)
             self.memory += A_SLOT * len(items)
         else:
@@ -357,6 +361,8 @@ class Effects(Globals):
         if target.sealed:
             raise self.changed(target)
         self.check_keys(target, items, 1)
+        if len(target.items) >= VAST:
+            self.let_go(items)
         target.items.extend(items)
         self.memory += A_SLOT * len(items)
 
@@ -381,8 +387,8 @@ class Effects(Globals):
         """Refuse keys that numpy or Python would look up as special methods where keys are attributes (Bunch)."""
         if isinstance(target, Instance) and target.origin.module != "collections":
             for key in items[::2]:
-                if isinstance(key, str) and key[:2] == "__" and key[-2:] == "__":
-                    raise RefusedError("SL320", f"{shown(key)} is set as an item", self.at, target.origin.name)
+                if key is LET_GO or (isinstance(key, str) and key[:2] == "__" and key[-2:] == "__"):
+                    raise RefusedError("SL320", f"{describe(key)} is set as an item", self.at, target.origin.name)
 
     def changed(self, target: object) -> RefusedError:
         return RefusedError("SL320", f"{describe(target)} changes after a decision that rests on it", self.at)

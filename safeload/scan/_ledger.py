@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from safeload.rules import RefusedError
 from safeload.scan import _forms as forms
-from safeload.scan._window import Window
+from safeload.scan._window import HUGE, Window
 from safeload.scan.values import (
     FORBIDDEN_ARGUMENTS,
     FORBIDDEN_HOLDER,
     FORBIDDEN_STATE,
     FORBIDDEN_WRAPPER,
+    LET_GO,
     USED_UP,
     ADict,
     AList,
@@ -48,6 +49,7 @@ A_GLOBAL: Final = 1500
 A_DTYPE: Final = 700
 A_NATIVE: Final = 400
 _OFTEN: Final = 1 << 13  # opcodes
+VAST: Final = 10_000  # so many items of a container are kept as they are
 
 
 class Ledger(Window):
@@ -63,6 +65,7 @@ class Ledger(Window):
         self.memo: list[Any] = []
         self.fetched: i64 = -1  # the greatest index that was ever read from this memo
         self.memory: i64 = 0  # bytes that are kept, by estimate
+        self.recounted: bool = False  # whether the memo keeps an int, or anything that it gave out itself
         self.opcodes: i64 = 0
         self.blobs: dict[int, Blob] = {}
         self.last_array: Array | None = None
@@ -162,6 +165,8 @@ class Ledger(Window):
         """Return what the memo keeps of a value: of what may be used only once, nothing that could be fetched."""
         if isinstance(value, (Instance, ADict, Array)):
             value.slot = len(self.memo) if value.slot == -1 else -2
+        if isinstance(value, int):
+            self.recounted = True
         if isinstance(value, Wrapper):
             return FORBIDDEN_WRAPPER
         if isinstance(value, tuple) and len(value) >= 3 and isinstance(value[0], Global):
@@ -209,6 +214,32 @@ class Ledger(Window):
         if last == 1 or memo[last - 2] is not content:
             memo[last - 1] = self.blob(len(content))
             self.memory -= AN_INTEGER + len(content)
+
+    def let_go(self, items: list[Any]) -> None:
+        """Keep of the next items of a vast container only which are texts and integers, not what they say.
+
+        No rule and no form looks for one of them, and what compares them finds them equal to nothing.  A vocabulary
+        would take five times the memory.  A text may go that the memo keeps once and has not given out, and an integer
+        that it never kept, because only these were counted just once.
+        """
+        if self.recounted:
+            return
+        memo = self.memo
+        index: i64 = len(items) - 1
+        slot: i64 = len(memo) - 1
+        fetched: i64 = self.fetched
+        while index >= 0:
+            value = items[index]
+            if isinstance(value, str):
+                # Picklers memoise each before they write the next one.
+                if slot > fetched and slot > 0 and memo[slot] is value and memo[slot - 1] is not value:
+                    memo[slot] = items[index] = LET_GO
+                    slot -= 1
+                    self.memory -= text_size(value, len(value) if value.isascii() else -1)
+            elif type(value) is int and (value > 255 or value < 0):
+                items[index] = HUGE
+                self.memory -= AN_INTEGER
+            index -= 1
 
     def blob(self, length: int) -> Blob:
         found = self.blobs.get(length)
@@ -289,6 +320,11 @@ class Ledger(Window):
         made.text = text
         self.scalars.append(made)
         return made
+
+
+def text_size(text: str, encoded: i64) -> i64:
+    """Return what a text takes that was so many bytes of UTF-8: as many where all is ASCII, else up to four each."""
+    return A_TEXT + (encoded if len(text) == encoded else 4 * len(text))
 
 
 def add_containers(parts: Any, pending: list[object]) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from safeload.rules import RefusedError
 from safeload.scan import _forms as forms
 from safeload.scan._arrays import NO_FRAME, SMALL
-from safeload.scan._ledger import A_CONTAINER, A_GLOBAL, A_SLOT, A_TEXT, A_TUPLE, AN_INTEGER, AN_OBJECT
+from safeload.scan._ledger import A_CONTAINER, A_GLOBAL, A_SLOT, A_TEXT, A_TUPLE, AN_INTEGER, AN_OBJECT, text_size
 from safeload.scan._opcodes import (
     APPEND,
     APPENDS,
@@ -94,6 +94,7 @@ class Machine(Rare):
         memo = self.memo
         frame_end: i64 = NO_FRAME
         fetched: i64 = -1
+        given: i64 = -1  # the opcode after the latest one that took a value out of the memo
         value: Any = None
         items: list[Any] = []
         code: i64 = 0
@@ -136,6 +137,7 @@ class Machine(Rare):
                 value = memo[size]
                 if size > fetched:
                     fetched = self.fetched = size
+                given = opcodes + 1
                 if isinstance(value, Global):
                     value.pushed += 1
                 elif isinstance(value, ADict):
@@ -146,6 +148,8 @@ class Machine(Rare):
             elif code == MEMOIZE:
                 if len(memo) >= self.max_memo:
                     raise self.memo_full()
+                if opcodes == given:
+                    self.recounted = True
                 value = stack[-1]
                 memo.append(value if isinstance(value, str) else self.kept(value))
                 self.memory += A_SLOT
@@ -162,8 +166,7 @@ class Machine(Rare):
                 else:
                     text = self.decoded(buf[pos : pos + size])
                     pos += size
-                    # Characters beyond ASCII take up to four bytes each, whatever they took in the file.
-                    size = A_TEXT + (size if len(text) == size else 4 * size)
+                    size = text_size(text, size)
                     stack.append(text)
                     # It always is memoised next, which is done here where nothing is in the way.
                     room = opcodes < limit and len(memo) < self.max_memo
@@ -203,6 +206,7 @@ class Machine(Rare):
                 value = memo[size]
                 if size > fetched:
                     fetched = self.fetched = size
+                given = opcodes + 1
                 if isinstance(value, Global):
                     value.pushed += 1
                 elif isinstance(value, ADict):
@@ -291,6 +295,8 @@ class Machine(Rare):
             elif code == BINPUT:
                 if pos >= end:
                     raise self.ended()
+                if opcodes == given:
+                    self.recounted = True
                 self.put(buf[pos], stack[-1])
                 pos += 1
             elif code == BINUNICODE:
@@ -305,8 +311,7 @@ class Machine(Rare):
                     self.memory += A_TEXT + 4 * (size if size < KEPT_TEXT else 0)
                 else:
                     text = self.decoded(buf[pos : pos + size])
-                    # Characters beyond ASCII take up to four bytes each, whatever they took in the file.
-                    self.memory += A_TEXT + (size if len(text) == size else 4 * size)
+                    self.memory += text_size(text, size)
                     stack.append(text)
                     pos += size
             elif code == NEWTRUE:
@@ -338,6 +343,8 @@ class Machine(Rare):
                     raise self.ended()
                 size = four(buf, pos)
                 pos += 4
+                if opcodes == given:
+                    self.recounted = True
                 self.put(size, stack[-1])
             elif code == EMPTY_LIST:
                 stack.append(AList([]))

@@ -112,6 +112,7 @@ class Rare(Arrays):
             value = stack.pop()
             stack[-1] = self.new_ex(stack[-1], value, keywords)
         elif code == PUT:
+            self.recounted = True  # it may stand after a GET
             self.put(self.decimal(), stack[-1])
         elif code == GET:
             size = self.decimal()
@@ -120,6 +121,7 @@ class Rare(Arrays):
             value = self.memo[size]
             if size > self.fetched:
                 self.fetched = size
+            self.recounted = True  # a BINPUT may follow
             if isinstance(value, Global):
                 value.pushed += 1
             elif isinstance(value, ADict):

@@ -18,7 +18,7 @@ _MAX_LINE: Final = 4096  # bytes of a name or a number
 KEPT_TEXT: Final = 4096  # bytes of a text that is kept
 _MAX_LONG: Final = 1024  # bytes of an integer
 _MAX_DIGITS: Final = 2467  # of an integer of that many bytes
-_HUGE: Final = 1 << 200  # an integer from here on is as good as any other: no rule and no form has one
+HUGE: Final = 1 << 200  # an integer from here on is as good as any other: no rule and no form has one
 _HUGE_DIGITS: Final = 62  # with more than these, it is
 
 
@@ -250,7 +250,7 @@ class Window:
         if not digits.isdigit() or (digits[:1] == b"0" and line != b"0") or len(digits) > _MAX_DIGITS:
             raise RefusedError("SL310", "an integer that is not plain decimal", self.at)
         if len(digits) > _HUGE_DIGITS:  # int() takes quadratic time
-            return _HUGE if digits is line else -_HUGE
+            return HUGE if digits is line else -HUGE
         return kept_int(int(line))
 
     def text_float(self) -> None:
@@ -326,6 +326,6 @@ def is_latin1(text: str) -> bool:
 
 def kept_int(value: int) -> int:
     """Return an integer that is as good as this one, and not long."""
-    if value >= _HUGE:
-        return _HUGE
-    return max(-_HUGE, value)
+    if value >= HUGE:
+        return HUGE
+    return max(-HUGE, value)

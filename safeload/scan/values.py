@@ -4,8 +4,9 @@
 tuple.  Everything else is one of the classes below.  Nothing here is ever hashed or compared by content, short keys
 aside (see `_keys`): that of a hostile file could take for ever.
 
-What is kept of them is bounded: of long texts and bytes only the length, of a state that was checked nothing, and
-values that nothing tells apart are one.  `slot` is where the memo keeps a value: -1 if nowhere, -2 in several places.
+What is kept of them is bounded: of long texts and bytes only the length, of a state that was checked nothing, of the
+texts and integers of a vast container that they are such, and values that nothing tells apart are one.  `slot` is
+where the memo keeps a value: -1 if nowhere, -2 in several places.
 """
 
 from __future__ import annotations
@@ -244,6 +245,8 @@ class Forbidden:
 
 
 FLOAT_VALUE: Final = Float()
+# In place of a text that a vast container holds (see Ledger.let_go): it equals nothing that a rule could name.
+LET_GO: Final = Text(-1, False)
 FORBIDDEN_WRAPPER: Final = Forbidden("SL311", "an array wrapper is used a second time")
 FORBIDDEN_HOLDER: Final = Forbidden("SL319", "a state is used a second time that holds what only it may hold")
 FORBIDDEN_STATE: Final = Forbidden("SL311", "the state of an array wrapper is used a second time")
@@ -264,6 +267,7 @@ def attributes(value: object) -> dict[str, Any] | None:
     """Return an exact dict of attribute names as a dict, sealed; None if it is anything else.
 
     Attribute names are str, never twice, and never begin with `__`: BUILD would set hooks that the class relies on.
+    A value whose text was let go is none either: what compares it would take it for something else.
     """
     if not isinstance(value, ADict):
         return None
@@ -276,7 +280,10 @@ def attributes(value: object) -> dict[str, Any] | None:
         key = flat[index]
         if not isinstance(key, str) or key.startswith("__"):
             return None
-        found[key] = flat[index + 1]
+        value = flat[index + 1]
+        if value is LET_GO:
+            return None
+        found[key] = value
         index += 2
     if 2 * len(found) != count:
         return None
@@ -364,7 +371,7 @@ def describe(value: object) -> str:
     if isinstance(value, str):
         return "the str " + shown(value)
     if isinstance(value, Text):
-        return "a long str"
+        return "a long str" if value.length >= 0 else "a str of a very large container"
     if isinstance(value, Global):
         return value.name
     if isinstance(value, Instance):
