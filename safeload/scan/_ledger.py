@@ -227,19 +227,21 @@ class Ledger(Window):
         memo = self.memo
         index: i64 = len(items) - 1
         slot: i64 = len(memo) - 1
-        fetched: i64 = self.fetched
+        fetched: i64 = max(self.fetched, 0)
+        freed: i64 = 0
         while index >= 0:
             value = items[index]
             if isinstance(value, str):
                 # Picklers memoise each before they write the next one.
-                if slot > fetched and slot > 0 and memo[slot] is value and memo[slot - 1] is not value:
+                if slot > fetched and memo[slot] is value and memo[slot - 1] is not value:
                     memo[slot] = items[index] = LET_GO
                     slot -= 1
-                    self.memory -= text_size(value, len(value) if value.isascii() else -1)
-            elif type(value) is int and (value > 255 or value < 0):
+                    freed += A_TEXT + len(value)
+            elif isinstance(value, int) and (value > 255 or value < 0):
                 items[index] = HUGE
-                self.memory -= AN_INTEGER
+                freed += AN_INTEGER
             index -= 1
+        self.memory -= freed
 
     def blob(self, length: int) -> Blob:
         found = self.blobs.get(length)
