@@ -8,7 +8,6 @@ import pickle
 import pickletools
 import subprocess
 import sys
-import time
 from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -185,12 +184,12 @@ def test_a_bomb_for_its_printer_takes_no_longer_than_it_is_given() -> None:
     data = stream(glob("os", "system"), pickle.MEMOIZE, body + pickle.TUPLE1 + pickle.REDUCE)
     found = dissected(data)
     assert found.complete
-    before = time.monotonic()
-    opinion, difference = secondopinion.second_opinion(found, seconds=3)
-    assert time.monotonic() - before < 10
+    opinion, difference = secondopinion.second_opinion(found, seconds=2)
     assert difference is None
     assert not opinion.examined
-    assert opinion.reason
+    assert opinion.reason is not None
+    # By its own bounds, of memory or of time: of what goes on without end, the suite's timeout tells.
+    assert opinion.reason.startswith(("its process ended", "it took longer than 2 seconds"))
 
 
 # ------------------------------------------------------------------------------------------------- limits
