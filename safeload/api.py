@@ -89,7 +89,8 @@ def dump(
         version: a free text.
         release: a whole number that grows with every release; None counts on from the pair that is replaced, if a
             key of the same keyring signed it.
-        expires: when the manifest stops being accepted, as an aware datetime, or as a time from now.
+        expires: when the manifest stops being accepted, as an aware datetime, or as a time from now, which is
+            rounded up to a whole second.
         overwrite: replace what is there.
         allow_lower_release: also where `release` is not above that of what is there.
         limits: what the artifact may hold at most, in place of the defaults and the policy's. Whoever loads what was

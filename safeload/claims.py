@@ -48,16 +48,26 @@ class Claims:
         self.version = version
         self.release = release
         self.allow_lower_release = allow_lower_release
-        self.created = datetime.now(UTC).replace(microsecond=0)
-        if isinstance(expires, timedelta):
-            expires = self.created + expires
-        if expires is not None and not isinstance(expires, datetime):
+        now = datetime.now(UTC)
+        self.created = now.replace(microsecond=0)
+        self.expires = None if expires is None else _end(expires, now)
+
+
+def _end(expires: datetime | timedelta, now: datetime) -> datetime:
+    """Return until when to accept it: exactly the time that is given; of a span the next whole second, never less."""
+    try:
+        end = now + expires if isinstance(expires, timedelta) else expires
+        if not isinstance(end, datetime):
             raise TypeError(f"expires is a datetime with a time zone, or a timedelta, not {expires!r}")
-        if expires is not None and expires.tzinfo is None:
+        if end.tzinfo is None:
             raise ValueError("expires needs a time zone: datetime(..., tzinfo=timezone.utc)")
-        if expires is not None and expires <= self.created:
-            raise ValueError(f"expires is in the past: {expires.isoformat()}")
-        self.expires = None if expires is None else expires.astimezone(UTC).replace(microsecond=0)
+        if end <= now:
+            raise ValueError(f"expires is in the past: {end.isoformat()}")
+        if isinstance(expires, timedelta) and end.microsecond:
+            end += timedelta(microseconds=1_000_000 - end.microsecond)
+        return end.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"expires is after the year 9999: {expires}") from None
 
 
 def describe(

@@ -155,8 +155,8 @@ def test_releases_count_on_whatever_became_of_the_pair(tmp_path: Path, key: safe
     joblib.dump(list(range(100)), path)  # trained again, in place
     assert safeload.sign(path, key=key, overwrite=True).release == 8
     path.unlink()
-    assert safeload.dump([1], path, key=key, overwrite=True, expires=timedelta(seconds=1)).release == 9
-    time.sleep(2)
+    assert safeload.dump([1], path, key=key, overwrite=True, expires=timedelta(milliseconds=1)).release == 9
+    time.sleep(1.1)
     with pytest.raises(safeload.ExpiredError):
         safeload.read_manifest(path, keyring=key)
     assert safeload.sign(path, key=key, overwrite=True).release == 10
@@ -241,10 +241,23 @@ def test_a_signed_pair_over_another_name(signed: Path, key: safeload.SigningKey)
 
 def test_an_expired_manifest(tmp_path: Path, key: safeload.SigningKey) -> None:
     path = tmp_path / "a.joblib"
-    safeload.dump([1], path, key=key, expires=timedelta(seconds=1))
-    time.sleep(1.5)
+    safeload.dump([1], path, key=key, expires=timedelta(milliseconds=1))
+    time.sleep(1.1)
     with pytest.raises(safeload.ExpiredError):
         safeload.load(path, keyring=key)
+
+
+def test_a_time_to_live_is_never_cut_short(tmp_path: Path, key: safeload.SigningKey) -> None:
+    path = tmp_path / "a.joblib"
+    before = datetime.now(UTC)
+    expires = safeload.dump([1], path, key=key, expires=timedelta(seconds=1)).expires
+    assert expires is not None
+    assert timedelta(seconds=1) <= expires - before
+    assert expires - datetime.now(UTC) <= timedelta(seconds=2)
+    assert expires.microsecond == 0
+    exact = datetime.now(UTC) + timedelta(hours=1, microseconds=7)
+    safeload.sign(path, key=key, overwrite=True, expires=exact)
+    assert safeload.read_manifest(path, keyring=key).expires == exact
 
 
 def test_a_hostile_artifact_is_not_signed_and_not_run(tmp_path: Path, key: safeload.SigningKey) -> None:
@@ -401,6 +414,10 @@ def test_arguments_that_make_no_sense(tmp_path: Path, key: safeload.SigningKey) 
         safeload.dump([1], path, key=key, expires=datetime(2099, 1, 1))  # noqa: DTZ001
     with pytest.raises(ValueError, match="past"):
         safeload.dump([1], path, key=key, expires=datetime(2009, 1, 1, tzinfo=UTC))
+    with pytest.raises(ValueError, match="past"):
+        safeload.dump([1], path, key=key, expires=timedelta(0))
+    with pytest.raises(ValueError, match="after the year 9999"):
+        safeload.dump([1], path, key=key, expires=timedelta.max)
     with pytest.raises(safeload.PolicyFileError, match="no policy pack"):
         safeload.dump([1], path, key=key, policy="nothing")
     with pytest.raises(ValueError, match="on_version_mismatch"):

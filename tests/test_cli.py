@@ -236,6 +236,8 @@ def test_progress_is_shown_to_who_watches_long_work(models: Path) -> None:
         ["sign", "x", "--release", "0"],
         ["sign", "x", "--expires", "2020-01-01"],
         ["sign", "x", "--expires", "soon"],
+        ["sign", "x", "--expires", "999999w"],  # no clock will show that
+        ["sign", "x", "--expires", "9999-12-31T23:59:59-05:00"],
         ["sign", "x", "--expires", "2999-01-01T00:00:00"],
         ["sign", "x", "--set", "novalue"],
         ["sign", "x", "--metadata", "no-such-file.json"],

@@ -103,7 +103,7 @@ def test_a_key_that_is_revoked_meanwhile_is_not_trusted(tmp_path: Path, key: saf
 
 def test_a_manifest_that_expires_meanwhile_is_not_accepted(tmp_path: Path, key: safeload.SigningKey) -> None:
     path = tmp_path / "model.joblib"
-    safeload.dump([1], path, key=key, expires=timedelta(seconds=3))
+    safeload.dump([1], path, key=key, expires=timedelta(seconds=2))
     loader = safeload.Loader(keyring=key)
     assert loader.load(path) == [1]
     time.sleep(3.1)

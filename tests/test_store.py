@@ -395,7 +395,7 @@ def test_every_byte_of_a_pointer_is_signed(store, folder):
 def test_a_pointer_past_its_time_is_refused_until_it_is_renewed(store, folder, key):
     import time
 
-    store.promote("fraud", "1.2", expires=timedelta(seconds=3))
+    store.promote("fraud", "1.2", expires=timedelta(seconds=2))
     assert store.load("fraud") == [3]
     time.sleep(3.1)
     with pytest.raises(safeload.ExpiredError, match=r"this pointer, number 1 to version 1\.2, expired"):

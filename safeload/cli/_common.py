@@ -112,8 +112,17 @@ def parse_when(value: str) -> datetime | timedelta:
     """Return the time that an option means: a date, a time with its zone, or a span from now on.
 
     Raises:
-        click.BadParameter: it is none.
+        click.BadParameter: it is none, or one that no clock will show.
     """
+    try:
+        moment = _when(value)
+        (datetime.now(UTC) + moment if isinstance(moment, timedelta) else moment).astimezone(UTC)
+    except OverflowError:
+        raise click.BadParameter("it is not within the years 1 to 9999") from None
+    return moment
+
+
+def _when(value: str) -> datetime | timedelta:
     span = _SPAN.fullmatch(value)
     if span:
         return timedelta(**{_UNITS[span[2]]: int(span[1])})
