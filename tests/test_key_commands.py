@@ -695,6 +695,10 @@ def test_a_revoked_key_is_named_with_its_reason(run: Any, ring: Path, models: Pa
     "arguments",
     [
         ["key", "revoke", "x"],
+        ["key", "revoke", "x", "--reason", ""],
+        ["key", "revoke", "x", "--reason", " "],
+        ["key", "revoke", "x", "--reason", "two\nlines"],
+        ["key", "revoke", "x", "--reason", "x" * 501],
         ["key", "new", "--encrypt"],
         ["key", "new", "--passphrase-fd", "3"],
         ["key", "new", "--scope", "a//b"],

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from safeload.cli._common import ERROR, PATH, debug_option, json_or_text_option, keyring_option, say_error
+from safeload.cli._common import (
+    ERROR,
+    PATH,
+    debug_option,
+    json_or_text_option,
+    keyring_option,
+    reason_option,
+    say_error,
+)
 from safeload.cli._keyfiles import export, import_key
 from safeload.cli._keyoptions import (
     algorithm_option,
@@ -130,7 +138,7 @@ def list_keys(keyring: str | None, layout: str) -> int:
 
 @key.command(short_help="Trust nothing any more that a key signed.")
 @click.argument("key_id", metavar="ID")
-@click.option("--reason", metavar="TEXT", required=True, help="Why: one line, for those who will be refused.")
+@reason_option("Why: one line, for those who will be refused.", most=500, required=True)
 @keyring_option
 @debug_option
 def revoke(key_id: str, reason: str, keyring: str | None) -> int:

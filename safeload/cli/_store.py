@@ -32,9 +32,9 @@ from safeload.cli._storeoptions import (
     name_argument,
     opened_store,
     pointer_expires_option,
-    reason_option,
     store_option,
     version_argument,
+    why_moved_option,
 )
 from safeload.cli._text import human_age, painter_for, plain, table, wrapped
 
@@ -335,7 +335,7 @@ def add(
 @name_argument
 @version_argument
 @channel_option
-@reason_option
+@why_moved_option
 @pointer_expires_option
 @click.option(
     "--sequence",
@@ -382,7 +382,7 @@ def promote(
     "--to", metavar="VERSION", callback=checked("version"), help="Where to. Default: where the channel was before."
 )
 @channel_option
-@reason_option
+@why_moved_option
 @pointer_expires_option
 @store_option
 @keyring_option

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from safeload.cli._claims import expires_option
-from safeload.cli._common import PATH, limits_with
+from safeload.cli._common import PATH, limits_with, reason_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,9 +23,9 @@ __all__ = [
     "name_argument",
     "opened_store",
     "pointer_expires_option",
-    "reason_option",
     "store_option",
     "version_argument",
+    "why_moved_option",
 ]
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
@@ -47,19 +47,13 @@ def checked(kind: str) -> Callable[[click.Context, click.Parameter, str | None],
     return check
 
 
-def _one_line(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not (value.strip() and value.isprintable() and len(value) <= 1000):
-        raise click.BadParameter("one line, of up to 1000 printable characters")
-    return value
-
-
 name_argument = click.argument("name", callback=checked("name"), metavar="NAME")
 version_argument = click.argument("version", callback=checked("version"), metavar="VERSION")
 channel_option = click.option(
     "--channel", metavar="NAME", default="production", show_default=True, callback=checked("channel"),
     help="The channel to move.",
 )  # fmt: skip
-reason_option = click.option("--reason", metavar="TEXT", callback=_one_line, help="Why: one line, signed with it.")
+why_moved_option = reason_option("Why: one line, signed with it.", most=1000)
 pointer_expires_option = expires_option("Until when readers follow this decision")
 
 
