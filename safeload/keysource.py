@@ -121,8 +121,8 @@ def descriptor_of(name: str) -> int | None:
     return None if match is None else int(match[1])
 
 
-def read_source(name: str) -> Source:
-    """Read a keyring's file, or the descriptor that fd:N means.
+def read_source(name: str, *, else_pem: bool = False) -> Source:
+    """Read a keyring's file, or the descriptor that fd:N means; `else_pem` says that a key as PEM would do, too.
 
     Raises:
         KeyringError: it cannot be read, is too large, or others could change it.
@@ -134,7 +134,10 @@ def read_source(name: str) -> Source:
         # O_NONBLOCK: opening a FIFO must not wait for a writer. Links are followed, and what they lead to is judged.
         fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
-        problem = f"there is no keyring at {_shown(name)}; {how_to_make(name)}"
+        if else_pem:
+            problem = f"there is no key file at {_shown(name)} (safeload key new --out PATH makes a keyring)"
+        else:
+            problem = f"there is no keyring at {_shown(name)}; {how_to_make(name)}"
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         problem = f"cannot read keyring {_shown(name)}: {reason_of(error)}"
     else:

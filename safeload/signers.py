@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from safeload.errors import KeyringError
 from safeload.keyring import Keyring
 from safeload.keys import Signer, SigningKey, VerifyingKey, is_encrypted_pem, is_pem
-from safeload.keysource import Source, descriptor_of, exposed, read_source
+from safeload.keysource import Source, exposed, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,8 +65,7 @@ def _resolve(source: Any, target: Path) -> tuple[Signer, Keyring]:
     elif isinstance(source, Keyring):
         ring = source
     elif isinstance(source, str | os.PathLike):
-        name = os.fsdecode(source)
-        found = read_source(name)
+        found = read_source(os.fsdecode(source), else_pem=True)
         if _is_pem_file(found):
             signer = _signing_pem(found)
             return signer, Keyring.from_keys([signer])
@@ -82,7 +81,7 @@ def signing_pem(name: str, ask: Callable[[], bytes] | None = None) -> SigningKey
     Raises:
         KeyringError: it cannot be read, others can use it, it is no private key, or the passphrase is wrong or missing.
     """
-    found = read_source(name)
+    found = read_source(name, else_pem=True)
     return _signing_pem(found, ask) if _is_pem_file(found) else None
 
 
@@ -92,9 +91,7 @@ def read_pem(name: str) -> Source:
     Raises:
         KeyringError: it cannot be read, others could change it, or it is no PEM.
     """
-    if descriptor_of(name) is None and not os.path.lexists(name):
-        raise KeyringError(f"there is no file {name}")
-    found = read_source(name)
+    found = read_source(name, else_pem=True)
     if not _is_pem_file(found):
         raise KeyringError(f"{name} is not PEM: there is no line -----BEGIN … KEY-----")
     return found

@@ -316,6 +316,10 @@ def test_usage_of_what_signs_again(run: Any, ring: Path, models: Path, tmp_path:
     unsure = run("resign", models, "--keyring", ring)
     assert (unsure.code, unsure.out) == (ERROR, "")
     assert "--replace ID" in unsure.err
+    for again in ("resign", "cosign"):
+        missing = run(again, models, "--keyring", ring, "--key", tmp_path / "missing.pem")
+        assert (missing.code, missing.out) == (ERROR, "")
+        assert f"there is no key file at {tmp_path}/missing.pem" in missing.err
     assert run("resign", models, "--keyring", ring, "--replace", "x").code == ERROR
     (tmp_path / "empty").mkdir()
     run("key", "rotate", "--keyring", ring)
@@ -639,7 +643,7 @@ def test_a_key_of_openssl_is_imported_and_what_is_no_such_key_is_not(run: Any, r
     pem.chmod(0o644)
     for path, message in (
         (pem, "chmod 600"),
-        (tmp_path / "missing.pem", "there is no file"),
+        (tmp_path / "missing.pem", "there is no key file at "),
         (ring, "is not PEM"),
         (Path(sys.executable), "is not PEM|larger than"),
     ):
