@@ -8,7 +8,7 @@ scan    the scan alone, for an artifact of unknown origin
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from safeload.atomic import flushing
@@ -34,12 +34,13 @@ if TYPE_CHECKING:
     from safeload.keys import SigningKey, VerifyingKey
     from safeload.reports import Report
     from safeload.scan import Limits
-    from safeload.signers import SigningSource
+    from safeload.signers import Signing, SigningSource
 
 __all__ = [
     "Accept",
     "Loader",
     "MmapMode",
+    "NewPair",
     "OnMismatch",
     "PathLike",
     "belongs",
@@ -106,25 +107,11 @@ def dump(
         KeyringError, PolicyFileError, StorageError: as they say.  Whatever is raised, what was there before
             is still there as it was; but where the disk fails when the new pair is in place already, that is whole.
     """
-    from joblib import numpy_pickle  # not joblib.dump, which people may have replaced, by safeload.dump even
-
     target = checked_target(path)
-    signers = signing_with(key, target)
-    in_force = resolve_policy(policy)
+    pair = NewPair(signing_with(key, target), resolve_policy(policy), limits, overwrite)
     claims = Claims(metadata, version, release, expires, allow_lower_release)
-    with (
-        decision("dump", str(target), in_force.digest) as made,
-        writing(target, overwrite=overwrite, belongs=belongs) as writer,
-    ):
-        # By descriptor, never by name: in a shared folder, somebody could put another file or a link in its place.
-        with storage_errors("write", target), os.fdopen(os.dup(writer.fd), "wb") as file:
-            numpy_pickle.dump(obj, file, compress=_compression_for(target.name, compress), protocol=protocol)
-        with flushing(writer.fd, target):
-            manifest = describe(
-                writer.fd, target, signers, in_force, in_force.limits(limits), claims, written_here=True
-            )
-        writer.commit(seal(manifest, signers.signers))
-        made.manifest = manifest
+    with decision("dump", str(target), pair.policy.digest) as made:
+        made.manifest = manifest = pair.write(obj, target, compress, protocol, claims)
     return manifest
 
 
@@ -153,21 +140,56 @@ def sign(
         KeyringError, PolicyFileError, StorageError: as they say.
     """
     target = checked_target(path)
-    signers = signing_with(key, target)
-    in_force = resolve_policy(policy)
+    pair = NewPair(signing_with(key, target), resolve_policy(policy), limits, overwrite)
     claims = Claims(metadata, version, release, expires, allow_lower_release)
-    with (
-        decision("sign", str(target), in_force.digest) as made,
-        signing(target, overwrite=overwrite, belongs=belongs) as writer,
-    ):
-        fd = open_artifact(target)
-        try:
-            manifest = describe(fd, target, signers, in_force, in_force.limits(limits), claims, written_here=False)
-        finally:
-            os.close(fd)
-        writer.commit(seal(manifest, signers.signers))
-        made.manifest = manifest
+    with decision("sign", str(target), pair.policy.digest) as made:
+        made.manifest = manifest = pair.sign(target, claims)
     return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class NewPair:
+    """How `dump` and `sign` make a signed pair, once it is known by whom, by which policy, and whether over another."""
+
+    signing: Signing
+    policy: Policy
+    limits: Limits | None = None
+    overwrite: bool = False
+
+    def write(
+        self,
+        obj: Any,
+        target: Path,
+        compress: int | bool | str | tuple[str, int],
+        protocol: int | None,
+        claims: Claims,
+    ) -> Manifest:
+        """Write and sign an object; else as `dump`, without a record of it."""
+        from joblib import numpy_pickle  # not joblib.dump, which people may have replaced, by safeload.dump even
+
+        with writing(target, overwrite=self.overwrite, belongs=belongs) as writer:
+            # By descriptor, never by name: in a shared folder, somebody could put another file or a link in its place.
+            with storage_errors("write", target), os.fdopen(os.dup(writer.fd), "wb") as file:
+                numpy_pickle.dump(obj, file, compress=_compression_for(target.name, compress), protocol=protocol)
+            with flushing(writer.fd, target):
+                manifest = self._described(writer.fd, target, claims, written_here=True)
+            writer.commit(seal(manifest, self.signing.signers))
+        return manifest
+
+    def sign(self, target: Path, claims: Claims) -> Manifest:
+        """Sign an artifact that exists; else as `sign`, without a record of it."""
+        with signing(target, overwrite=self.overwrite, belongs=belongs) as writer:
+            fd = open_artifact(target)
+            try:
+                manifest = self._described(fd, target, claims, written_here=False)
+            finally:
+                os.close(fd)
+            writer.commit(seal(manifest, self.signing.signers))
+        return manifest
+
+    def _described(self, fd: int, target: Path, claims: Claims, *, written_here: bool) -> Manifest:
+        limits = self.policy.limits(self.limits)
+        return describe(fd, target, self.signing, self.policy, limits, claims, written_here=written_here)
 
 
 def _compression_for(name: str, compress: int | bool | str | tuple[str, int]) -> Any:

@@ -74,6 +74,33 @@ def test_decisions_about_what_is_in_use(tmp_path: Path, key: safeload.SigningKey
     ]
 
 
+def test_what_is_saved_in_a_store_is_recorded_where_it_is(
+    tmp_path: Path, signed: Path, key: safeload.SigningKey, decisions: Any
+) -> None:
+    store = safeload.Store(tmp_path / "models", key=key)
+    store.save("m", [1], version="1")
+    store.add("m", signed, version="2")
+    hostile = tmp_path / "hostile.pkl"
+    hostile.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    with pytest.raises((safeload.PolicyViolationError, safeload.MalformedArtifactError)):
+        store.add("m", hostile, version="3")
+    with pytest.raises(FileExistsError):
+        store.save("m", [1], version="1")
+    found = [one for one in decisions() if one["action"] in ("dump", "sign")]
+    assert [(one["action"], one["verdict"], one["release"], one["path"]) for one in found] == [
+        (action, verdict, release, f"{store.folder}/m/versions/{version}/m-{version}.joblib")
+        for action, verdict, release, version in [
+            ("dump", "allowed", 1, "1"),
+            ("sign", "allowed", 2, "2"),
+            ("sign", "refused", None, "3"),
+            ("dump", "error", None, "1"),
+        ]
+    ]
+    assert found[2]["codes"]
+    assert str(hostile) in found[2]["reason"]
+    assert ".safeload-" not in json.dumps(found)
+
+
 def test_a_refusal_says_its_codes(tmp_path: Path, signed: Path, key: safeload.SigningKey, decisions: Any) -> None:
     other = safeload.SigningKey.generate()
     with pytest.raises(safeload.UnknownKeyError):

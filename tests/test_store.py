@@ -413,6 +413,18 @@ def test_a_pointer_signed_by_a_revoked_key(store, folder, key, tmp_path):
         Store(folder, keyring=ring).load("fraud")
 
 
+def test_what_a_key_may_sign_is_asked_of_the_place_where_a_version_will_be(folder, key):
+    from safeload.keyfile import new_entry
+
+    store = Store(folder, keyring=Keyring([new_entry(key, scopes=["fraud/versions/1.*/fraud-*.joblib"])]))
+    assert store.save("fraud", [1], version="1.0").release == 1
+    assert store.add("fraud", artifact(folder, "1.0"), version="1.1").release == 2
+    store.promote("fraud", "1.1")
+    assert store.load("fraud") == [1]
+    with pytest.raises(safeload.KeyringError):
+        store.save("fraud", [2], version="2.0")
+
+
 def test_a_key_that_may_sign_one_model_moves_no_channel_of_another(folder, key):
     """Nor may it promote by way of the wrong half: what the keyring's scopes say of artifacts holds for pointers."""
     other = SigningKey.generate()

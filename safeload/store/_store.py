@@ -6,7 +6,7 @@ import os
 import shutil
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from safeload import api
 from safeload.atomic import replace_file
@@ -14,6 +14,7 @@ from safeload.claims import Claims
 from safeload.decisions import decision
 from safeload.errors import RollbackError, SafeloadError, VerificationError
 from safeload.files import open_artifact, storage_errors
+from safeload.policy import resolve_policy
 from safeload.signers import signing_with
 from safeload.store._layout import Layout, plain_names
 from safeload.store._names import check_version, require_distinct
@@ -80,13 +81,10 @@ class Store(Reader):
             VerificationError: a version that is there cannot be trusted, so that the next release is not known.
         """
 
-        def write(path: Path, number: int) -> Manifest:
-            return api.dump(
-                obj, path, compress, protocol, key=self._key, policy=self._policy, metadata=metadata,
-                version=version, release=number, expires=expires, limits=self._limits,
-            )  # fmt: skip
+        def write(pair: api.NewPair, target: Path, claims: Claims) -> Manifest:
+            return pair.write(obj, target, compress, protocol, claims)
 
-        return self._add(name, version, release, write, made_of=None)
+        return self._add("dump", name, Claims(metadata, version, release, expires), write, made_of=None)
 
     def add(
         self,
@@ -103,7 +101,7 @@ class Store(Reader):
         To sign is to vouch: see `safeload.sign`.
         """
 
-        def write(target: Path, number: int) -> Manifest:
+        def write(pair: api.NewPair, target: Path, claims: Claims) -> Manifest:
             with (
                 storage_errors("copy", path),
                 os.fdopen(open_artifact(path), "rb") as source,
@@ -112,38 +110,40 @@ class Store(Reader):
                 shutil.copyfileobj(source, copy, 1 << 20)
                 copy.flush()
                 os.fsync(copy.fileno())
-            return api.sign(
-                target, key=self._key, policy=self._policy, metadata=metadata, version=version, release=number,
-                expires=expires, limits=self._limits,
-            )  # fmt: skip
+            return pair.sign(target, claims)
 
-        return self._add(name, version, release, write, made_of=path)
+        return self._add("sign", name, Claims(metadata, version, release, expires), write, made_of=path)
 
     def _add(
         self,
+        action: str,
         name: str,
-        version: str,
-        release: int | None,
-        write: Callable[[Path, int], Manifest],
+        claims: Claims,
+        write: Callable[[api.NewPair, Path, Claims], Manifest],
         *,
         made_of: PathLike | None,
     ) -> Manifest:
         layout = self._layout(name)
-        check_version(version)
-        signing_with(self._key, layout.artifact(version))  # before anything is written
-        require_distinct("a model of the name", name, plain_names(self._folder))
-        with layout.saving():
-            require_distinct("version", version, layout.all_versions(), versions=True)
-            with layout.new_version(version) as path:
-                number = self._next_release(name, release)
-                try:
-                    return write(path, number)
-                except SafeloadError as error:  # what it speaks of is removed: speak of what the caller knows
-                    shown = os.fsdecode(layout.artifact(version) if made_of is None else made_of)
-                    error.args = (str(error).replace(str(path), shown),)
-                    if (report := getattr(error, "report", None)) is not None:
-                        error.report = replace(report, path=shown)  # type: ignore[attr-defined]
-                    raise
+        version = check_version(cast("str", claims.version))
+        final = layout.artifact(version)
+        pair = api.NewPair(signing_with(self._key, final), resolve_policy(self._policy), self._limits)
+        # It is made elsewhere, and renamed into place: who may sign it, and what is said of it, is about that place.
+        with decision(action, str(final), pair.policy.digest) as made:
+            require_distinct("a model of the name", name, plain_names(self._folder))
+            with layout.saving():
+                require_distinct("version", version, layout.all_versions(), versions=True)
+                with layout.new_version(version) as path:
+                    claims.release = self._next_release(name, claims.release)
+                    try:
+                        manifest = write(pair, path, claims)
+                    except SafeloadError as error:
+                        shown = os.fsdecode(final if made_of is None else made_of)
+                        error.args = (str(error).replace(str(path), shown),)
+                        if (report := getattr(error, "report", None)) is not None:
+                            error.report = replace(report, path=shown)  # type: ignore[attr-defined]
+                        raise
+            made.manifest = manifest
+        return manifest
 
     def _next_release(self, name: str, wanted: int | None) -> int:
         highest = self._floors.release(newest_key(name)) or 0
