@@ -896,6 +896,51 @@ def test_signing_a_folder_again_leaves_what_is_signed(tmp_path: Path, ring: Path
     assert manifests == {path: path.read_bytes() for path in folder.rglob("*.manifest.json")}
 
 
+INTERRUPTED = """
+import os, signal, sys
+from safeload import api
+from safeload.cli import main
+
+real, count = api.sign, 0
+def sign(path, **how):
+    global count
+    count += 1
+    if count == 3:
+        os.kill(os.getpid(), signal.SIGINT)
+    return real(path, **how)
+api.sign = sign
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_who_interrupts_is_told_how_far_it_came(
+    tmp_path: Path, ring: Path, run: Callable[..., Outcome], overwrite: bool
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    for number in range(5):
+        joblib.dump([number], models / f"{number}.joblib")
+    arguments = ["sign", models, "--keyring", ring, "--format", "json", *(["--overwrite"] if overwrite else [])]
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED, *arguments], capture_output=True, text=True, timeout=60)
+    go_on = "to go on, name what is left" if overwrite else "run the same command again to go on"
+    assert (done.returncode, done.stderr) == (
+        ERROR,
+        f"safeload: interrupted, 2 of 5 looked at, 2 signed and the rest not: what is done stays; {go_on}\n",
+    )
+    document = json.loads(done.stdout)
+    assert (document["interrupted"], [Path(one["path"]).name for one in document["results"]]) == (
+        True,
+        ["0.joblib", "1.joblib"],
+    )
+    assert sorted(path.name for path in models.glob("*.manifest.json")) == [
+        "0.joblib.manifest.json",
+        "1.joblib.manifest.json",
+    ]
+    again = run(*arguments)
+    assert (again.code, again.document["interrupted"], again.document["summary"]["allowed"]) == (ALLOWED, False, 5)
+
+
 def test_what_was_changed_since_it_was_signed_is_not_signed_in_passing(
     tmp_path: Path, ring: Path, run: Callable[..., Outcome]
 ) -> None:

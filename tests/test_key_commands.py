@@ -179,7 +179,10 @@ def test_a_rotation_that_was_killed_goes_on_when_it_is_run_again(
     )
     if how == "SIGINT":
         assert killed.returncode == ERROR
-        assert "interrupted, 2 of 5 looked at: what is done stays; run the same command again" in killed.stderr
+        assert (
+            "interrupted, 2 of 5 looked at, 2 signed and the rest not: what is done stays; run the same"
+            in killed.stderr
+        )
         document = json.loads(killed.stdout)
         assert (document["interrupted"], document["changed"]) == (True, 2)
     else:

@@ -131,11 +131,18 @@ def _named(message: str, path: str) -> str:
 
 
 def deliver(
-    results: Sequence[Result], *, command: str, policy: str, layout: str, output: str | None, quiet: bool
+    results: Sequence[Result],
+    *,
+    command: str,
+    policy: str,
+    layout: str,
+    output: str | None,
+    quiet: bool,
+    extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Write results where they were asked for, and on stderr which files could not be judged.
 
-    `policy` is what they were held against, as the user named it.
+    `policy` is what they were held against, as the user named it; `extra` is what JSON has beside the results.
     """
     listed = [result for result in results if not (quiet and result.verdict == "allowed")]
     if output is None:  # what went wrong has been said, on stderr; a file needs all of it
@@ -147,7 +154,7 @@ def deliver(
         if len(results) > 1 and not quiet:
             yield from ["", _summary(summary(results))] if listed else [_summary(summary(results))]
 
-    deliver_lines(results, lines, command=command, layout=layout, output=output)
+    deliver_lines(results, lines, command=command, layout=layout, output=output, extra=extra)
 
 
 def deliver_lines(

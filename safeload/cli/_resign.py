@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safeload.cli._common import (
-    ALLOWED,
-    ERROR,
-    NOTHING,
     PATH,
     Session,
     debug_option,
@@ -19,26 +16,22 @@ from safeload.cli._common import (
     output_options,
     paths_argument,
     policy_option,
-    say_error,
     say_note,
-    say_traceback,
-    worst,
 )
-from safeload.cli._output import Result, check_output, deliver_lines, failure, judged, result_lines, suggestion_lines
+from safeload.cli._output import Result, check_output, deliver_lines, judged, result_lines, suggestion_lines
 from safeload.cli._passphrases import passphrase_option, signing_keyring, signing_source
-from safeload.cli._progress import progress
+from safeload.cli._signing import sign_each, signed_code
 from safeload.cli._text import plain, wrapped
 from safeload.cli._walk import Found, find_artifacts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from safeload.cli._text import Painter
     from safeload.resigning import Resigned, Resigner
 
-__all__ = ["AGAIN", "cosign", "deliver_signed", "find_signed", "resign", "sign_each"]
+__all__ = ["cosign", "deliver_signed", "find_signed", "resign", "signs"]
 
-AGAIN = "what is done stays; run the same command again to go on"
 _INDENT = " " * 10
 
 _key_option = click.option(
@@ -88,7 +81,7 @@ def resign(
     """
     found = find_signed(paths, output)
     resigner = _resigner(keyring, key, passphrase_fd, policy, limits, replacing=replacing or None)
-    results, interrupted = sign_each(resigner, found, quiet=quiet, debug=session.debug)
+    results, interrupted = sign_each(signs(resigner), found, quiet=quiet, debug=session.debug)
     return deliver_signed(
         results, found, command="resign", policy=policy, interrupted=interrupted, layout=layout, output=output,
         quiet=quiet,
@@ -126,7 +119,7 @@ def cosign(
     """
     found = find_signed(paths, output)
     resigner = _resigner(keyring, key, passphrase_fd, policy, limits, beside=True)
-    results, interrupted = sign_each(resigner, found, quiet=quiet, debug=session.debug)
+    results, interrupted = sign_each(signs(resigner), found, quiet=quiet, debug=session.debug)
     return deliver_signed(
         results, found, command="cosign", policy=policy, interrupted=interrupted, layout=layout, output=output,
         quiet=quiet,
@@ -153,35 +146,19 @@ def find_signed(paths: Sequence[str], output: str | None) -> Found:
     return found
 
 
-def sign_each(resigner: Resigner, found: Found, *, quiet: bool, debug: bool) -> tuple[list[Result], bool]:
-    """Sign what was found, with a progress bar; return what became of each, and whether Ctrl-C ended it early."""
-    results = [Result(path=path, verdict="error", error=why) for path, why in found.unreadable]
-    with progress("signing", len(found.files), quiet=quiet) as advance:
-        try:
-            for path in found.files:
-                results.append(_sign_one(resigner, path, debug=debug))
-                advance()
-        except KeyboardInterrupt:
-            return results, True
-    return results, False
-
-
-def _sign_one(resigner: Resigner, path: str, *, debug: bool) -> Result:
-    from safeload.errors import LimitExceededError, MalformedArtifactError, PolicyViolationError, VerificationError
+def signs(resigner: Resigner) -> Callable[[str], Result]:
+    """Return what puts the new signatures on one file."""
+    from safeload.errors import VerificationError
     from safeload.reports import Report
     from safeload.rules import Finding
 
-    try:
-        done = resigner.sign(path)
-    except VerificationError as error:
-        return judged(path, Report(path=path, findings=(Finding(error.code, str(error), error.offset),)))
-    except (PolicyViolationError, MalformedArtifactError, LimitExceededError) as error:
-        return judged(path, error.report)
-    except Exception as error:  # noqa: BLE001 - one file's failure must not hide what was done with the others
-        if debug:
-            say_traceback(error)
-        return failure(path, error)
-    return _done(path, done)
+    def sign_one(path: str) -> Result:
+        try:
+            return _done(path, resigner.sign(path))
+        except VerificationError as error:
+            return judged(path, Report(path=path, findings=(Finding(error.code, str(error), error.offset),)))
+
+    return sign_one
 
 
 def _done(path: str, done: Resigned) -> Result:
@@ -240,13 +217,7 @@ def deliver_signed(
 
     about = {"changed": signed, "interrupted": interrupted, **(extra or {})}
     deliver_lines(results, lines, command=command, layout=layout, output=output, extra=about)
-    code = worst(result.verdict for result in results)
-    if interrupted:
-        say_error(f"interrupted, {len(results)} of {len(found.files)} looked at: {AGAIN}")
-        return ERROR if code in (ALLOWED, NOTHING) else code
-    if code == NOTHING:
-        say_error("nothing to sign")
-    return code
+    return signed_code(results, found, signed=signed, interrupted=interrupted)
 
 
 def _lines(result: Result, paint: Painter) -> Iterable[str]:

@@ -32,7 +32,8 @@ from safeload.cli._keyoptions import (
 )
 from safeload.cli._output import deliver_lines
 from safeload.cli._passphrases import choose_passphrase, passphrase_option, signing_keyring
-from safeload.cli._resign import deliver_signed, find_signed, sign_each
+from safeload.cli._resign import deliver_signed, find_signed, signs
+from safeload.cli._signing import sign_each
 from safeload.cli._text import plain
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def rotate(
         )
         return 0
     results, interrupted = sign_each(
-        Resigner(keyring=ring, policy=in_force, limits=most), found, quiet=quiet, debug=session.debug
+        signs(Resigner(keyring=ring, policy=in_force, limits=most)), found, quiet=quiet, debug=session.debug
     )
     code = deliver_signed(
         results, found, command="key rotate", policy=policy, interrupted=interrupted, layout=layout, output=output,

@@ -9,7 +9,6 @@ import click
 
 from safeload.cli._claims import claims_options, merged_metadata
 from safeload.cli._common import (
-    NOTHING,
     Session,
     debug_option,
     keyring_option,
@@ -18,18 +17,15 @@ from safeload.cli._common import (
     paths_argument,
     policy_option,
     report_options,
-    say_error,
     say_note,
-    say_traceback,
-    worst,
 )
-from safeload.cli._output import Result, check_output, deliver, drop_chunks, failure, judged
+from safeload.cli._output import Result, check_output, deliver, drop_chunks, judged
 from safeload.cli._passphrases import passphrase_option, signing_keyring
+from safeload.cli._signing import AGAIN, sign_each, signed_code
 from safeload.cli._text import plain
 from safeload.cli._walk import find_artifacts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime, timedelta
 
     from safeload.manifest import Manifest
@@ -37,7 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["sign"]
 
-_AGAIN = "If you trust what it is now, --overwrite signs it again, with the metadata that you give"
+_REST = "what is done stays; to go on, name what is left"
+_RESIGN = "If you trust what it is now, --overwrite signs it again, with the metadata that you give"
 _CHANGED = "its bytes are not those that were signed before: make sure that you know why"
 
 
@@ -87,55 +84,44 @@ def sign(
     most = limits_with(in_force, limits)
     ring = signing_keyring(keyring, passphrase_fd)
 
-    def sign_one(path: str) -> Manifest:
-        return api.sign(
-            path,
-            key=ring,
-            policy=in_force,
-            metadata=claims,
-            version=version,
-            release=release,
-            expires=expires,
-            overwrite=overwrite,
-            allow_lower_release=allow_lower_release,
-            limits=most,
-        )
+    def sign_one(path: str) -> Result:
+        before: Report | None = None
+        try:
+            before = api.verify(path, keyring=ring, policy=in_force, limits=most)
+            manifest = api.sign(
+                path,
+                key=ring,
+                policy=in_force,
+                metadata=claims,
+                version=version,
+                release=release,
+                expires=expires,
+                overwrite=overwrite,
+                allow_lower_release=allow_lower_release,
+                limits=most,
+            )
+        except FileExistsError:
+            return _left(path, before)
+        return _signed(path, manifest, notes=(_CHANGED,) if _is_changed(before) else ())
 
-    results = [Result(path=path, verdict="error", error=why) for path, why in found.unreadable]
-
-    def verify(path: str) -> Report:
-        return api.verify(path, keyring=ring, policy=in_force, limits=most)
-
-    results += [_sign_one(sign_one, verify, path, debug=session.debug) for path in found.files]
+    results, interrupted = sign_each(sign_one, found, quiet=quiet, debug=session.debug)
     for folder in found.empty:
         say_note(f"{plain(folder)}: no .joblib, .pkl or .pickle files in this folder")
-    deliver(results, command="sign", policy=policy, layout=layout, output=output, quiet=quiet)
-    code = worst(result.verdict for result in results)
-    if code == NOTHING:
-        say_error("nothing to sign")
-    return code
+    deliver(
+        results, command="sign", policy=policy, layout=layout, output=output, quiet=quiet,
+        extra={"interrupted": interrupted},
+    )  # fmt: skip
+    signed = sum(result.word == "signed" for result in results)
+    then = _REST if overwrite else AGAIN
+    return signed_code(results, found, signed=signed, interrupted=interrupted, then=then)
 
 
-def _sign_one(
-    sign_one: Callable[[str], Manifest], verify: Callable[[str], Report], path: str, *, debug: bool
-) -> Result:
-    from safeload.errors import LimitExceededError, MalformedArtifactError, PolicyViolationError
-
-    before: Report | None = None
-    try:
-        before = verify(path)
-        return _signed(path, sign_one(path), notes=(_CHANGED,) if _is_changed(before) else ())
-    except (PolicyViolationError, MalformedArtifactError, LimitExceededError) as error:
-        return judged(path, error.report)
-    except FileExistsError:
-        if before is not None and before.allowed:
-            return replace(judged(path, before), word="signed", notes=("signed already, and left as it is",))
-        why = "its bytes are not those that were signed" if _is_changed(before) else "the manifest does not hold here"
-        return Result(path=path, verdict="error", error=f"it has a manifest, but {why}. {_AGAIN}")
-    except Exception as error:  # noqa: BLE001 - one file's failure must not hide what was done with the others
-        if debug:
-            say_traceback(error)
-        return failure(path, error)
+def _left(path: str, before: Report | None) -> Result:
+    """Return the result for what is signed already, and was left as it is."""
+    if before is not None and before.allowed:
+        return replace(judged(path, before), word="signed", notes=("signed already, and left as it is",))
+    why = "its bytes are not those that were signed" if _is_changed(before) else "the manifest does not hold here"
+    return Result(path=path, verdict="error", error=f"it has a manifest, but {why}. {_RESIGN}")
 
 
 def _is_changed(before: Report | None) -> bool:
