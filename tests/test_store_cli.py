@@ -149,6 +149,35 @@ def test_verify_reads_every_byte_of_all_or_of_one(run: Any, store: Store, folder
     assert run("store", "verify", "fraud", "9").code == ERROR
 
 
+def test_what_is_no_part_of_the_store_is_noted_and_in_nobody_s_way(run: Any, store: Store, folder: Path) -> None:
+    files = [
+        "README.md", "fraud/notes.txt", "fraud/versions/1.3", "fraud/versions/.DS_Store", "fraud/versions/Thumbs.db",
+        "fraud/channels/production.json.bak", "fraud/versions/1.0/model.joblib", "other/versions/7/\x1b[2J",
+    ]  # fmt: skip
+    for file in files:
+        (folder / file).write_text("{}")
+    (folder / "backup").mkdir()
+    strays = sorted(str(folder / file) for file in (*files, "backup"))
+    assert sorted(map(str, store.strays())) == strays
+    done = run("store", "verify")
+    assert (done.code, done.out.splitlines()[-1]) == (ALLOWED, "5 checked: 5 allowed, 0 refused")
+    assert sorted(done.err.splitlines()) == sorted(
+        f"safeload: note: {path}: no part of the store, so it was not looked at".replace("\x1b", "\\x1b")
+        for path in strays
+    )
+    assert sorted(run("store", "verify", "--format", "json").document["strays"]) == strays
+    assert run("store", "verify", "--quiet") == Outcome(ALLOWED, "", "")
+    assert run("store", "verify", "fraud", "1.0", "--format", "json").document["strays"] == [
+        str(folder / "fraud/versions/1.0/model.joblib")
+    ]
+    assert len(run("store", "verify", "fraud", "--format", "json").document["strays"]) == 6
+    assert run("store", "list").code == run("store", "show", "fraud").code == ALLOWED
+    assert store.save("fraud", [4], version="1.4").release == 4
+    with pytest.raises(FileExistsError):
+        store.save("fraud", [4], version="1.3")  # a file is in its place
+    assert store.load("other") == [1]
+
+
 def test_floors_refuse_an_old_pointer(run: Any, store: Store, folder: Path, tmp_path: Path) -> None:
     pointer = folder / "fraud" / "channels" / "production.json"
     old = pointer.read_bytes()

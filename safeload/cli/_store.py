@@ -22,6 +22,7 @@ from safeload.cli._common import (
     policy_option,
     report_options,
     say_error,
+    say_note,
     worst,
 )
 from safeload.cli._output import Result, check_output, deliver, drop_chunks, emit, json_text, judged
@@ -275,7 +276,13 @@ def verify(
                 facts=f"channel, at version {at.version}, release {at.release}, signed by {', '.join(at.key_ids)}",
             )  # fmt: skip
         results.append(result)
-    deliver(results, command="store verify", policy=policy, layout=layout, output=output, quiet=quiet)
+    strays = list(map(str, opened.strays(name, version)))
+    for stray in () if quiet else strays:
+        say_note(f"{plain(stray)}: no part of the store, so it was not looked at")
+    deliver(
+        results, command="store verify", policy=policy, layout=layout, output=output, quiet=quiet,
+        extra={"strays": strays},
+    )  # fmt: skip
     code = worst(result.verdict for result in results)
     if code == NOTHING:
         say_error("nothing to check")

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING
 
 from safeload.atomic import SCRATCH_PREFIX, lock_path, locked, sync_folder
 from safeload.files import storage_errors
+from safeload.storage import MANIFEST_SUFFIX, NEXT_SUFFIX
 from safeload.store._names import is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Layout"]
+__all__ = ["Layout", "all_strays", "make_folders", "plain_names"]
 
 _TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})
 
@@ -46,13 +47,32 @@ class Layout:
         """Return where a channel's pointer is."""
         return self.channels / f"{channel}.json"
 
+    def is_model(self) -> bool:
+        """Return whether there is a model, be it one without a version."""
+        return self.versions.is_dir()
+
     def all_versions(self) -> list[str]:
         """Return the names of all version folders, whatever is in them."""
-        return plain_names(self.versions)
+        return [name for name in plain_names(self.versions) if (self.versions / name).is_dir()]
 
     def all_channels(self) -> list[str]:
         """Return the names of all channels that have a pointer, whatever is in it."""
         return [name.removesuffix(".json") for name in plain_names(self.channels) if name.endswith(".json")]
+
+    def strays(self, version: str | None = None) -> list[Path]:
+        """Return what lies in the folders of this model, or of one version, and is none of what a store keeps there."""
+        found, versions = [], [] if version is None else [version]
+        if version is None:
+            known = {self.versions.name, self.channels.name}
+            found += [place for place in _listed(self.folder) if place.name not in known]
+            versions, channels = self.all_versions(), {f"{channel}.json" for channel in self.all_channels()}
+            found += [place for place in _listed(self.versions) if place.name not in versions]
+            found += [place for place in _listed(self.channels) if place.name not in channels]
+        for one in versions:
+            artifact = self.artifact(one)
+            pair = {artifact.name, artifact.name + MANIFEST_SUFFIX, artifact.name + NEXT_SUFFIX}
+            found += [place for place in _listed(artifact.parent) if place.name not in pair]
+        return found
 
     @contextmanager
     def saving(self) -> Iterator[None]:
@@ -121,12 +141,25 @@ _VERSION_THERE = "this version is there already, and versions never change. Choo
 
 def plain_names(folder: Path) -> list[str]:
     """Return the names in a folder that a store could have given, sorted; none if there is no such folder."""
+    return [place.name for place in _listed(folder) if is_plain(place.name.removesuffix(".json"))]
+
+
+def all_strays(folder: Path) -> list[Path]:
+    """Return what lies in a store's folder and is no model, and what is none of their parts in those of models."""
+    found = []
+    for place in _listed(folder):
+        layout = Layout(folder, place.name)
+        found += layout.strays() if is_plain(place.name) and layout.is_model() else [place]
+    return found
+
+
+def _listed(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted, but for writers' own files; nothing if there is no such folder."""
     with storage_errors("list", folder):
         try:
-            found = [place.name for place in folder.iterdir()]
+            return sorted(place for place in folder.iterdir() if not place.name.startswith(SCRATCH_PREFIX))
         except FileNotFoundError:
             return []
-    return sorted(name for name in found if is_plain(name.removesuffix(".json")))
 
 
 def make_folders(folder: Path) -> None:

@@ -15,7 +15,7 @@ from safeload.floors import Floors, resolve_floors
 from safeload.keyring import resolve_keyring
 from safeload.reports import Report
 from safeload.rules import Finding
-from safeload.store._layout import Layout, plain_names
+from safeload.store._layout import Layout, all_strays, plain_names
 from safeload.store._names import check_channel, check_name, check_version, version_order
 from safeload.store._pointer import Place, Pointer, read_pointer
 from safeload.store._watching import Channel
@@ -216,7 +216,7 @@ class Reader:
     def names(self) -> tuple[str, ...]:
         """Return the names of all models that have a version or a channel."""
         found = [self._layout(name) for name in plain_names(self._folder)]
-        return tuple(one.name for one in found if one.versions.is_dir() and (one.all_versions() or one.all_channels()))
+        return tuple(one.name for one in found if one.is_model() and (one.all_versions() or one.all_channels()))
 
     def versions(self, name: str) -> tuple[StoredVersion, ...]:
         """Return all versions of a model, in the order of PEP 440 where that applies, those with a problem too.
@@ -266,6 +266,10 @@ class Reader:
             elif not reports:
                 raise no_version(layout, version)
         return tuple(reports)
+
+    def strays(self, name: str | None = None, version: str | None = None) -> tuple[Path, ...]:
+        """Return what lies in the store, or in one model or version of it, and is no part of it: nothing reads it."""
+        return tuple(all_strays(self._folder) if name is None else self._layout(name, version).strays(version))
 
     def _verify_version(self, stored: StoredVersion) -> Report:
         try:
@@ -361,7 +365,7 @@ def require_model(layout: Layout) -> None:
 
     Raises: FileNotFoundError.
     """
-    if not layout.versions.is_dir():
+    if not layout.is_model():
         raise FileNotFoundError(errno.ENOENT, f"there is no model {layout.name!r} in this store", str(layout.folder))
 
 
