@@ -15,6 +15,7 @@ import termios
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import joblib
 import pytest
 from cli_runs import ALLOWED, ERROR, NOTHING, REFUSED, USAGE, Outcome, command
@@ -22,7 +23,7 @@ from cli_runs import ALLOWED, ERROR, NOTHING, REFUSED, USAGE, Outcome, command
 import safeload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.usefixtures("own_home")
 ESCAPE = "\x1b[31m"
@@ -250,6 +251,22 @@ def test_usage_errors(run: Callable[..., Outcome], arguments: list[str]) -> None
     outcome = run(*arguments)
     assert (outcome.code, outcome.out) == (USAGE, "")
     assert "Usage: safeload" in outcome.err
+
+
+def test_what_has_a_format_has_the_other_options_of_output() -> None:
+    from safeload.cli import _cli
+
+    def below(group: click.Group) -> Iterator[click.Command]:
+        for one in group.commands.values():
+            yield from below(one) if isinstance(one, click.Group) else (one,)
+
+    formatted = 0
+    for one in below(_cli):
+        options = {option for each in one.params for option in each.opts}
+        if "--format" in options:
+            formatted += 1
+            assert {"--output", "-o", "--quiet", "-q"} <= options, one.name
+    assert formatted >= 18
 
 
 def test_help_and_version(run: Callable[..., Outcome]) -> None:

@@ -282,9 +282,11 @@ def test_rollback_and_floors_on_the_command_line(path, state, key, tmp_path):
     done = run("rollback", path, "--from-release", "1", "--keyring", ring)
     assert done.returncode == 4
     assert "not older than release 1" in done.stderr
-    done = run("rollback", path, "--from-release", "2", "--keyring", ring)
+    done = run("rollback", path, "--from-release", "2", "--keyring", ring, "-o", path)
+    assert done.returncode == 4
+    done = run("rollback", path, "--from-release", "2", "--keyring", ring, "--format", "json")
     assert done.returncode == 0, done.stderr
-    assert "release 3" in done.stdout
+    assert json.loads(done.stdout)["manifest"]["release"] == 3
     assert run(*verify).returncode == 0
     state.write_bytes(b"")
     done = run(*verify)

@@ -178,6 +178,45 @@ def test_what_is_no_part_of_the_store_is_noted_and_in_nobody_s_way(run: Any, sto
     assert store.load("other") == [1]
 
 
+def test_all_commands_write_to_files_and_are_quiet_alike(run: Any, store: Store, folder: Path, tmp_path: Path) -> None:
+    joblib.dump([4], tmp_path / "model.joblib")
+    commands = [
+        ("list",), ("show", "fraud"), ("verify",), ("add", "fraud", tmp_path / "model.joblib", "--version", "1.3"),
+        ("promote", "fraud", "1.3"), ("rollback", "fraud"), ("prune", "fraud", "--keep", "1", "--dry-run"),
+    ]  # fmt: skip
+    report = tmp_path / "report.json"
+    for command in commands:
+        for path in (artifact(folder, "1.0"), folder / "fraud" / "channels" / "production.json"):
+            before = path.read_bytes()
+            assert run("store", *command, "-o", path).code == USAGE
+            assert path.read_bytes() == before
+        assert run("store", *command, "--format", "json", "-o", report, "-q") == Outcome(ALLOWED, "", ""), command
+        document = json.loads(report.read_text())
+        assert document["command"] == f"store {command[0]}"
+    assert store.channel("fraud").sequence == 4
+    shown = run("store", "list", "-o", tmp_path / "list.txt")
+    assert (shown, "production" in (tmp_path / "list.txt").read_text()) == (Outcome(ALLOWED, "", ""), True)
+    for command in (("list",), ("show", "fraud"), ("promote", "fraud", "1.3"), ("prune", "fraud", "--keep", "9")):
+        assert run("store", *command, "-q") == Outcome(ALLOWED, "", "")
+    spoil(artifact(folder, "1.2"))
+    for command in (("list",), ("show", "fraud")):
+        quiet = run("store", *command, "-q")
+        assert (quiet.code, quiet.out[:8], quiet.out.count("\n")) == (REFUSED, "refused ", 1)
+
+
+def test_verify_in_several_processes_finds_the_same(run: Any, store: Store, folder: Path) -> None:
+    spoil(artifact(folder, "1.2"))
+    artifact(folder, "1.0").unlink()
+    artifact(folder, "1.0").mkdir()  # one that cannot be read hides nothing of the others
+    one, two = (run("store", "verify", "--format", "json", "--jobs", jobs) for jobs in ("1", "2"))
+    assert one.document["results"] == two.document["results"]
+    assert [result["verdict"] for result in one.document["results"]] == [
+        "error", "allowed", "refused", "allowed", "allowed"]  # fmt: skip
+    assert (one.code, one.err) == (two.code, two.err)
+    assert one.code == REFUSED
+    assert run("store", "verify", "--jobs", "2", "--keyring", "fd:3").code == USAGE
+
+
 def test_floors_refuse_an_old_pointer(run: Any, store: Store, folder: Path, tmp_path: Path) -> None:
     pointer = folder / "fraud" / "channels" / "production.json"
     old = pointer.read_bytes()

@@ -14,6 +14,7 @@ from safeload.cli._common import (
     NOTHING,
     PATH,
     REFUSED,
+    Output,
     Session,
     debug_option,
     jobs_option,
@@ -75,9 +76,7 @@ def audit(
     keyring: str | None,
     limits: dict[str, int],
     jobs: int,
-    layout: str,
-    output: str | None,
-    quiet: bool,
+    out: Output,
 ) -> int:
     """Check a policy itself or, with PATHs, what artifacts need of it.
 
@@ -93,22 +92,22 @@ def audit(
         for option, value in (("--against", against), ("--minimal", minimal), ("--limit", limits)):
             if value not in (None, {}):
                 raise click.UsageError(f"{option} is about artifacts: name files or folders")
-        return _audit_policy(policy, no_import=no_import, layout=layout, output=output, quiet=quiet)
+        return _audit_policy(policy, no_import=no_import, out=out)
     if no_import:
         raise click.UsageError(
             "--no-import is for an audit of the policy alone, without PATH: here nothing is imported"
         )
     task = _Task(policy=policy, against=against, keyring=keyring, limits=limits, debug=session.debug)
-    return _audit_artifacts(task, paths, jobs=jobs, minimal=minimal, layout=layout, output=output, quiet=quiet)
+    return _audit_artifacts(task, paths, jobs=jobs, minimal=minimal, out=out)
 
 
 # ------------------------------------------------------------------------------------------- a policy alone
 
 
-def _audit_policy(policy: str, *, no_import: bool, layout: str, output: str | None, quiet: bool) -> int:
+def _audit_policy(policy: str, *, no_import: bool, out: Output) -> int:
     from safeload.audit import lint
 
-    check_output(output, [policy])
+    check_output(out.path, [policy])
     found = lint(policy, environment=not no_import)
     by_origin: dict[str, list[LintFinding]] = {file.origin: [] for file in found.files}
     for finding in found.findings:
@@ -139,10 +138,9 @@ def _audit_policy(policy: str, *, no_import: bool, layout: str, output: str | No
     }
     deliver_lines(
         results,
-        lambda paint: _lint_lines(found, paint, quiet=quiet),
+        lambda paint: _lint_lines(found, paint, quiet=out.quiet),
         command="audit",
-        layout=layout,
-        output=output,
+        out=out,
         extra={"policy": facts},
     )
     return ALLOWED if found.safe else REFUSED
@@ -243,9 +241,7 @@ def _audit_artifacts(
     *,
     jobs: int,
     minimal: str | None,
-    layout: str,
-    output: str | None,
-    quiet: bool,
+    out: Output,
 ) -> int:
     from safeload.audit import needs_of
     from safeload.policy import Policy
@@ -253,11 +249,11 @@ def _audit_artifacts(
     if minimal is not None and os.path.lexists(minimal):
         raise click.ClickException(f"{plain(minimal)} is there already, and was left as it is: name another file")
     found = find_artifacts(paths)
-    check_output(output, found.files)
+    check_output(out.path, found.files)
     work = task.start()
     results = [Result(path=path, verdict="error", error=why) for path, why in found.unreadable]
     audits: list[ArtifactAudit] = []
-    with progress("auditing", len(found.files), quiet=quiet) as advance:
+    with progress("auditing", len(found.files), quiet=out.quiet) as advance:
         for path, one, why in each(task, work, found.files, jobs):
             if one is None:
                 results.append(Result(path=path, verdict="error", error=why))
@@ -273,10 +269,9 @@ def _audit_artifacts(
         _write_minimal(policy, audits, minimal, task.most(policy))
     deliver_lines(
         results,
-        lambda paint: _artifact_lines(task, policy, results, audits, needs, paint, quiet=quiet),
+        lambda paint: _artifact_lines(task, policy, results, audits, needs, paint, quiet=out.quiet),
         command="audit",
-        layout=layout,
-        output=output,
+        out=out,
         extra={
             "policy": {"name": policy.name, "digest": policy.digest},
             "needs": needs.to_dict(),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -11,24 +10,24 @@ import click
 from safeload.cli._common import (
     NOTHING,
     PATH,
+    Output,
     Session,
+    Standard,
     debug_option,
     jobs_option,
     keyring_option,
-    limits_option,
-    limits_with,
     paths_argument,
-    policy_option,
     report_options,
     say_error,
     say_note,
+    standard_options,
     worst,
 )
 from safeload.cli._output import Result, check_output, deliver, judged
 from safeload.cli._progress import progress
 from safeload.cli._text import plain
 from safeload.cli._walk import find_artifacts
-from safeload.cli._workers import each
+from safeload.cli._workers import each, require_shareable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,8 +40,7 @@ class _Task:
     """What to do with each file; it can be sent to another process, and holds no key."""
 
     verify: bool
-    policy: str
-    limits: dict[str, int] = field(default_factory=dict)
+    standard: Standard
     deep: bool = False
     keyring: str | None = None
     min_release: int | None = None
@@ -57,10 +55,8 @@ class _Task:
             click.BadParameter: there are no such limits.
         """
         from safeload import api
-        from safeload.policy import Policy
 
-        policy = Policy.load(self.policy)
-        limits = limits_with(policy, self.limits)
+        policy, limits = self.standard.load()
         if self.verify:
             loader = api.Loader(
                 keyring=self.keyring,
@@ -76,7 +72,6 @@ class _Task:
 @click.command(short_help="Check signature, bytes and content, without loading.")
 @paths_argument
 @keyring_option
-@policy_option
 @click.option("--min-release", metavar="N", type=click.IntRange(min=1), help="Refuse releases before N.")
 @click.option(
     "--floors",
@@ -84,7 +79,7 @@ class _Task:
     type=PATH,
     help="Refuse releases older than this state file remembers. Nothing is added to it.",
 )
-@limits_option
+@standard_options
 @jobs_option
 @report_options
 @debug_option
@@ -93,14 +88,11 @@ def verify(
     session: Session,
     paths: tuple[str, ...],
     keyring: str | None,
-    policy: str,
     min_release: int | None,
     floors: str | None,
-    limits: dict[str, int],
+    standard: Standard,
     jobs: int,
-    layout: str,
-    output: str | None,
-    quiet: bool,
+    out: Output,
 ) -> int:
     """Check all that safeload.load checks, and every byte, without loading: the step before a deployment.
 
@@ -108,21 +100,19 @@ def verify(
     """
     task = _Task(
         verify=True,
-        policy=policy,
-        limits=limits,
+        standard=standard,
         keyring=keyring,
         min_release=min_release,
         floors=floors,
         debug=session.debug,
     )
-    return _check(task, paths, jobs=jobs, layout=layout, output=output, quiet=quiet)
+    return _check(task, paths, jobs=jobs, out=out)
 
 
 @click.command(short_help="Look into files of unknown origin. Needs no key.")
 @paths_argument
-@policy_option
 @click.option("--deep", is_flag=True, help="Have fickling read it, too: a difference is a finding. Slow.")
-@limits_option
+@standard_options
 @jobs_option
 @report_options
 @debug_option
@@ -130,13 +120,10 @@ def verify(
 def scan(
     session: Session,
     paths: tuple[str, ...],
-    policy: str,
     deep: bool,
-    limits: dict[str, int],
+    standard: Standard,
     jobs: int,
-    layout: str,
-    output: str | None,
-    quiet: bool,
+    out: Output,
 ) -> int:
     """Look into artifacts of unknown origin, without a key and without unpickling anything.
 
@@ -145,30 +132,25 @@ def scan(
 
     PATHs are files, or folders, which are walked for .joblib, .pkl and .pickle files, compressed ones too.
     """
-    task = _Task(verify=False, policy=policy, limits=limits, deep=deep, debug=session.debug)
-    return _check(task, paths, jobs=jobs, layout=layout, output=output, quiet=quiet)
+    task = _Task(verify=False, standard=standard, deep=deep, debug=session.debug)
+    return _check(task, paths, jobs=jobs, out=out)
 
 
-def _check(task: _Task, paths: Sequence[str], *, jobs: int, layout: str, output: str | None, quiet: bool) -> int:
-    if jobs > 1 and task.verify:
-        from safeload.keysource import ENVIRONMENT_VARIABLE, descriptor_of
-
-        if descriptor_of(task.keyring or os.environ.get(ENVIRONMENT_VARIABLE, "")) is not None:
-            raise click.UsageError(
-                "a keyring that is passed as a descriptor reaches one process only: leave out --jobs"
-            )
+def _check(task: _Task, paths: Sequence[str], *, jobs: int, out: Output) -> int:
+    if task.verify:
+        require_shareable(task.keyring, jobs)
     found = find_artifacts(paths)
-    check_output(output, found.files)
+    check_output(out.path, found.files)
     judge = task.start()
     results = [Result(path=path, verdict="error", error=why) for path, why in found.unreadable]
-    with progress("checking", len(found.files), quiet=quiet) as advance:
+    with progress("checking", len(found.files), quiet=out.quiet) as advance:
         for path, result, why in each(task, judge, found.files, jobs):
             results.append(result or Result(path=path, verdict="error", error=why))
             advance()
     for folder in found.empty:
         say_note(f"{plain(folder)}: no .joblib, .pkl or .pickle files in this folder")
     command = "verify" if task.verify else "scan"
-    deliver(results, command=command, policy=task.policy, layout=layout, output=output, quiet=quiet)
+    deliver(results, command=command, policy=task.standard.policy, out=out)
     code = worst(result.verdict for result in results)
     if code == NOTHING:
         say_error("nothing to check")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import traceback
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from safeload.cli._text import plain_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from safeload.policy import Policy
     from safeload.scan import Limits
@@ -25,10 +26,12 @@ __all__ = [
     "PATH",
     "REFUSED",
     "USAGE",
+    "Output",
     "Session",
+    "Standard",
     "debug_option",
+    "gathering",
     "jobs_option",
-    "json_or_text_option",
     "keyring_option",
     "limits_option",
     "limits_with",
@@ -42,6 +45,7 @@ __all__ = [
     "say_error",
     "say_note",
     "say_traceback",
+    "standard_options",
     "tool_version",
     "worst",
 ]
@@ -166,6 +170,24 @@ def paths_or_none_argument(command: _Command) -> _Command:
     return click.argument("paths", nargs=-1, type=PATH, metavar="[PATH]...")(command)
 
 
+def gathering(
+    name: str, make: Callable[..., object], options: Mapping[str, Callable[[Any], Any]]
+) -> Callable[[_Command], _Command]:
+    """Return what adds options that belong together, which a command then gets as one argument of this name."""
+
+    def decorate(command: _Command) -> _Command:
+        @functools.wraps(command)
+        def gathered(*arguments: Any, **given: Any) -> Any:
+            given[name] = make(*(given.pop(option) for option in options))
+            return command(*arguments, **given)
+
+        for option in reversed(list(options.values())):
+            gathered = option(gathered)
+        return cast("_Command", gathered)
+
+    return decorate
+
+
 def policy_option(command: _Command) -> _Command:
     """Add --policy."""
     return click.option(
@@ -200,6 +222,29 @@ def limits_option(command: _Command) -> _Command:
         callback=_parse_limits,
         help="Raise or lower what an artifact may hold at most, whatever the policy says: max_opcodes=200_000_000.",
     )(command)
+
+
+@dataclass(frozen=True, slots=True)
+class Standard:
+    """What artifacts are held against: the policy as it was named, and the limits that --limit gave."""
+
+    policy: str
+    limits: Mapping[str, int]
+
+    def load(self) -> tuple[Policy, Limits]:
+        """Return the policy, and the limits in force.
+
+        Raises:
+            PolicyFileError: the policy is not valid.
+            click.BadParameter: there are no such limits.
+        """
+        from safeload.policy import Policy
+
+        in_force = Policy.load(self.policy)
+        return in_force, limits_with(in_force, self.limits)
+
+
+standard_options = gathering("standard", Standard, {"policy": policy_option, "limits": limits_option})
 
 
 def limits_with(policy: Policy, given: Mapping[str, int]) -> Limits:
@@ -257,44 +302,35 @@ def _stdout_as_none(_context: click.Context, _parameter: click.Parameter, value:
     return None if value == "-" else value
 
 
-def json_or_text_option(command: _Command) -> _Command:
-    """Add --format, of what is not about files that are checked."""
-    return click.option(
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How and where the result is written: the format, the file (None is stdout), and whether in few words."""
+
+    layout: str = "text"
+    path: str | None = None
+    quiet: bool = False
+
+
+def _output_options(*formats: str) -> Callable[[_Command], _Command]:
+    layout = click.option(
         "--format",
         "layout",
-        type=click.Choice(["text", "json"]),
+        type=click.Choice(formats),
         default="text",
         show_default=True,
         help="How to write the result.",
-    )(command)
+    )
+    output = click.option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        type=PATH,
+        callback=_stdout_as_none,
+        help="Write the result to FILE, whole or not at all, instead of stdout.",
+    )
+    quiet = click.option("--quiet", "-q", is_flag=True, help="Say only what is refused or could not be judged.")
+    return gathering("out", Output, {"layout": layout, "output": output, "quiet": quiet})
 
 
-def _output_options(formats: Sequence[str]) -> Callable[[_Command], _Command]:
-    def decorate(command: _Command) -> _Command:
-        for option in (
-            click.option("--quiet", "-q", is_flag=True, help="Say only what is refused or could not be judged."),
-            click.option(
-                "--output",
-                "-o",
-                metavar="FILE",
-                type=PATH,
-                callback=_stdout_as_none,
-                help="Write the result to FILE, whole or not at all, instead of stdout.",
-            ),
-            click.option(
-                "--format",
-                "layout",
-                type=click.Choice(list(formats)),
-                default="text",
-                show_default=True,
-                help="How to write the result.",
-            ),
-        ):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-output_options = _output_options(("text", "json"))
-report_options = _output_options(("text", "json", "sarif", "junit", "html"))  # for commands that check files
+output_options = _output_options("text", "json")
+report_options = _output_options("text", "json", "sarif", "junit", "html")  # for commands that check files

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,29 +11,28 @@ import click
 from safeload.cli._common import (
     ERROR,
     PATH,
+    Output,
+    Standard,
     debug_option,
     keyring_option,
-    limits_option,
-    limits_with,
     output_options,
-    policy_option,
+    standard_options,
     worst,
 )
 from safeload.cli._deep import look_deeper, look_lines
 from safeload.cli._output import (
     Result,
     check_output,
+    deliver_facts,
     deliver_lines,
     drop_chunks,
-    emit,
     failure,
     finding_lines,
-    json_text,
     judged,
     suggestion_lines,
     summary,
 )
-from safeload.cli._text import Painter, human_size, painter_for, plain, table
+from safeload.cli._text import Painter, human_size, plain, table
 from safeload.errors import KeyringError, StorageError, UnsignedError, VerificationError
 
 if TYPE_CHECKING:
@@ -64,59 +61,49 @@ class _Signature:
 @click.command(short_help="Show what one artifact holds, without loading it.")
 @click.argument("path", metavar="FILE", type=PATH)
 @keyring_option
-@policy_option
 @click.option("--opcodes", is_flag=True, help="Show every opcode, with the globals that it uses, and the arrays.")
 @click.option("--decompile", is_flag=True, help="Show the Python program that fickling makes of it.")
-@limits_option
+@standard_options
 @output_options
 @debug_option
 def inspect(
     path: str,
     keyring: str | None,
-    policy: str,
     opcodes: bool,
     decompile: bool,
-    limits: dict[str, int],
-    layout: str,
-    output: str | None,
-    quiet: bool,
+    standard: Standard,
+    out: Output,
 ) -> int:
     """Show what one artifact holds and what its manifest says, without unpickling anything.
 
     The manifest is checked with the keyring if there is one; else it is shown as the claim that it is.
     """
     from safeload import api
-    from safeload.policy import Policy
 
-    check_output(output, [path])
-    in_force = Policy.load(policy)
-    most = limits_with(in_force, limits)
+    check_output(out.path, [path])
+    policy, limits = standard.load()
     try:
-        result = judged(path, api.scan(path, policy=in_force, limits=most))
+        result = judged(path, api.scan(path, policy=policy, limits=limits))
     except (OSError, StorageError) as error:
         deliver_lines(
-            [failure(path, error)], lambda _: (), command="inspect", layout=layout, output=output,
+            [failure(path, error)], lambda _: (), command="inspect", out=out,
             extra={"signature": None},
         )  # fmt: skip
         return ERROR
-    signature = _signature(path, keyring, most)
-    deeper = look_deeper(path, in_force, most, opcodes=opcodes, program=decompile)
-    if layout == "json":
-        text = json_text(
-            {
-                "command": "inspect",
-                "summary": summary([result]),
-                "signature": {"state": signature.state, "reason": signature.reason or None},
-                "results": [{**result.to_dict(), "manifest": signature.manifest, **deeper}],
-            }
-        )
-    else:
-        paint = painter_for(sys.stdout) if output is None else Painter(colours=False)
-        lines = itertools.chain(
-            _lines(result, signature, paint, quiet=quiet), look_lines(deeper, paint), suggestion_lines([result], policy)
-        )
-        text = "".join(f"{line}\n" for line in lines)
-    emit(text, output)
+    signature = _signature(path, keyring, limits)
+    deeper = look_deeper(path, policy, limits, opcodes=opcodes, program=decompile)
+    content = {
+        "summary": summary([result]),
+        "signature": {"state": signature.state, "reason": signature.reason or None},
+        "results": [{**result.to_dict(), "manifest": signature.manifest, **deeper}],
+    }
+
+    def lines(paint: Painter) -> Iterator[str]:
+        yield from _lines(result, signature, paint, quiet=out.quiet)
+        yield from look_lines(deeper, paint)
+        yield from suggestion_lines([result], standard.policy)
+
+    deliver_facts(content, lines, command="inspect", out=out)
     return worst([result.verdict, "refused" if signature.state == "invalid" else "allowed"])
 
 

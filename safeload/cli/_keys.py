@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,9 +11,10 @@ import click
 from safeload.cli._common import (
     ERROR,
     PATH,
+    Output,
     debug_option,
-    json_or_text_option,
     keyring_option,
+    output_options,
     reason_option,
     say_error,
 )
@@ -29,15 +29,18 @@ from safeload.cli._keyoptions import (
     say_secret,
     scopes_option,
 )
-from safeload.cli._output import emit, json_text
+from safeload.cli._output import check_output, deliver_facts
 from safeload.cli._passphrases import choose_passphrase, passphrase_option
 from safeload.cli._rotate import rotate
-from safeload.cli._text import painter_for, plain, table
+from safeload.cli._text import plain, table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
+    from safeload.cli._text import Painter
     from safeload.keyfile import KeyEntry
+    from safeload.keyring import Keyring
 
 __all__ = ["key"]
 
@@ -113,27 +116,29 @@ def _exists(path: str) -> int:
 
 @key.command("list", short_help="Show a keyring's keys, without their secrets.")
 @keyring_option
-@json_or_text_option
+@output_options
 @debug_option
-def list_keys(keyring: str | None, layout: str) -> int:
+def list_keys(keyring: str | None, out: Output) -> int:
     """Show which keys a keyring has and what each is trusted for; never the keys themselves."""
     from safeload.keyring import resolve_keyring
 
+    check_output(out.path, ())
     ring = resolve_keyring(keyring)
-    if layout == "json":
-        about = {"keyring": ring.path, "threshold": ring.threshold, "rotating_to": ring.rotating_to}
-        emit(json_text({"command": "key list", **about, "keys": [_described(entry) for entry in ring.entries]}), None)
-        return 0
-    paint = painter_for(sys.stdout)
+    about = {"keyring": ring.path, "threshold": ring.threshold, "rotating_to": ring.rotating_to}
+    content = {**about, "keys": [_described(entry) for entry in ring.entries]}
+    deliver_facts(content, lambda paint: () if out.quiet else _lines(ring, paint), command="key list", out=out)
+    return 0
+
+
+def _lines(ring: Keyring, paint: Painter) -> Iterator[str]:
     rows = [(entry.key_id, entry.algorithm, entry.status, _day(entry), _notes(entry)) for entry in ring.entries]
     if ring.path is not None:
-        emit(f"{plain(ring.path)}\n\n", None)
-    emit(table(paint, ("id", "algorithm", "status", "created", "notes"), rows) + "\n", None)
+        yield from (plain(ring.path), "")
+    yield table(paint, ("id", "algorithm", "status", "created", "notes"), rows)
     if ring.threshold > 1:
-        emit(f"\n{ring.threshold} of these keys have to have signed (threshold)\n", None)
+        yield from ("", f"{ring.threshold} of these keys have to have signed (threshold)")
     if ring.rotating_to is not None:
-        emit(f"\na rotation to {ring.rotating_to} has not come to its end: safeload key rotate --resign PATH\n", None)
-    return 0
+        yield from ("", f"a rotation to {ring.rotating_to} has not come to its end: safeload key rotate --resign PATH")
 
 
 @key.command(short_help="Trust nothing any more that a key signed.")

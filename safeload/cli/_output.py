@@ -23,6 +23,7 @@ from safeload.rules import RULES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from safeload.cli._common import Output
     from safeload.policy import Policy
     from safeload.reports import Report
     from safeload.scan import GlobalUse
@@ -32,6 +33,7 @@ __all__ = [
     "Result",
     "check_output",
     "deliver",
+    "deliver_facts",
     "deliver_lines",
     "drop_chunks",
     "drop_output",
@@ -135,26 +137,24 @@ def deliver(
     *,
     command: str,
     policy: str,
-    layout: str,
-    output: str | None,
-    quiet: bool,
+    out: Output,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Write results where they were asked for, and on stderr which files could not be judged.
 
     `policy` is what they were held against, as the user named it; `extra` is what JSON has beside the results.
     """
-    listed = [result for result in results if not (quiet and result.verdict == "allowed")]
-    if output is None:  # what went wrong has been said, on stderr; a file needs all of it
+    listed = [result for result in results if not (out.quiet and result.verdict == "allowed")]
+    if out.path is None:  # what went wrong has been said, on stderr; a file needs all of it
         listed = [result for result in listed if result.verdict != "error"]
 
     def lines(paint: Painter) -> Iterator[str]:
         yield from (line for result in listed for line in result_lines(result, paint))
         yield from suggestion_lines(listed, policy)
-        if len(results) > 1 and not quiet:
+        if len(results) > 1 and not out.quiet:
             yield from ["", _summary(summary(results))] if listed else [_summary(summary(results))]
 
-    deliver_lines(results, lines, command=command, layout=layout, output=output, extra=extra)
+    deliver_lines(results, lines, command=command, out=out, extra=extra)
 
 
 def deliver_lines(
@@ -162,8 +162,7 @@ def deliver_lines(
     lines: Callable[[Painter], Iterable[str]],
     *,
     command: str,
-    layout: str,
-    output: str | None,
+    out: Output,
     extra: Mapping[str, Any] | None = None,
     sections: Sequence[Mapping[str, Any]] = (),
 ) -> None:
@@ -173,19 +172,29 @@ def deliver_lines(
     """
     say_failures(results)
     counts = summary(results)
-    if layout == "text":
-        paint = painter_for(sys.stdout) if output is None else Painter(colours=False)
-        text = "".join(f"{line}\n" for line in lines(paint))
-    elif layout == "json":
-        listed = [result.to_dict() for result in results]
-        text = json_text({"command": command, "summary": counts, **(extra or {}), "results": listed})
-    elif layout == "sarif":
+    if out.layout == "sarif":
         text = sarif_text(results, command)
-    elif layout == "junit":
+    elif out.layout == "junit":
         text = junit_text(results, command, counts)
-    else:
+    elif out.layout == "html":
         text = html_text(results, command, counts, sections)
-    emit(text, output)
+    else:
+        listed = [result.to_dict() for result in results]
+        deliver_facts({"summary": counts, **(extra or {}), "results": listed}, lines, command=command, out=out)
+        return
+    emit(text, out.path)
+
+
+def deliver_facts(
+    content: Mapping[str, Any], lines: Callable[[Painter], Iterable[str]], *, command: str, out: Output
+) -> None:
+    """Write as JSON or, as these lines, as text."""
+    if out.layout == "json":
+        text = json_text({"command": command, **content})
+    else:
+        paint = painter_for(sys.stdout) if out.path is None else Painter(colours=False)
+        text = "".join(f"{line}\n" for line in lines(paint))
+    emit(text, out.path)
 
 
 def say_failures(results: Iterable[Result]) -> None:
@@ -203,7 +212,7 @@ def summary(results: Sequence[Result]) -> dict[str, int]:
     return {"checked": len(results), **counts}
 
 
-def json_text(content: dict[str, Any]) -> str:
+def json_text(content: Mapping[str, Any]) -> str:
     """Return a JSON document with its version and the tool's; ASCII, so that it shows and pipes anywhere."""
     head = {"schema_version": SCHEMA_VERSION, "tool": {"name": "safeload", "version": tool_version()}}
     return json.dumps({**head, **content}, indent=2, allow_nan=False) + "\n"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from safeload.cli._common import ALLOWED, REFUSED, debug_option, json_or_text_option, policy_option, say_note
+from safeload.cli._common import ALLOWED, REFUSED, Output, debug_option, output_options, policy_option, say_note
 from safeload.cli._learn import learn
-from safeload.cli._output import emit, json_text
-from safeload.cli._text import Painter, painter_for, plain, plain_lines, wrapped
+from safeload.cli._output import check_output, deliver_facts, emit
+from safeload.cli._text import Painter, plain, plain_lines, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,9 +72,9 @@ def check(name: str) -> int:
 @click.argument("before", metavar="BEFORE")
 @click.argument("after", metavar="AFTER")
 @click.option("--exit-code", "gate", is_flag=True, help="Exit with 1 where AFTER allows anything that BEFORE does not.")
-@json_or_text_option
+@output_options
 @debug_option
-def diff(before: str, after: str, gate: bool, layout: str) -> int:
+def diff(before: str, after: str, gate: bool, out: Output) -> int:
     """Say what became allowed from policy BEFORE to policy AFTER, and what no longer is.
 
     Both are taken with all that they extend. Forms of arguments and states are compared as they are written.
@@ -83,29 +82,32 @@ def diff(before: str, after: str, gate: bool, layout: str) -> int:
     from safeload.audit import compare
     from safeload.policy import Policy
 
+    check_output(out.path, ())
     found = compare(Policy.load(before), Policy.load(after))
-    if layout == "json":
-        emit(json_text({"command": "policy diff", **found.to_dict()}), None)
-    else:
-        emit("".join(f"{line}\n" for line in _difference(found, painter_for(sys.stdout))), None)
+    deliver_facts(
+        found.to_dict(), lambda paint: () if out.quiet else _difference(found, paint), command="policy diff", out=out
+    )
     return REFUSED if gate and found.widened else ALLOWED
 
 
 @policy.command(short_help="Say who allows a name, how and why; or why nothing does.")
 @click.argument("name", metavar="GLOBAL")
 @policy_option
-@json_or_text_option
+@output_options
 @debug_option
-def explain(name: str, policy: str, layout: str) -> int:
+def explain(name: str, policy: str, out: Output) -> int:
     """Say what a policy makes of GLOBAL, such as sklearn.svm._classes.SVC: exit code 0 if it is allowed, 1 if not."""
     from safeload.audit import explain as explained
     from safeload.policy import Policy
 
+    check_output(out.path, ())
     found = explained(Policy.load(policy), name)
-    if layout == "json":
-        emit(json_text({"command": "policy explain", **found.to_dict()}), None)
-    else:
-        emit("".join(f"{line}\n" for line in _explanation(found, painter_for(sys.stdout))), None)
+    deliver_facts(
+        found.to_dict(),
+        lambda paint: () if out.quiet else _explanation(found, paint),
+        command="policy explain",
+        out=out,
+    )
     return ALLOWED if found.verdict == "allowed" else REFUSED
 
 

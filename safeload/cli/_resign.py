@@ -8,15 +8,15 @@ import click
 
 from safeload.cli._common import (
     PATH,
+    Output,
     Session,
+    Standard,
     debug_option,
     keyring_option,
-    limits_option,
-    limits_with,
     output_options,
     paths_argument,
-    policy_option,
     say_note,
+    standard_options,
 )
 from safeload.cli._output import Result, check_output, deliver_lines, judged, result_lines, suggestion_lines
 from safeload.cli._passphrases import passphrase_option, signing_keyring, signing_source
@@ -53,9 +53,8 @@ _key_option = click.option(
     multiple=True,
     help="Whose signatures go; may be repeated. Default: the keys that the signing key took over from.",
 )
-@policy_option
-@limits_option
 @passphrase_option
+@standard_options
 @output_options
 @debug_option
 @click.pass_obj
@@ -65,12 +64,9 @@ def resign(
     keyring: str | None,
     key: str | None,
     replacing: tuple[str, ...],
-    policy: str,
-    limits: dict[str, int],
     passphrase_fd: int | None,
-    layout: str,
-    output: str | None,
-    quiet: bool,
+    standard: Standard,
+    out: Output,
 ) -> int:
     """Replace the signatures of a key that was rotated by those of the new one: see key rotate.
 
@@ -79,22 +75,18 @@ def resign(
 
     PATHs are artifacts, or folders, which are walked for artifacts and for the channel pointers of stores.
     """
-    found = find_signed(paths, output)
-    resigner = _resigner(keyring, key, passphrase_fd, policy, limits, replacing=replacing or None)
-    results, interrupted = sign_each(signs(resigner), found, quiet=quiet, debug=session.debug)
-    return deliver_signed(
-        results, found, command="resign", policy=policy, interrupted=interrupted, layout=layout, output=output,
-        quiet=quiet,
-    )  # fmt: skip
+    found = find_signed(paths, out.path)
+    resigner = _resigner(keyring, key, passphrase_fd, standard, replacing=replacing or None)
+    results, interrupted = sign_each(signs(resigner), found, quiet=out.quiet, debug=session.debug)
+    return deliver_signed(results, found, command="resign", policy=standard.policy, interrupted=interrupted, out=out)
 
 
 @click.command(short_help="Add a signature, for keyrings that demand several.")
 @paths_argument
 @keyring_option
 @_key_option
-@policy_option
-@limits_option
 @passphrase_option
+@standard_options
 @output_options
 @debug_option
 @click.pass_obj
@@ -103,12 +95,9 @@ def cosign(
     paths: tuple[str, ...],
     keyring: str | None,
     key: str | None,
-    policy: str,
-    limits: dict[str, int],
     passphrase_fd: int | None,
-    layout: str,
-    output: str | None,
-    quiet: bool,
+    standard: Standard,
+    out: Output,
 ) -> int:
     """Sign beside those who have signed: for keyrings that demand the signatures of several keys.
 
@@ -117,26 +106,22 @@ def cosign(
 
     PATHs are artifacts, or folders, which are walked for artifacts and for the channel pointers of stores.
     """
-    found = find_signed(paths, output)
-    resigner = _resigner(keyring, key, passphrase_fd, policy, limits, beside=True)
-    results, interrupted = sign_each(signs(resigner), found, quiet=quiet, debug=session.debug)
-    return deliver_signed(
-        results, found, command="cosign", policy=policy, interrupted=interrupted, layout=layout, output=output,
-        quiet=quiet,
-    )  # fmt: skip
+    found = find_signed(paths, out.path)
+    resigner = _resigner(keyring, key, passphrase_fd, standard, beside=True)
+    results, interrupted = sign_each(signs(resigner), found, quiet=out.quiet, debug=session.debug)
+    return deliver_signed(results, found, command="cosign", policy=standard.policy, interrupted=interrupted, out=out)
 
 
 def _resigner(
-    keyring: str | None, key: str | None, passphrase_fd: int | None, policy: str, limits: dict[str, int], **how: Any
+    keyring: str | None, key: str | None, passphrase_fd: int | None, standard: Standard, **how: Any
 ) -> Resigner:
     from safeload.keyring import resolve_keyring
-    from safeload.policy import Policy
     from safeload.resigning import Resigner
 
     ring = signing_keyring(keyring, passphrase_fd) if key is None else resolve_keyring(keyring)
     source = None if key is None else signing_source(key, passphrase_fd)
-    in_force = Policy.load(policy)
-    return Resigner(key=source, keyring=ring, policy=in_force, limits=limits_with(in_force, limits), **how)
+    policy, limits = standard.load()
+    return Resigner(key=source, keyring=ring, policy=policy, limits=limits, **how)
 
 
 def find_signed(paths: Sequence[str], output: str | None) -> Found:
@@ -192,9 +177,7 @@ def deliver_signed(
     command: str,
     policy: str,
     interrupted: bool,
-    layout: str,
-    output: str | None,
-    quiet: bool,
+    out: Output,
     head: Sequence[str] = (),
     extra: dict[str, Any] | None = None,
 ) -> int:
@@ -204,19 +187,19 @@ def deliver_signed(
     signed = sum(bool(result.data.get("added")) for result in results)
 
     def lines(paint: Painter) -> Iterator[str]:
-        listed = [result for result in results if not (quiet and result.verdict == "allowed")]
-        if output is None:  # what went wrong has been said, on stderr; a file needs all of it
+        listed = [result for result in results if not (out.quiet and result.verdict == "allowed")]
+        if out.path is None:  # what went wrong has been said, on stderr; a file needs all of it
             listed = [result for result in listed if result.verdict != "error"]
-        if not quiet:
+        if not out.quiet:
             yield from head
         for result in listed:
             yield from _lines(result, paint)
         yield from suggestion_lines(listed, policy)
-        if len(results) > 1 and not quiet:
+        if len(results) > 1 and not out.quiet:
             yield from ("", _summary(results, signed))
 
     about = {"changed": signed, "interrupted": interrupted, **(extra or {})}
-    deliver_lines(results, lines, command=command, layout=layout, output=output, extra=about)
+    deliver_lines(results, lines, command=command, out=out, extra=about)
     return signed_code(results, found, signed=signed, interrupted=interrupted)
 
 

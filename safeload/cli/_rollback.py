@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import click
 
-from safeload.cli._common import PATH, debug_option, keyring_option, limits_option, limits_with, policy_option
+from safeload.cli._common import (
+    PATH,
+    Output,
+    Standard,
+    debug_option,
+    keyring_option,
+    output_options,
+    standard_options,
+)
+from safeload.cli._output import check_output, deliver_facts, drop_chunks
 from safeload.cli._passphrases import passphrase_option, signing_keyring
 from safeload.cli._text import plain
 
@@ -21,17 +30,17 @@ __all__ = ["rollback"]
     help="The release that it replaces: the highest that was deployed.",
 )
 @keyring_option
-@policy_option
-@limits_option
 @passphrase_option
+@standard_options
+@output_options
 @debug_option
 def rollback(
     path: str,
     from_release: int,
     keyring: str | None,
-    policy: str,
-    limits: dict[str, int],
     passphrase_fd: int | None,
+    standard: Standard,
+    out: Output,
 ) -> int:
     """Go back to an older artifact where the newest release is remembered.
 
@@ -40,19 +49,22 @@ def rollback(
 
     For models in a store there is safeload store rollback.
     """
-    from safeload.policy import Policy
     from safeload.rerelease import rollback as sign_again
 
-    in_force = Policy.load(policy)
-    most = limits_with(in_force, limits)
+    check_output(out.path, [path])
+    policy, limits = standard.load()
     try:
         ring = signing_keyring(keyring, passphrase_fd)
-        manifest = sign_again(path, from_release, key=ring, policy=in_force, limits=most)
+        manifest = sign_again(path, from_release, key=ring, policy=policy, limits=limits)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    described = manifest.to_dict()
+    drop_chunks(described)
     version = "" if manifest.version is None else f" (version {manifest.version})"
-    click.echo(
+    done = (
         f"{plain(path)}{plain(version)} is release {manifest.release} now: "
         f"whoever remembers release {from_release} goes back to it"
     )
+    content = {"path": path, "from_release": from_release, "manifest": described}
+    deliver_facts(content, lambda _: () if out.quiet else (done,), command="rollback", out=out)
     return 0

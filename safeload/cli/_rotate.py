@@ -13,14 +13,14 @@ from safeload.cli._common import (
     ALLOWED,
     NOTHING,
     PATH,
+    Output,
     Session,
+    Standard,
     debug_option,
     keyring_option,
-    limits_option,
-    limits_with,
     output_options,
-    policy_option,
     say_error,
+    standard_options,
 )
 from safeload.cli._keyoptions import (
     algorithm_option,
@@ -61,9 +61,8 @@ __all__ = ["rotate"]
     type=PATH,
     help="Replace the old key's signatures on this artifact or tree, too; may be repeated.",
 )
-@policy_option
-@limits_option
 @passphrase_option
+@standard_options
 @output_options
 @debug_option
 @click.pass_obj
@@ -77,12 +76,9 @@ def rotate(
     not_after: datetime | None,
     encrypt: bool,
     trees: tuple[str, ...],
-    policy: str,
-    limits: dict[str, int],
     passphrase_fd: int | None,
-    layout: str,
-    output: str | None,
-    quiet: bool,
+    standard: Standard,
+    out: Output,
 ) -> int:
     """Make a new key, which signs from now on. The old one stays trusted, for what it signed, until it is revoked.
 
@@ -90,16 +86,14 @@ def rotate(
     before anything is signed with it; then use resign, and then revoke the old key. Where all read this very keyring,
     --resign does it at once; if that is interrupted, the same command goes on with the same key.
     """
-    from safeload.policy import Policy
     from safeload.resigning import Resigner
 
-    in_force = Policy.load(policy)  # before a key is made
-    most = limits_with(in_force, limits)
+    policy, limits = standard.load()  # before a key is made
     path = keyring_file(keyring)
     for tree in trees:
         if not os.path.lexists(tree):
             raise FileNotFoundError(errno.ENOENT, "there is no such file or folder, so no key was made", tree)
-    found = find_signed(trees, output)
+    found = find_signed(trees, out.path)
     if trees and not found.files:
         say_error(f"nothing to sign in {', '.join(map(plain, trees))}, so no key was made")
         return NOTHING
@@ -110,16 +104,14 @@ def rotate(
         )
     head, about = _story(ring, made, path, trees)
     if not trees:
-        deliver_lines(
-            [], lambda _: () if quiet else head, command="key rotate", layout=layout, output=output, extra=about
-        )
+        deliver_lines([], lambda _: () if out.quiet else head, command="key rotate", out=out, extra=about)
         return 0
     results, interrupted = sign_each(
-        signs(Resigner(keyring=ring, policy=in_force, limits=most)), found, quiet=quiet, debug=session.debug
+        signs(Resigner(keyring=ring, policy=policy, limits=limits)), found, quiet=out.quiet, debug=session.debug
     )
     code = deliver_signed(
-        results, found, command="key rotate", policy=policy, interrupted=interrupted, layout=layout, output=output,
-        quiet=quiet, head=head, extra=about,
+        results, found, command="key rotate", policy=standard.policy, interrupted=interrupted, out=out, head=head,
+        extra=about,
     )  # fmt: skip
     if code == ALLOWED:
         _finish(path, made)

@@ -9,15 +9,15 @@ import click
 
 from safeload.cli._claims import claims_options, merged_metadata
 from safeload.cli._common import (
+    Output,
     Session,
+    Standard,
     debug_option,
     keyring_option,
-    limits_option,
-    limits_with,
     paths_argument,
-    policy_option,
     report_options,
     say_note,
+    standard_options,
 )
 from safeload.cli._output import Result, check_output, deliver, drop_chunks, judged
 from safeload.cli._passphrases import passphrase_option, signing_keyring
@@ -41,13 +41,12 @@ _CHANGED = "its bytes are not those that were signed before: make sure that you 
 @click.command(short_help="Scan artifacts that you trust, and sign them.")
 @paths_argument
 @keyring_option
-@policy_option
 @click.option("--version", metavar="TEXT", help="What you call this version: a free text.")
 @claims_options
 @click.option("--overwrite", is_flag=True, help="Replace the manifest that is there.")
 @click.option("--allow-lower-release", is_flag=True, help="Also where N is not above the release that is there.")
-@limits_option
 @passphrase_option
+@standard_options
 @report_options
 @debug_option
 @click.pass_obj
@@ -55,7 +54,6 @@ def sign(
     session: Session,
     paths: tuple[str, ...],
     keyring: str | None,
-    policy: str,
     metadata: dict[str, Any],
     texts: tuple[str, ...],
     version: str | None,
@@ -63,11 +61,9 @@ def sign(
     expires: datetime | timedelta | None,
     overwrite: bool,
     allow_lower_release: bool,
-    limits: dict[str, int],
     passphrase_fd: int | None,
-    layout: str,
-    output: str | None,
-    quiet: bool,
+    standard: Standard,
+    out: Output,
 ) -> int:
     """Scan artifacts that exist, and sign those that the policy allows.
 
@@ -75,42 +71,37 @@ def sign(
     the artifact, which stays as it is.
     """
     from safeload import api
-    from safeload.policy import Policy
 
     found = find_artifacts(paths)
-    check_output(output, found.files)
+    check_output(out.path, found.files)
     claims = merged_metadata(metadata, texts)
-    in_force = Policy.load(policy)
-    most = limits_with(in_force, limits)
+    policy, limits = standard.load()
     ring = signing_keyring(keyring, passphrase_fd)
 
     def sign_one(path: str) -> Result:
         before: Report | None = None
         try:
-            before = api.verify(path, keyring=ring, policy=in_force, limits=most)
+            before = api.verify(path, keyring=ring, policy=policy, limits=limits)
             manifest = api.sign(
                 path,
                 key=ring,
-                policy=in_force,
+                policy=policy,
                 metadata=claims,
                 version=version,
                 release=release,
                 expires=expires,
                 overwrite=overwrite,
                 allow_lower_release=allow_lower_release,
-                limits=most,
+                limits=limits,
             )
         except FileExistsError:
             return _left(path, before)
         return _signed(path, manifest, notes=(_CHANGED,) if _is_changed(before) else ())
 
-    results, interrupted = sign_each(sign_one, found, quiet=quiet, debug=session.debug)
+    results, interrupted = sign_each(sign_one, found, quiet=out.quiet, debug=session.debug)
     for folder in found.empty:
         say_note(f"{plain(folder)}: no .joblib, .pkl or .pickle files in this folder")
-    deliver(
-        results, command="sign", policy=policy, layout=layout, output=output, quiet=quiet,
-        extra={"interrupted": interrupted},
-    )  # fmt: skip
+    deliver(results, command="sign", policy=standard.policy, out=out, extra={"interrupted": interrupted})
     signed = sum(result.word == "signed" for result in results)
     then = _REST if overwrite else AGAIN
     return signed_code(results, found, signed=signed, interrupted=interrupted, then=then)

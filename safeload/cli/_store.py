@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,37 +14,40 @@ from safeload.cli._common import (
     NOTHING,
     PATH,
     REFUSED,
+    Output,
+    Session,
     debug_option,
-    json_or_text_option,
-    keyring_option,
-    limits_option,
-    policy_option,
+    jobs_option,
+    output_options,
     report_options,
     say_error,
     say_note,
     worst,
 )
-from safeload.cli._output import Result, check_output, deliver, drop_chunks, emit, json_text, judged
-from safeload.cli._passphrases import passphrase_option, signing_keyring
+from safeload.cli._output import Result, deliver, deliver_facts, drop_chunks, judged
+from safeload.cli._progress import progress
 from safeload.cli._storeoptions import (
+    Opening,
     channel_option,
     checked,
+    looking_options,
     name_argument,
-    opened_store,
     pointer_expires_option,
-    store_option,
+    signing_options,
+    verifying_options,
     version_argument,
     why_moved_option,
 )
-from safeload.cli._text import human_age, painter_for, plain, table, wrapped
+from safeload.cli._text import human_age, plain, table, wrapped
+from safeload.cli._workers import each, require_shareable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import timedelta
 
     from safeload.cli._text import Painter
     from safeload.errors import VerificationError
-    from safeload.store import Pointer, Store, StoredVersion
+    from safeload.store import Part, Pointer, Store, StoredVersion
 
 __all__ = ["store"]
 
@@ -112,28 +114,28 @@ def _version_dict(one: StoredVersion) -> dict[str, Any]:
     return described
 
 
-def _problem_lines(problems: Sequence[tuple[str, VerificationError]], paint: Painter) -> Iterator[str]:
-    """Say below a table what is wrong with what it calls refused."""
+def _problem_lines(problems: Sequence[tuple[str, VerificationError]], paint: Painter, out: Output) -> Iterator[str]:
+    """Say, below a table if there is one, what is wrong with what it calls refused."""
     for what, problem in problems:
         head, *rest = wrapped(f"refused {plain(what)}: {problem.code} {plain(str(problem))}", paint.width, "", "  ")
-        yield ""
+        if not out.quiet:
+            yield ""
         yield head.replace("refused", paint("refused", "red", bold=True), 1)
         yield from rest
 
 
 @store.command("list", short_help="Show models, and where their channels are.")
-@store_option
-@keyring_option
-@json_or_text_option
+@looking_options
+@output_options
 @debug_option
-def list_models(folder: str, keyring: str | None, layout: str) -> int:
+def list_models(at: Opening, out: Output) -> int:
     """Show each model with its channels: the version and release they are at, and since when.
 
     Signatures are checked, of manifests and of pointers; the artifacts are not read, which verify does. Exit code 1:
     something cannot be trusted, and is listed with the reason.
     """
-    opened = opened_store(folder, keyring)
-    paint, now = painter_for(sys.stdout), datetime.now(UTC)
+    at.check_output(out)
+    opened, now = at.open(), datetime.now(UTC)
     rows: list[tuple[str, ...]] = []
     models: list[dict[str, Any]] = []
     problems: list[tuple[str, VerificationError]] = []
@@ -159,13 +161,15 @@ def list_models(folder: str, keyring: str | None, layout: str) -> int:
             title = ("", "")
         if not channels:
             rows.append((*title, "-", "", "", "no channel yet"))
-    if layout == "json":
-        emit(json_text({"command": "store list", "store": folder, "models": models}), None)
-    elif models:
-        emit(table(paint, ("model", "versions", "channel", "at", "release", "since"), rows) + "\n", None)
-        emit("".join(f"{line}\n" for line in _problem_lines(problems, paint)), None)
+
+    def lines(paint: Painter) -> Iterator[str]:
+        if models and not out.quiet:
+            yield table(paint, ("model", "versions", "channel", "at", "release", "since"), rows)
+        yield from _problem_lines(problems, paint, out)
+
+    deliver_facts({"store": at.folder, "models": models}, lines, command="store list", out=out)
     if not models:
-        say_error(f"{plain(folder)}: there are no models in this store")
+        say_error(f"{plain(at.folder)}: there are no models in this store")
         return NOTHING
     return REFUSED if problems else ALLOWED
 
@@ -178,32 +182,33 @@ def _where(pointer: Pointer | None, now: datetime) -> tuple[str, str, str]:
 
 @store.command(short_help="Show the versions and channels of one model.")
 @name_argument
-@store_option
-@keyring_option
-@json_or_text_option
+@looking_options
+@output_options
 @debug_option
-def show(name: str, folder: str, keyring: str | None, layout: str) -> int:
+def show(name: str, at: Opening, out: Output) -> int:
     """Show the versions of one model, who signed them and when, and the decisions that its channels are at.
 
     Signatures are checked, of manifests and of pointers; the artifacts are not read, which verify does. Exit code 1:
     something cannot be trusted, and is listed with the reason.
     """
-    opened = opened_store(folder, keyring)
-    paint = painter_for(sys.stdout)
+    at.check_output(out)
+    opened = at.open()
     versions, channels = opened.versions(name), _channels(opened, name)
     problems = [(f"version {one.version}", one.problem) for one in versions if one.problem is not None]
     problems += [(f"channel {one.name}", one.problem) for one in channels if one.problem is not None]
-    if layout == "json":
-        content = {
-            "command": "store show", "store": folder, "name": name,
-            "versions": [_version_dict(one) for one in versions], "channels": [one.to_dict() for one in channels],
-        }  # fmt: skip
-        emit(json_text(content), None)
-    else:
-        emit(f"{table(paint, _VERSION_HEADINGS, map(_version_row, versions))}\n", None)
-        if channels:
-            emit(f"\n{table(paint, _CHANNEL_HEADINGS, map(_channel_row, channels))}\n", None)
-        emit("".join(f"{line}\n" for line in _problem_lines(problems, paint)), None)
+
+    def lines(paint: Painter) -> Iterator[str]:
+        if not out.quiet:
+            yield table(paint, _VERSION_HEADINGS, map(_version_row, versions))
+        if channels and not out.quiet:
+            yield from ("", table(paint, _CHANNEL_HEADINGS, map(_channel_row, channels)))
+        yield from _problem_lines(problems, paint, out)
+
+    content = {
+        "store": at.folder, "name": name,
+        "versions": [_version_dict(one) for one in versions], "channels": [one.to_dict() for one in channels],
+    }  # fmt: skip
+    deliver_facts(content, lines, command="store show", out=out)
     if not versions:
         say_error(f"there are no versions of {plain(name)}")
         return NOTHING
@@ -232,57 +237,72 @@ def _minute(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M")
 
 
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """How to check each part of a store; it can be sent to another process, and holds no key."""
+
+    at: Opening
+    floors: str | None
+    parts: dict[str, Part]
+    debug: bool
+
+    def start(self) -> Callable[[str], Result]:
+        """Return what checks the part at one path, keyring and policy read already; errors as for `Opening.open`."""
+        opened = self.at.open(floors=self.floors)
+        return lambda path: _verified(opened, self.parts[path])
+
+
+def _verified(opened: Store, part: Part) -> Result:
+    report = opened.verify_part(part)
+    result = judged(report.path, report)
+    if part.channel is None or result.verdict != "allowed":
+        return result
+    at = opened.channel(part.name, part.channel)
+    facts = f"channel, at version {at.version}, release {at.release}, signed by {', '.join(at.key_ids)}"
+    return replace(result, data={**result.data, "pointer": _pointer_facts(at)}, facts=facts)
+
+
 @store.command(short_help="Check every version and channel in full, without loading.")
 @click.argument("name", callback=checked("name"), required=False, metavar="[NAME]")
 @click.argument("version", callback=checked("version"), required=False, metavar="[VERSION]")
-@store_option
-@keyring_option
-@policy_option
-@limits_option
+@verifying_options
 @click.option(
     "--floors",
     metavar="FILE",
     type=PATH,
     help="Refuse what is older than this state file remembers. Nothing is added to it.",
 )
+@jobs_option
 @report_options
 @debug_option
+@click.pass_obj
 def verify(
+    session: Session,
     name: str | None,
     version: str | None,
-    folder: str,
-    keyring: str | None,
-    policy: str,
-    limits: dict[str, int],
+    at: Opening,
     floors: str | None,
-    layout: str,
-    output: str | None,
-    quiet: bool,
+    jobs: int,
+    out: Output,
 ) -> int:
     """Check all versions and channels of all models, of one model, or one version, in full: every byte is read.
 
     So in place of safeload verify, which knows nothing of channels and of what belongs where.
     """
-    opened = opened_store(folder, keyring, policy, limits, floors=floors)
-    check_output(output, map(str, Path(folder).rglob("*")))
+    require_shareable(at.keyring, jobs)
+    at.check_output(out)
+    opened = at.open(floors=floors)
+    parts = {str(part.path): part for part in opened.parts(name, version)}
+    task = _Task(at, floors, parts, session.debug)
     results = []
-    for report in opened.verify(name, version):
-        result = judged(report.path, report)
-        path = Path(report.path)
-        if result.verdict == "allowed" and report.manifest is None:  # a channel's pointer
-            at = opened.channel(path.parent.parent.name, path.stem)
-            result = Result(
-                path=report.path, verdict="allowed", data={**result.data, "pointer": _pointer_facts(at)},
-                facts=f"channel, at version {at.version}, release {at.release}, signed by {', '.join(at.key_ids)}",
-            )  # fmt: skip
-        results.append(result)
+    with progress("checking", len(parts), quiet=out.quiet) as advance:
+        for path, result, why in each(task, lambda path: _verified(opened, parts[path]), list(parts), jobs):
+            results.append(result or Result(path=path, verdict="error", error=why))
+            advance()
     strays = list(map(str, opened.strays(name, version)))
-    for stray in () if quiet else strays:
+    for stray in () if out.quiet else strays:
         say_note(f"{plain(stray)}: no part of the store, so it was not looked at")
-    deliver(
-        results, command="store verify", policy=policy, layout=layout, output=output, quiet=quiet,
-        extra={"strays": strays},
-    )  # fmt: skip
+    deliver(results, command="store verify", policy=at.standard.policy, out=out, extra={"strays": strays})
     code = worst(result.verdict for result in results)
     if code == NOTHING:
         say_error("nothing to check")
@@ -299,12 +319,8 @@ def verify(
     "--version", metavar="VERSION", required=True, callback=checked("version"), help="What to call this version."
 )
 @claims_options
-@store_option
-@keyring_option
-@passphrase_option
-@policy_option
-@limits_option
-@json_or_text_option
+@signing_options
+@output_options
 @debug_option
 def add(
     name: str,
@@ -314,12 +330,8 @@ def add(
     texts: tuple[str, ...],
     release: int | None,
     expires: datetime | timedelta | None,
-    folder: str,
-    keyring: str | None,
-    passphrase_fd: int | None,
-    policy: str,
-    limits: dict[str, int],
-    layout: str,
+    at: Opening,
+    out: Output,
 ) -> int:
     """Copy an artifact that exists into the store as a new version of a model, and sign the copy there.
 
@@ -327,15 +339,19 @@ def add(
     policy does not allow it. No channel moves: see promote.
     """
     claims = merged_metadata(metadata, texts)
-    opened = opened_store(folder, signing_keyring(keyring, passphrase_fd), policy, limits, make=True)
-    manifest = opened.add(name, artifact, version=version, metadata=claims, release=release, expires=expires)
-    if layout == "json":
-        described = manifest.to_dict()
-        drop_chunks(described)
-        emit(json_text({"command": "store add", "store": folder, "name": name, "manifest": described}), None)
-    else:
-        click.echo(f"added {name} {version}, release {manifest.release}, to {plain(folder)}. No channel has moved")
+    at.check_output(out)
+    manifest = at.open(make=True).add(
+        name, artifact, version=version, metadata=claims, release=release, expires=expires
+    )
+    described = manifest.to_dict()
+    drop_chunks(described)
+    done = f"added {name} {version}, release {manifest.release}, to {plain(at.folder)}. No channel has moved"
+    _say_done({"name": name, "manifest": described}, [done], at, command="store add", out=out)
     return ALLOWED
+
+
+def _say_done(content: dict[str, Any], lines: Sequence[str], at: Opening, *, command: str, out: Output) -> None:
+    deliver_facts({"store": at.folder, **content}, lambda _: () if out.quiet else lines, command=command, out=out)
 
 
 @store.command(short_help="Let a channel point to a newer version, or to a first one.")
@@ -350,12 +366,8 @@ def add(
     type=click.IntRange(min=1),
     help="The decision's number, where the last pointer is lost or damaged: above all that readers have seen.",
 )
-@store_option
-@keyring_option
-@passphrase_option
-@policy_option
-@limits_option
-@json_or_text_option
+@signing_options
+@output_options
 @debug_option
 def promote(
     name: str,
@@ -364,23 +376,20 @@ def promote(
     reason: str | None,
     expires: datetime | timedelta | None,
     sequence: int | None,
-    folder: str,
-    keyring: str | None,
-    passphrase_fd: int | None,
-    policy: str,
-    limits: dict[str, int],
-    layout: str,
+    at: Opening,
+    out: Output,
 ) -> int:
     """Verify a version in full, and let a channel point to it. Older releases are refused: see rollback.
 
     Promoting the version that the channel is at renews the decision, as before --expires.
     """
-    opened = opened_store(folder, signing_keyring(keyring, passphrase_fd), policy, limits)
+    at.check_output(out)
+    opened = at.open()
     try:
         pointer = opened.promote(name, version, channel, expires=expires, reason=reason, sequence=sequence)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    return _say_moved("store promote", folder, pointer, layout)
+    return _say_moved("store promote", at, pointer, out)
 
 
 @store.command(short_help="Let a channel go back to an older version.")
@@ -391,12 +400,8 @@ def promote(
 @channel_option
 @why_moved_option
 @pointer_expires_option
-@store_option
-@keyring_option
-@passphrase_option
-@policy_option
-@limits_option
-@json_or_text_option
+@signing_options
+@output_options
 @debug_option
 def rollback(
     name: str,
@@ -404,34 +409,29 @@ def rollback(
     channel: str,
     reason: str | None,
     expires: datetime | timedelta | None,
-    folder: str,
-    keyring: str | None,
-    passphrase_fd: int | None,
-    policy: str,
-    limits: dict[str, int],
-    layout: str,
+    at: Opening,
+    out: Output,
 ) -> int:
     """Verify an older version in full, and let a channel go back to it.
 
     The decision is newer than the last, so readers follow it, and what it leaves they take for old.
     """
-    opened = opened_store(folder, signing_keyring(keyring, passphrase_fd), policy, limits)
+    at.check_output(out)
+    opened = at.open()
     try:
         pointer = opened.rollback(name, channel, to=to, expires=expires, reason=reason)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    return _say_moved("store rollback", folder, pointer, layout)
+    return _say_moved("store rollback", at, pointer, out)
 
 
-def _say_moved(command: str, folder: str, pointer: Pointer, layout: str) -> int:
-    if layout == "json":
-        emit(json_text({"command": command, "store": folder, **_pointer_facts(pointer)}), None)
-        return ALLOWED
+def _say_moved(command: str, at: Opening, pointer: Pointer, out: Output) -> int:
     before = f", and a rollback goes to {pointer.history[0].version}" if pointer.history else ""
-    click.echo(
+    done = (
         f"{pointer.channel} of {pointer.name} is at {pointer.version} now: release {pointer.release}. "
         f"This is decision number {pointer.sequence}{before}"
     )
+    _say_done(_pointer_facts(pointer), [done], at, command=command, out=out)
     return ALLOWED
 
 
@@ -439,23 +439,18 @@ def _say_moved(command: str, folder: str, pointer: Pointer, layout: str) -> int:
 @name_argument
 @click.option("--keep", metavar="N", type=click.IntRange(min=1), required=True, help="How many releases to keep.")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
-@store_option
-@keyring_option
-@json_or_text_option
+@looking_options
+@output_options
 @debug_option
-def prune(name: str, keep: int, dry_run: bool, folder: str, keyring: str | None, layout: str) -> int:
+def prune(name: str, keep: int, dry_run: bool, at: Opening, out: Output) -> int:
     """Remove all versions of a model but the newest N.
 
     What a channel is at stays, what a rollback would go back to, and what cannot be trusted, which is for a person to
     look at.
     """
-    removed = opened_store(folder, keyring).prune(name, keep, dry_run=dry_run)
-    if layout == "json":
-        content = {"command": "store prune", "store": folder, "name": name, "dry_run": dry_run, "removed": removed}
-        emit(json_text(content), None)
-        return ALLOWED
-    for version in removed:
-        click.echo(f"{'would remove' if dry_run else 'removed'} {name} {version}")
-    if not removed:
-        click.echo("there is nothing to remove")
+    at.check_output(out)
+    removed = at.open().prune(name, keep, dry_run=dry_run)
+    lines = [f"{'would remove' if dry_run else 'removed'} {name} {version}" for version in removed]
+    content = {"name": name, "dry_run": dry_run, "removed": removed}
+    _say_done(content, lines or ["there is nothing to remove"], at, command="store prune", out=out)
     return ALLOWED

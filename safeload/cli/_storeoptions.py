@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from safeload.cli._claims import expires_option
-from safeload.cli._common import PATH, limits_with, reason_option
+from safeload.cli._common import PATH, Output, Standard, gathering, keyring_option, reason_option, standard_options
+from safeload.cli._output import check_output
+from safeload.cli._passphrases import passphrase_option, signing_keyring
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from safeload.keyring import Keyring
     from safeload.store import Store
 
 __all__ = [
+    "Opening",
     "channel_option",
     "checked",
+    "looking_options",
     "name_argument",
-    "opened_store",
     "pointer_expires_option",
-    "store_option",
+    "signing_options",
+    "verifying_options",
     "version_argument",
     "why_moved_option",
 ]
@@ -57,7 +61,41 @@ why_moved_option = reason_option("Why: one line, signed with it.", most=1000)
 pointer_expires_option = expires_option("Until when readers follow this decision")
 
 
-def store_option(command: _Command) -> _Command:
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Which store, and how to open it; it can be sent to another process, and holds no key.
+
+    `descriptor` is the one that --passphrase-fd named, and `signs` says that the key to sign with has to be at hand.
+    """
+
+    folder: str
+    keyring: str | None
+    standard: Standard = field(default_factory=lambda: Standard("sklearn", {}))
+    descriptor: int | None = None
+    signs: bool = False
+
+    def open(self, *, floors: str | None = None, make: bool = False) -> Store:
+        """Return a store that is there, or, if it may be made, will be.
+
+        Raises:
+            FileNotFoundError: there is no such folder.
+            KeyringError, PolicyFileError: they cannot be used.
+            click.BadParameter: there are no such limits.
+        """
+        from safeload.store import Store
+
+        policy, limits = self.standard.load()
+        if not make and not Path(self.folder).is_dir():
+            raise FileNotFoundError(errno.ENOENT, "there is no such store: safeload store add makes one", self.folder)
+        ring = signing_keyring(self.keyring, self.descriptor) if self.signs else self.keyring
+        return Store(self.folder, keyring=ring, policy=policy, limits=limits, floors=floors)
+
+    def check_output(self, out: Output) -> None:
+        """Refuse an output file in the place of one of the store's; errors as for `check_output`."""
+        check_output(out.path, map(str, Path(self.folder).rglob("*")))
+
+
+def _store_option(command: _Command) -> _Command:
     return click.option(
         "--store",
         "folder",
@@ -69,27 +107,13 @@ def store_option(command: _Command) -> _Command:
     )(command)
 
 
-def opened_store(
-    folder: str,
-    keyring: Keyring | str | None,
-    policy: str = "sklearn",
-    limits: Mapping[str, int] | None = None,
-    *,
-    floors: str | None = None,
-    make: bool = False,
-) -> Store:
-    """Return a store that is there, or, if it may be made, will be.
+def _to_sign(folder: str, keyring: str | None, descriptor: int | None, standard: Standard) -> Opening:
+    return Opening(folder, keyring, standard, descriptor, signs=True)
 
-    Raises:
-        FileNotFoundError: there is no such folder.
-        PolicyError: the policy is not valid.
-        click.BadParameter: there are no such limits.
-    """
-    from safeload.policy import Policy
-    from safeload.store import Store
 
-    in_force = Policy.load(policy)
-    most = limits_with(in_force, limits or {})
-    if not make and not Path(folder).is_dir():
-        raise FileNotFoundError(errno.ENOENT, "there is no such store: safeload store add makes one", folder)
-    return Store(folder, keyring=keyring, policy=in_force, limits=most, floors=floors)
+_LOOKING = {"folder": _store_option, "keyring": keyring_option}
+looking_options = gathering("at", Opening, _LOOKING)
+verifying_options = gathering("at", Opening, {**_LOOKING, "standard": standard_options})
+signing_options = gathering(
+    "at", _to_sign, {**_LOOKING, "passphrase_fd": passphrase_option, "standard": standard_options}
+)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
 import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import click
 
 from safeload.cli._common import say_traceback
 from safeload.cli._output import said
@@ -15,7 +18,7 @@ from safeload.cli._output import said
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Task", "each"]
+__all__ = ["Task", "each", "require_shareable"]
 
 _DIED = "a worker process died, perhaps for lack of memory: try fewer --jobs"
 T_co = TypeVar("T_co", covariant=True)
@@ -66,6 +69,18 @@ def each(
     except BrokenProcessPool:
         for path in files[done:]:
             yield path, None, _DIED
+
+
+def require_shareable(keyring: str | None, jobs: int) -> None:
+    """Refuse a keyring that several processes cannot read.
+
+    Raises:
+        click.UsageError: it is passed as a descriptor.
+    """
+    from safeload.keysource import ENVIRONMENT_VARIABLE, descriptor_of
+
+    if jobs > 1 and descriptor_of(keyring or os.environ.get(ENVIRONMENT_VARIABLE, "")) is not None:
+        raise click.UsageError("a keyring that is passed as a descriptor reaches one process only: leave out --jobs")
 
 
 def _has_one_thread() -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from safeload.store._files import PointerFile, pointer_at
 from safeload.store._names import check_channel, check_name, check_version
 from safeload.store._pointer import POINTER, Place, Pointer, open_pointer
-from safeload.store._reading import PRODUCTION, StoredVersion
+from safeload.store._reading import PRODUCTION, Part, StoredVersion
 from safeload.store._store import Store
 
 __all__ = [
     "POINTER",
     "PRODUCTION",
+    "Part",
     "Place",
     "Pointer",
     "PointerFile",

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PRODUCTION",
+    "Part",
     "Reader",
     "Resolved",
     "StoredVersion",
@@ -64,6 +65,16 @@ class StoredVersion:
     manifest: Manifest | None
     problem: VerificationError | None
     channels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is verified on its own in a store: a version's artifact or a channel's pointer, and where that is."""
+
+    name: str
+    path: Path
+    version: str | None = None
+    channel: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +257,7 @@ class Reader:
             except FileNotFoundError:
                 if not path.parent.exists():
                     continue  # pruned meanwhile
-                problem = ManifestError(f"{path.parent}: there is no {path.name} in it. Restore or remove this folder.")
+                problem = _gone(path)
             found.append(StoredVersion(version=version, path=path, manifest=manifest, problem=problem))
         return found
 
@@ -255,38 +266,41 @@ class Reader:
 
         Raises: FileNotFoundError if there is no such model or version; what is wrong with them is in the reports.
         """
-        reports: list[Report] = []
+        return tuple(map(self.verify_part, self.parts(name, version)))
+
+    def parts(self, name: str | None = None, version: str | None = None) -> tuple[Part, ...]:
+        """Return what `verify` verifies: all versions and channels, of one model or of all, or one version.
+
+        Raises: FileNotFoundError if there is no such model or version.
+        """
+        found: list[Part] = []
         for one in self.names() if name is None else (check_name(name),):
             layout = self._layout(one, version)
-            reports += [
-                self._verify_version(stored) for stored in self.versions(one) if version in (None, stored.version)
-            ]
-            if version is None:
-                reports += [self._verify_channel(layout, channel) for channel in layout.all_channels()]
-            elif not reports:
+            require_model(layout)
+            there = sorted(layout.all_versions(), key=version_order)
+            if version is not None and version not in there:
                 raise no_version(layout, version)
-        return tuple(reports)
+            found += [Part(one, layout.artifact(each), version=each) for each in there if version in (None, each)]
+            if version is None:
+                found += [Part(one, layout.pointer(each), channel=each) for each in layout.all_channels()]
+        return tuple(found)
+
+    def verify_part(self, part: Part) -> Report:
+        """Verify one version or channel in full, as `verify` does."""
+        try:
+            if part.version is not None:
+                return self._loader.verify(part.path, accept=acceptor(part.path, part.version))
+            found = self.resolve(part.name, channel=part.channel)
+            self._loader.read_manifest(found.path, accept=found.accept)
+        except VerificationError as error:
+            return _refusal(part.path, error)
+        except FileNotFoundError:
+            return _refusal(part.path, _gone(part.path) if part.channel is None else _leads_nowhere(part.path))
+        return Report(path=str(part.path), findings=())
 
     def strays(self, name: str | None = None, version: str | None = None) -> tuple[Path, ...]:
         """Return what lies in the store, or in one model or version of it, and is no part of it: nothing reads it."""
         return tuple(all_strays(self._folder) if name is None else self._layout(name, version).strays(version))
-
-    def _verify_version(self, stored: StoredVersion) -> Report:
-        try:
-            return self._loader.verify(stored.path, accept=acceptor(stored.path, stored.version))
-        except FileNotFoundError:
-            return _refusal(stored.path, stored.problem or ManifestError(f"{stored.path} is missing"))
-
-    def _verify_channel(self, layout: Layout, channel: str) -> Report:
-        path = layout.pointer(channel)
-        try:
-            found = self.resolve(layout.name, channel=channel)
-            self._loader.read_manifest(found.path, accept=found.accept)
-        except VerificationError as error:
-            return _refusal(path, error)
-        except FileNotFoundError:
-            return _refusal(path, ManifestError(f"{path}: the version that it points to is missing.", code="SL120"))
-        return Report(path=str(path), findings=())
 
     def channel(self, name: str, channel: str = PRODUCTION) -> Pointer:
         """Return where a channel is; its signature is checked, and that it is not older than what was seen.
@@ -346,6 +360,14 @@ def acceptor(
             )
 
     return accept
+
+
+def _gone(artifact: Path) -> ManifestError:
+    return ManifestError(f"{artifact.parent}: there is no {artifact.name} in it. Restore or remove this folder.")
+
+
+def _leads_nowhere(pointer: Path) -> ManifestError:
+    return ManifestError(f"{pointer}: the version that it points to is missing.", code="SL120")
 
 
 def _refusal(path: Path, error: VerificationError) -> Report:
