@@ -31,7 +31,7 @@ from safeload.cli._common import (
 from safeload.cli._output import Result, check_output, deliver_lines, judged, result_lines, suggestion_lines
 from safeload.cli._progress import progress
 from safeload.cli._text import Painter, plain, table, wrapped
-from safeload.cli._walk import find_artifacts
+from safeload.cli._walk import find_artifacts, say_empty
 from safeload.cli._workers import each
 from safeload.errors import KeyringError
 
@@ -261,8 +261,7 @@ def _audit_artifacts(
                 audits.append(one)
                 results.append(_result(one))
             advance()
-    for folder in found.empty:
-        say_note(f"{plain(folder)}: no .joblib, .pkl or .pickle files in this folder")
+    say_empty(found)
     policy = Policy.load(task.policy)
     needs = needs_of(policy, [one.report for one in audits])
     if minimal is not None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from safeload.cli._common import (
-    NOTHING,
     PATH,
     Output,
     Session,
@@ -18,16 +17,11 @@ from safeload.cli._common import (
     keyring_option,
     paths_argument,
     report_options,
-    say_error,
-    say_note,
     standard_options,
-    worst,
 )
-from safeload.cli._output import Result, check_output, deliver, judged
-from safeload.cli._progress import progress
-from safeload.cli._text import plain
-from safeload.cli._walk import find_artifacts
-from safeload.cli._workers import each, require_shareable
+from safeload.cli._output import Result, check_output, deliver, exit_code, judged
+from safeload.cli._walk import find_artifacts, say_empty
+from safeload.cli._workers import judge_each, require_shareable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -143,15 +137,8 @@ def _check(task: _Task, paths: Sequence[str], *, jobs: int, out: Output) -> int:
     check_output(out.path, found.files)
     judge = task.start()
     results = [Result(path=path, verdict="error", error=why) for path, why in found.unreadable]
-    with progress("checking", len(found.files), quiet=out.quiet) as advance:
-        for path, result, why in each(task, judge, found.files, jobs):
-            results.append(result or Result(path=path, verdict="error", error=why))
-            advance()
-    for folder in found.empty:
-        say_note(f"{plain(folder)}: no .joblib, .pkl or .pickle files in this folder")
+    results += judge_each(task, judge, found.files, jobs, quiet=out.quiet)
+    say_empty(found)
     command = "verify" if task.verify else "scan"
     deliver(results, command=command, policy=task.standard.policy, out=out)
-    code = worst(result.verdict for result in results)
-    if code == NOTHING:
-        say_error("nothing to check")
-    return code
+    return exit_code(results, "nothing to check")

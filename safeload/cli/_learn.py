@@ -23,7 +23,7 @@ from safeload.cli._common import (
 )
 from safeload.cli._output import emit, failure, pack_lines, say_failures
 from safeload.cli._text import plain
-from safeload.cli._walk import find_artifacts
+from safeload.cli._walk import find_artifacts, say_empty
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,8 +74,7 @@ def learn(paths: tuple[str, ...], on: str, name: str | None, output: str | None,
     say_failures(failures)
     for folder, why in found.unreadable:
         say_error(f"{plain(folder)}: {why}")
-    for folder in found.empty:
-        say_note(f"{plain(folder)}: no .joblib, .pkl or .pickle files in this folder")
+    say_empty(found)
     if not found.files and not found.unreadable:
         say_error("nothing to learn from")
         return NOTHING

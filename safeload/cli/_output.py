@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from safeload.cli._common import say_error, tool_version
+from safeload.cli._common import NOTHING, say_error, tool_version, worst
 from safeload.cli._deep import opinion_lines
 from safeload.cli._formats import html_text, junit_text, sarif_text
 from safeload.cli._text import Painter, human_size, painter_for, plain, wrapped
@@ -38,6 +38,7 @@ __all__ = [
     "drop_chunks",
     "drop_output",
     "emit",
+    "exit_code",
     "failure",
     "finding_lines",
     "json_text",
@@ -202,6 +203,14 @@ def say_failures(results: Iterable[Result]) -> None:
     for result in results:
         if result.verdict == "error":
             say_error(_named(result.error, result.path))
+
+
+def exit_code(results: Iterable[Result], nothing: str) -> int:
+    """Return the exit code for results; where there are none, say so in these words."""
+    code = worst(result.verdict for result in results)
+    if code == NOTHING:
+        say_error(nothing)
+    return code
 
 
 def summary(results: Sequence[Result]) -> dict[str, int]:

@@ -15,14 +15,13 @@ from safeload.cli._common import (
     keyring_option,
     output_options,
     paths_argument,
-    say_note,
     standard_options,
 )
 from safeload.cli._output import Result, check_output, deliver_lines, judged, result_lines, suggestion_lines
 from safeload.cli._passphrases import passphrase_option, signing_keyring, signing_source
 from safeload.cli._signing import sign_each, signed_code
 from safeload.cli._text import plain, wrapped
-from safeload.cli._walk import Found, find_artifacts
+from safeload.cli._walk import Found, find_artifacts, say_empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -182,8 +181,7 @@ def deliver_signed(
     extra: dict[str, Any] | None = None,
 ) -> int:
     """Write the report, and return the exit code; `head` is text that comes first, `extra` what JSON has beside it."""
-    for folder in found.empty:
-        say_note(f"{plain(folder)}: nothing signed in this folder")
+    say_empty(found, "nothing signed in this folder")
     signed = sum(bool(result.data.get("added")) for result in results)
 
     def lines(paint: Painter) -> Iterator[str]:

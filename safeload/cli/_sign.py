@@ -16,14 +16,12 @@ from safeload.cli._common import (
     keyring_option,
     paths_argument,
     report_options,
-    say_note,
     standard_options,
 )
 from safeload.cli._output import Result, check_output, deliver, drop_chunks, judged
 from safeload.cli._passphrases import passphrase_option, signing_keyring
 from safeload.cli._signing import AGAIN, sign_each, signed_code
-from safeload.cli._text import plain
-from safeload.cli._walk import find_artifacts
+from safeload.cli._walk import find_artifacts, say_empty
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -99,8 +97,7 @@ def sign(
         return _signed(path, manifest, notes=(_CHANGED,) if _is_changed(before) else ())
 
     results, interrupted = sign_each(sign_one, found, quiet=out.quiet, debug=session.debug)
-    for folder in found.empty:
-        say_note(f"{plain(folder)}: no .joblib, .pkl or .pickle files in this folder")
+    say_empty(found)
     deliver(results, command="sign", policy=standard.policy, out=out, extra={"interrupted": interrupted})
     signed = sum(result.word == "signed" for result in results)
     then = _REST if overwrite else AGAIN

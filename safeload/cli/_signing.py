@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from safeload.cli._common import ALLOWED, ERROR, NOTHING, say_error, say_traceback, worst
-from safeload.cli._output import Result, failure, judged
+from safeload.cli._common import ERROR, REFUSED, say_error, say_traceback
+from safeload.cli._output import Result, exit_code, failure, judged
 from safeload.cli._progress import progress
 
 if TYPE_CHECKING:
@@ -48,11 +48,8 @@ def _outcome(sign_one: Callable[[str], Result], path: str, *, debug: bool) -> Re
 
 def signed_code(results: Sequence[Result], found: Found, *, signed: int, interrupted: bool, then: str = AGAIN) -> int:
     """Return the exit code; say where nothing was signed, and how far it came if it was interrupted."""
-    code = worst(result.verdict for result in results)
     if interrupted:
         looked = len(results) - len(found.unreadable)
         say_error(f"interrupted, {looked} of {len(found.files)} looked at, {signed} signed and the rest not: {then}")
-        return ERROR if code in (ALLOWED, NOTHING) else code
-    if code == NOTHING:
-        say_error("nothing to sign")
-    return code
+        return REFUSED if any(result.verdict == "refused" for result in results) else ERROR
+    return exit_code(results, "nothing to sign")

@@ -22,10 +22,8 @@ from safeload.cli._common import (
     report_options,
     say_error,
     say_note,
-    worst,
 )
-from safeload.cli._output import Result, deliver, deliver_facts, drop_chunks, judged
-from safeload.cli._progress import progress
+from safeload.cli._output import Result, deliver, deliver_facts, drop_chunks, exit_code, judged
 from safeload.cli._storeoptions import (
     Opening,
     channel_option,
@@ -39,7 +37,7 @@ from safeload.cli._storeoptions import (
     why_moved_option,
 )
 from safeload.cli._text import human_age, plain, table, wrapped
-from safeload.cli._workers import each, require_shareable
+from safeload.cli._workers import judge_each, require_shareable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -294,19 +292,12 @@ def verify(
     opened = at.open(floors=floors)
     parts = {str(part.path): part for part in opened.parts(name, version)}
     task = _Task(at, floors, parts, session.debug)
-    results = []
-    with progress("checking", len(parts), quiet=out.quiet) as advance:
-        for path, result, why in each(task, lambda path: _verified(opened, parts[path]), list(parts), jobs):
-            results.append(result or Result(path=path, verdict="error", error=why))
-            advance()
+    results = judge_each(task, lambda path: _verified(opened, parts[path]), list(parts), jobs, quiet=out.quiet)
     strays = list(map(str, opened.strays(name, version)))
     for stray in () if out.quiet else strays:
         say_note(f"{plain(stray)}: no part of the store, so it was not looked at")
     deliver(results, command="store verify", policy=at.standard.policy, out=out, extra={"strays": strays})
-    code = worst(result.verdict for result in results)
-    if code == NOTHING:
-        say_error("nothing to check")
-    return code
+    return exit_code(results, "nothing to check")
 
 
 # -------------------------------------------------------------------------------------------------- changing

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from safeload.cli._common import say_note
+from safeload.cli._text import plain
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-__all__ = ["Found", "find_artifacts"]
+__all__ = ["Found", "find_artifacts", "say_empty"]
 
 _FORMATS = (".joblib", ".pkl", ".pickle")
 _COMPRESSIONS = ("", ".gz", ".z", ".bz2", ".xz", ".lzma", ".lz4")
@@ -47,6 +50,12 @@ def find_artifacts(paths: Iterable[str], *, pointers: bool = False) -> Found:
         if not inside and len(unreadable) == before:
             empty.append(path)
     return Found(tuple(files), tuple(empty), tuple(unreadable))
+
+
+def say_empty(found: Found, what: str = "no .joblib, .pkl or .pickle files in this folder") -> None:
+    """Say on stderr which folders have nothing for the command."""
+    for folder in found.empty:
+        say_note(f"{plain(folder)}: {what}")
 
 
 def _walk(

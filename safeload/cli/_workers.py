@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import click
 
 from safeload.cli._common import say_traceback
-from safeload.cli._output import said
+from safeload.cli._output import Result, said
+from safeload.cli._progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Task", "each", "require_shareable"]
+__all__ = ["Task", "each", "judge_each", "require_shareable"]
 
 _DIED = "a worker process died, perhaps for lack of memory: try fewer --jobs"
 T_co = TypeVar("T_co", covariant=True)
@@ -69,6 +70,18 @@ def each(
     except BrokenProcessPool:
         for path in files[done:]:
             yield path, None, _DIED
+
+
+def judge_each(
+    task: Task[Result], work: Callable[[str], Result], files: Sequence[str], jobs: int, *, quiet: bool
+) -> list[Result]:
+    """Return the result for every file, with a progress bar; else as `each`."""
+    results = []
+    with progress("checking", len(files), quiet=quiet) as advance:
+        for path, result, why in each(task, work, files, jobs):
+            results.append(result or Result(path=path, verdict="error", error=why))
+            advance()
+    return results
 
 
 def require_shareable(keyring: str | None, jobs: int) -> None:
