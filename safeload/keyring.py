@@ -248,6 +248,8 @@ class Keyring:
             first, *more = known or refusals
             raise type(first)("; ".join(map(str, (first, *more))), code=first.code)
         others = "".join(f". Not counted: {error}" for error in known)
+        if len(refusals) > len(known):
+            others += f". Not counted: {len(refusals) - len(known)} by keys that it does not have under these ids"
         ids = ", ".join(entry.key_id for entry in self.entries if entry.status != "revoked")
         raise VerificationError(
             f"{self.where} demands signatures by {self._threshold} of its keys ({ids}), and there are {len(trusted)} "

@@ -107,7 +107,8 @@ def default_source() -> Source:
     if len(data) > MAX_KEYRING_BYTES:
         raise KeyringError(f"{DATA_VARIABLE} has more than {MAX_KEYRING_BYTES} bytes, so it is no keyring")
     try:
-        data = decode_base64(text.strip())  # for what cannot pass on more than one line; no keyring's text is base64
+        # For what cannot pass on more than one line, or breaks it anew; no keyring's text is base64.
+        data = decode_base64("".join(text.split()))
     except ValueError:
         pass
     if not data:

@@ -224,7 +224,7 @@ def test_a_keyring_can_demand_several_keys(tmp_path):
     assert few.value.code == "SL109"
     stranger = edwards("stranger")
     safeload.dump(MODEL, path, key=[one, stranger], overwrite=True)
-    with pytest.raises(VerificationError, match="there are 1"):
+    with pytest.raises(VerificationError, match=r"there are 1 .*Not counted: 1 by keys that it does not have"):
         safeload.load(path, keyring=ring)
     safeload.dump(MODEL, path, key=[one, two, stranger], overwrite=True)
     assert safeload.load(path, keyring=ring) == MODEL
@@ -456,7 +456,14 @@ def test_descriptors_that_are_no_keyring_are_refused(tmp_path):
         os.close(reading)
 
 
-@pytest.mark.parametrize("form", [str, lambda text: base64.b64encode(text.encode()).decode() + "\n"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        str,
+        lambda text: base64.b64encode(text.encode()).decode() + "\n",
+        lambda text: base64.encodebytes(text.encode()).decode(),
+    ],
+)
 def test_a_keyring_may_stand_in_the_environment(deployed, form):
     text = form((deployed / "public.toml").read_text())
     done = run(deployed, env={"SAFELOAD_KEYRING_DATA": text})
