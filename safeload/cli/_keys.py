@@ -17,6 +17,7 @@ from safeload.cli._common import (
     output_options,
     reason_option,
     say_error,
+    say_note,
 )
 from safeload.cli._keyfiles import export, import_key
 from safeload.cli._keyoptions import (
@@ -163,7 +164,7 @@ def revoke(key_id: str, reason: str, keyring: str | None) -> int:
     if sum(entry.status != "revoked" for entry in ring.entries) < ring.threshold:
         notes.append(f"it has fewer trusted keys than the {ring.threshold} it demands, so it refuses everything")
     for note in notes:
-        click.echo(f"note: {note}", err=True)
+        say_note(note)
     return 0
 
 
