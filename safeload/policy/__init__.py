@@ -17,9 +17,9 @@ from safeload.errors import PolicyFileError
 from safeload.policy._floor import floor_reason
 from safeload.policy._packs import pack_names
 from safeload.policy._parse import AllowRule, Fault, PolicyFile, parse_policy, read_policy
-from safeload.policy._patterns import compile_arguments, compile_pattern, shortened, shown_pattern, sources_of
+from safeload.policy._patterns import compile_arguments, compile_states, sources_of
 from safeload.policy._write import policy_text, toml_value
-from safeload.scan import ROLES, Grant, Limits, values
+from safeload.scan import ROLES, Grant, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -219,17 +219,7 @@ def _grant(rules: list[AllowRule]) -> Grant:
         roles,
         call=compile_arguments(call) if call else None,
         new=compile_arguments(new) if new and new != [[]] else None,
-        state=_state_check(states) if states and states != ["attributes"] else None,
+        state=compile_states(states) if states and states != ["attributes"] else None,
         held_by=frozenset().union(*naming) if naming and all(naming) else None,
         sources=sources_of(states) or None,
     )
-
-
-def _state_check(states: list[Any]) -> Any:
-    matches = compile_pattern({"any_of": states})
-    text = shortened(" or ".join(map(shown_pattern, states)))
-
-    def check(state: Any) -> str | None:
-        return None if matches(state) else f"its state is {values.describe(state)}; allowed: {text}"
-
-    return check

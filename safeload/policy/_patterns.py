@@ -13,7 +13,7 @@ from typing import Any
 from safeload.policy._floor import floor_reason
 from safeload.scan import is_plain_name, values
 
-__all__ = ["Predicate", "compile_arguments", "compile_pattern", "shortened", "shown_pattern", "sources_of"]
+__all__ = ["Predicate", "compile_arguments", "compile_pattern", "compile_states", "sources_of"]
 
 Predicate = Callable[[Any], bool]
 _MAX_DEPTH = 16
@@ -131,6 +131,21 @@ def compile_arguments(alternatives: Any) -> Callable[[tuple[Any, ...]], str | No
                 return None
         given = ", ".join(values.describe(arg) for arg in args[:8]) + (", …" if len(args) > 8 else "")
         return f"it is called with ({given}); allowed: {shortened(text)}"
+
+    return check
+
+
+def compile_states(alternatives: list[Any]) -> Callable[[Any], str | None]:
+    """Compile the allowed states of a class; the check says in words why none of them matches.
+
+    Raises:
+        ValueError: one of them is no pattern.
+    """
+    matches = compile_pattern({"any_of": alternatives})
+    text = shortened(" or ".join(map(shown_pattern, alternatives)))
+
+    def check(state: Any) -> str | None:
+        return None if matches(state) else f"its state is {values.describe(state)}; allowed: {text}"
 
     return check
 
@@ -266,7 +281,16 @@ def _dict_of(detail: Any, depth: int) -> Predicate:
 
 def _any_of(detail: Any, depth: int) -> Predicate:
     parts = [compile_pattern(one, depth) for one in _listed(detail, "any_of")]
-    return lambda value: any(matches(value) for matches in parts)
+    if len(parts) == 1:
+        return parts[0]
+
+    def check(value: Any) -> bool:
+        for matches in parts:  # noqa: SIM110 - as in _all_match
+            if matches(value):
+                return True
+        return False
+
+    return check
 
 
 def _attributes(detail: Any, depth: int) -> Predicate:
@@ -278,8 +302,9 @@ def _attributes(detail: Any, depth: int) -> Predicate:
         found = values.attributes(value)
         if found is None:
             return False
-        for name, matches in parts.items():  # noqa: SIM110 - as in _all_match
-            if name in found and not matches(found[name]):
+        for name, matches in parts.items():
+            place = found.places.get(name)
+            if place is not None and not matches(found.parts[place]):
                 return False
         return True
 

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 NO_FRAME: Final = 1 << 62
 SMALL: Final = tuple([(number,) for number in range(256)])  # most shapes
+_PADDED: Final = tuple([bytes((length,)) + b"\xff" * length for length in range(17)])
 _PADDING: Final = tuple([b"\xff" * length for length in range(17)])
 _MAX_KNOWN: Final = 64
 _MOST_OPCODES: Final = 200  # bytes
@@ -132,6 +133,11 @@ class Arrays(Effects):
 
     def padding(self) -> None:
         """Joblib pads with 1 to 16 bytes of 0xff, so that the array starts at a multiple of 16."""
+        pos: i64 = self.pos
+        wanted: i64 = 15 - (self.base + pos) % 16 or 16
+        if self.buf[pos : pos + wanted + 1] == _PADDED[wanted]:
+            self.pos = pos + wanted + 1
+            return
         length = self.number(1)
         if length != 16 - (self.base + self.pos) % 16:
             raise RefusedError("SL313", "the padding before an array does not align it", self.at)

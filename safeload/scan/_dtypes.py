@@ -121,7 +121,7 @@ def _count(dtype: DType, part: DType) -> None:
 
 def _struct(dtype: DType, names: object, fields: object, itemsize: object) -> dict[str, Any]:
     known = attributes(fields)
-    if not isinstance(names, tuple) or known is None or len(known) != len(names) or len(names) > _MAX_FIELDS:
+    if not isinstance(names, tuple) or known is None or len(known.names) != len(names) or len(names) > _MAX_FIELDS:
         raise ValueError("field names")
     formats: list[Any] = []
     offsets: list[int] = []
@@ -147,7 +147,8 @@ def _unit(state: tuple[Any, ...]) -> str:
         raise ValueError("time unit")
     user, unit = metadata
     # numpy before 2.0 writes an empty dict where later ones write None.
-    if user is not None and attributes(user) != {}:
+    extra = attributes(user)
+    if user is not None and (extra is None or extra.names):
         raise ValueError("dtype metadata")
     if not isinstance(unit, tuple) or len(unit) != 4 or not isinstance(unit[0], bytes) or unit[0] not in _UNITS:
         raise ValueError("time unit")

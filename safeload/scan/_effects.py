@@ -12,7 +12,7 @@ from safeload.scan import _dtypes as dtypes
 from safeload.scan import _forms as forms
 from safeload.scan._globals import MAX_FINDINGS, Globals
 from safeload.scan._keys import Keys
-from safeload.scan._ledger import A_CONTAINER, A_DTYPE, A_SLOT, A_TUPLE, AN_OBJECT, VAST
+from safeload.scan._ledger import A_CONTAINER, A_DTYPE, A_NAME, A_SLOT, A_TUPLE, AN_OBJECT, VAST
 from safeload.scan._nodes import NodeTable
 from safeload.scan._structures import A_NODE, Structures
 from safeload.scan._trees import trees_among
@@ -27,6 +27,7 @@ from safeload.scan.values import (
     AList,
     Array,
     ASet,
+    Attributes,
     Blob,
     DType,
     Global,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 _AS_LIST: Final = 1
 _AS_DICT: Final = 2
+_FEW_NAMES: Final = 64
 
 
 class Effects(Globals):
@@ -217,45 +219,7 @@ class Effects(Globals):
     def build(self, target: object, state: object) -> None:
         """BUILD on anything but an array wrapper."""
         if isinstance(target, Instance):
-            origin = target.origin
-            if target.built:
-                raise RefusedError("SL319", "a state is set twice", self.at, origin.name)
-            target.built = True
-            if isinstance(state, ADict) and state.sealed:
-                raise RefusedError("SL319", "one dict is the state of two objects", self.at, origin.name)
-            self.count_state(origin)
-            grant = origin.grant
-            wrong: str | None = None
-            found: dict[str, Any] | None = None
-            if origin.native or (grant is not None and grant.state is not None):
-                self.weigh(state)
-            if grant is not None and grant.state is not None:
-                wrong = grant.state(state)
-            else:
-                found = attributes(state)
-                if found is not None:
-                    self.note_version(found.get("_sklearn_version"))
-                elif grant is not None and grant.roles & STATE:
-                    wrong = "the state is not a dict of plain attribute names, but " + describe(state)
-                elif not origin.seen_state:
-                    note_state(origin, state)
-                    self.spend(700)
-            if isinstance(state, ADict):
-                state.sealed = True
-            if wrong is not None:
-                self.report("SL404", wrong, origin)
-            elif isinstance(state, ADict):
-                if self.any_held:
-                    self.note_held(origin, state)
-                if grant is not None and grant.sources is not None:
-                    self.note_sources(state, grant.sources)
-            if origin.native:
-                wrong = self.structures.built(target, state, found, self.at)
-                if wrong is not None:
-                    self.report("SL326", wrong, origin)
-                self.spend(self.structures.work)
-                self.structures.work = 0
-                self.check_structures(False)
+            self.set_state(target, state)
         elif isinstance(target, DType):
             self.weigh(state)
             self.spend(20)
@@ -273,6 +237,59 @@ class Effects(Globals):
             self.count_state(target.origin)
         else:
             raise RefusedError("SL319", f"a state is set on {describe(target)}", self.at)
+
+    def set_state(self, target: Instance, state: object) -> None:
+        """BUILD on an instance, which its class and the policy decide of."""
+        origin = target.origin
+        if target.built:
+            raise RefusedError("SL319", "a state is set twice", self.at, origin.name)
+        target.built = True
+        found: Attributes | None = None
+        if isinstance(state, ADict):
+            if state.sealed:
+                raise RefusedError("SL319", "one dict is the state of two objects", self.at, origin.name)
+            found = self.attributes_of(origin, state)
+            state.sealed = True
+        self.count_state(origin)
+        grant = origin.grant
+        wrong: str | None = None
+        if origin.native or (grant is not None and grant.state is not None):
+            self.weigh(state)
+        if grant is not None and grant.state is not None:
+            wrong = grant.state(state)
+        elif found is not None:
+            self.note_version(found.get("_sklearn_version"))
+        elif grant is not None and grant.roles & STATE:
+            wrong = "the state is not a dict of plain attribute names, but " + describe(state)
+        elif not origin.seen_state:
+            note_state(origin, state)
+            self.spend(700)
+        if wrong is not None:
+            self.report("SL404", wrong, origin)
+        elif isinstance(state, ADict):
+            if self.any_held:
+                self.note_held(origin, state)
+            if grant is not None and grant.sources is not None:
+                self.note_sources(state, grant.sources)
+        if origin.native:
+            wrong = self.structures.built(target, state, found, self.at)
+            if wrong is not None:
+                self.report("SL326", wrong, origin)
+            self.spend(self.structures.work)
+            self.structures.work = 0
+            if self.structures.crowded:
+                self.check_structures(False)
+            else:
+                self.keep_structures()
+
+    def attributes_of(self, origin: Global, state: ADict) -> Attributes | None:
+        """Return the attributes that a state sets; keep their names, if they are few, to know them by."""
+        found = state.found = attributes(state, origin)
+        if found is not None and found.names is not origin.names and len(found.names) <= _FEW_NAMES:
+            self.memory += A_NAME * (len(found.names) - len(origin.names))
+            origin.names = found.names
+            origin.places = found.places
+        return found
 
     def note_held(self, origin: Global, state: ADict) -> None:
         """Count what this state holds of the globals that only such attributes may hold."""
@@ -310,10 +327,8 @@ class Effects(Globals):
 
     def check_structures(self, finished: bool) -> None:
         """Report what is wrong with native structures that could not be judged at once."""
-        self.memory -= self.kept_structures
         found = self.structures.settled(finished)
-        self.kept_structures = self.structures.kept
-        self.memory += self.kept_structures
+        self.keep_structures()
         self.check_memory()
         for at, name, text in found:
             if ("SL326", name) not in self.reported and len(self.findings) < MAX_FINDINGS:
@@ -321,6 +336,12 @@ class Effects(Globals):
                 self.findings.append(Finding("SL326", text, at, name))
         if finished and self.structures.unset:
             self.findings.append(Finding("SL319", "a native structure never gets its state", self.at))
+
+    def keep_structures(self) -> None:
+        """Count what native structures keep by now."""
+        kept: i64 = self.structures.kept
+        self.memory += kept - self.kept_structures
+        self.kept_structures = kept
 
     def note_version(self, version: object) -> None:
         """Keep which scikit-learn wrote an estimator, as estimators themselves say."""

@@ -8,6 +8,7 @@ from safeload.scan._contents import Integers
 from safeload.scan.values import AList, Array, Global, Instance
 
 if TYPE_CHECKING:
+    from safeload.scan._nodes import NodeTable
     from safeload.scan._structures import Structures
 
 
@@ -19,6 +20,16 @@ _KERNELS: Final = "sklearn.gaussian_process.kernels."
 
 class OddError(ValueError):
     """What a structure has that does not fit together, in words."""
+
+
+class Bounds:
+    """What has to hold of a node table, which is known once it was walked."""
+
+    __slots__ = ()
+
+    def exceeded(self, table: NodeTable) -> str | None:
+        """Say in words what of the table does not fit; None if all does."""
+        raise NotImplementedError
 
 
 def need(holds: bool, text: str) -> None:

@@ -223,7 +223,7 @@ def wrapper_state(state: object, at: int, remaining: int) -> WrapperState:
     """Check a NumpyArrayWrapper's state; `remaining` is how many bytes follow at most, -1 if unknown."""
     found = attributes(state)
     keys = {"subclass", "shape", "order", "dtype", "allow_mmap"}
-    if found is None or set(found) - {"numpy_array_alignment_bytes"} != keys:
+    if found is None or set(found.names) - {"numpy_array_alignment_bytes"} != keys:
         raise RefusedError("SL311", "an array wrapper has other attributes than joblib gives it", at)
     subclass, order, allow_mmap = found["subclass"], found["order"], found["allow_mmap"]
     if not isinstance(subclass, Global) or subclass.name not in _SUBCLASSES:

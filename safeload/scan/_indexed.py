@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from safeload.scan._contents import Ranges
 from safeload.scan._fitting import OddError, array_of, check_indices, integers_of, is_function, length_of, need, whole
-from safeload.scan.values import Array, Float, Global, Instance, attributes
+from safeload.scan.values import Array, Attributes, Float, Global, Instance, attributes
 
 if TYPE_CHECKING:
     from safeload.scan._structures import Structures
@@ -61,9 +61,9 @@ def neighbour_tree(_structures: Structures, made: Instance, state: object, _at: 
     need(state[12] is None or length_of(state[12], "sample weights") == points, "it has other than one weight a point")
 
 
-def neighbours(structures: Structures, _made: Instance, state: object, _at: int) -> None:
+def neighbours(structures: Structures, _made: Instance, _state: object, _at: int) -> None:
     """Scipy reads a matrix VI as wide as the data, whatever its shape is."""
-    found = structures.attributes(state)
+    found = structures.attributes()
     options = found.get("effective_metric_params_")
     if options is None:
         return
@@ -80,7 +80,7 @@ def neighbours(structures: Structures, _made: Instance, state: object, _at: int)
 def neighbour_classifier(structures: Structures, made: Instance, state: object, at: int) -> None:
     """Predict counts votes by _y in a table as wide as there are classes."""
     neighbours(structures, made, state, at)
-    found = structures.attributes(state)
+    found = structures.attributes()
     classes, chosen = found.get("classes_"), found.get("_y")
     if not isinstance(classes, Array) or chosen is None:
         return
@@ -91,7 +91,7 @@ def neighbour_classifier(structures: Structures, made: Instance, state: object, 
     )
 
 
-def _matrix_shape(found: dict[str, Any]) -> tuple[int, ...]:
+def _matrix_shape(found: Attributes) -> tuple[int, ...]:
     shape = found.get("_shape")
     if not isinstance(shape, tuple) or not 1 <= len(shape) <= 64:
         raise OddError("its shape is no tuple of sizes")
@@ -101,7 +101,7 @@ def _matrix_shape(found: dict[str, Any]) -> tuple[int, ...]:
     return shape
 
 
-def _compressed(found: dict[str, Any], rows: int, columns: int, stored: int) -> None:
+def _compressed(found: Attributes, rows: int, columns: int, stored: int) -> None:
     check_indices(found.get("indices"), "indices", columns, length=stored)
     pointers = array_of(found.get("indptr"), "indptr", dimensions=1)
     if pointers.shape[0] != rows + 1:
@@ -111,8 +111,8 @@ def _compressed(found: dict[str, Any], rows: int, columns: int, stored: int) -> 
         raise OddError(f"indptr does not rise from 0 to at most {stored}")
 
 
-def csr(structures: Structures, made: Instance, state: object, _at: int) -> None:
-    found = structures.attributes(state)
+def csr(structures: Structures, made: Instance, _state: object, _at: int) -> None:
+    found = structures.attributes()
     shape = _matrix_shape(found)
     stored = length_of(found.get("data"), "data")
     if len(shape) > 2:
@@ -127,8 +127,8 @@ def csr(structures: Structures, made: Instance, state: object, _at: int) -> None
     made.native = ("matrix", shape, stored)
 
 
-def bsr(structures: Structures, _made: Instance, state: object, _at: int) -> None:
-    found = structures.attributes(state)
+def bsr(structures: Structures, _made: Instance, _state: object, _at: int) -> None:
+    found = structures.attributes()
     shape = _matrix_shape(found)
     stored, high, wide = array_of(found.get("data"), "data", dimensions=3).shape
     need(len(shape) == 2 and high >= 1 and wide >= 1, "its blocks are empty")
@@ -136,8 +136,8 @@ def bsr(structures: Structures, _made: Instance, state: object, _at: int) -> Non
     _compressed(found, shape[0] // high, shape[1] // wide, stored)
 
 
-def coo(structures: Structures, _made: Instance, state: object, _at: int) -> None:
-    found = structures.attributes(state)
+def coo(structures: Structures, _made: Instance, _state: object, _at: int) -> None:
+    found = structures.attributes()
     shape = _matrix_shape(found)
     stored = length_of(found.get("data"), "data")
     coords = found.get("coords")
@@ -149,17 +149,17 @@ def coo(structures: Structures, _made: Instance, state: object, _at: int) -> Non
         check_indices(one, "its indices", size, length=stored)
 
 
-def dia(structures: Structures, _made: Instance, state: object, _at: int) -> None:
-    found = structures.attributes(state)
+def dia(structures: Structures, _made: Instance, _state: object, _at: int) -> None:
+    found = structures.attributes()
     need(len(_matrix_shape(found)) == 2, "it does not have two dimensions")
     diagonals = array_of(found.get("data"), "data", dimensions=2).shape[0]
     offsets = length_of(found.get("offsets"), "offsets")
     need(offsets == diagonals, f"it has {diagonals} diagonals and {offsets} offsets")
 
 
-def support_vectors(structures: Structures, made: Instance, state: object, _at: int) -> None:
+def support_vectors(structures: Structures, made: Instance, _state: object, _at: int) -> None:
     """Libsvm copies by the number of support vectors and classes, whatever is there."""
-    found = structures.attributes(state)
+    found = structures.attributes()
     if found.get("support_vectors_") is None:
         return
     classify = made.origin.qualname in ("SVC", "NuSVC")

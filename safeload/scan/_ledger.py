@@ -48,6 +48,7 @@ AN_OBJECT: Final = 96
 A_GLOBAL: Final = 1500
 A_DTYPE: Final = 700
 A_NATIVE: Final = 400
+A_NAME: Final = 120
 _OFTEN: Final = 1 << 13  # opcodes
 VAST: Final = 10_000  # so many items of a container are kept as they are
 
@@ -87,9 +88,20 @@ class Ledger(Window):
 
         A container that was looked through is marked, and not looked through again.
         """
-        pending: list[object] = [value]
-        depths: list[int] = [0]
+        pending: list[object] = []
+        depths: list[int] = []
         weight: i64 = 0
+        if isinstance(value, tuple):
+            weight = 1 + len(value)
+            add_containers(value, pending)
+        elif isinstance(value, ADict) and value.found is not None and value.proven is None:
+            weight = 1 + len(value.flat)
+            add_containers(value.found.parts, pending)
+        else:
+            pending.append(value)
+            depths.append(0)
+        while len(depths) < len(pending):
+            depths.append(1)
         while pending:
             one = pending.pop()
             depth = depths.pop()
@@ -257,6 +269,7 @@ class Ledger(Window):
         if isinstance(state, ADict) and isinstance(target, (Instance, Wrapper)):
             self.memory -= A_SLOT * len(state.flat)
             state.flat = USED_UP
+            state.found = None
             if isinstance(target, Wrapper):
                 if state.slot >= 0:
                     self.memo[state.slot] = FORBIDDEN_STATE
@@ -335,5 +348,6 @@ def add_containers(parts: Any, pending: list[object]) -> None:
         # One by one, and the most frequent first: this is done for every word of a vocabulary.
         if isinstance(part, (str, int)) or part is None:
             continue
-        if isinstance(part, (tuple, AList, ADict, ASet)):
+        # Compiled, a tuple of these classes and others would be slow.
+        if isinstance(part, tuple) or isinstance(part, (AList, ADict, ASet)):  # noqa: SIM101
             pending.append(part)

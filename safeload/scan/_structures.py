@@ -10,13 +10,13 @@ Most node tables are small, so they are walked many at a time: what depends on t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from safeload.scan import _indexed as indexed
 from safeload.scan import _trees as trees
-from safeload.scan._fitting import OddError, is_function
+from safeload.scan._fitting import Bounds, OddError, is_function
 from safeload.scan._nodes import BATCH, NodeTable, Watcher, settle
-from safeload.scan.values import Instance, attributes, shown
+from safeload.scan.values import Attributes, Global, Instance, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,11 +32,11 @@ class Structures:
     def __init__(self) -> None:
         self.unset = 0  # structures that were made and have no state yet
         self.work = 0  # what was looked at, in opcodes; the machine takes it from here
-        self._found: dict[str, Any] | None = None  # attributes of the state that is looked at
+        self._found: Attributes | None = None  # attributes of the state that is looked at
         self._tables: list[NodeTable] = []
         self._nodes = 0
         # What can be said once tables are walked: where, of whom, of which table, and what has to hold.
-        self._waiting: list[tuple[int, str, NodeTable, Callable[[NodeTable], str | None]]] = []
+        self._waiting: list[tuple[int, str, NodeTable, Bounds]] = []
 
     def seen(self, contents: Watcher | None) -> None:
         """Take what an array's bytes say, once they have passed; node tables are walked when enough have come."""
@@ -50,35 +50,32 @@ class Structures:
         if made.origin.name in _NEEDS_STATE:
             self.unset += 1
 
-    def built(self, target: Instance, state: object, found: dict[str, Any] | None, at: int) -> str | None:
+    def built(self, target: Instance, state: object, found: Attributes | None, at: int) -> str | None:
         """Say in words what in the state of a native class does not fit together; None if everything does.
 
-        `found` are the state's attributes, if it was looked at as such already.
+        `found` are the state's attributes, if it is a dict of such.
         """
         name = target.origin.name
-        self._found = found = attributes(state) if found is None else found
+        self._found = found
         if name in _NEEDS_STATE:
             self.unset -= 1
         try:
-            for attribute, value in (found or {}).items():
-                # A method of the instance's own would come before the class's that checks what it is given.
-                if attribute == "_in_fit" or (is_function(value) and not _may_be_function(attribute, value)):
-                    raise OddError(f"it sets {shown(attribute)}, which only its class may have")
+            if found is not None:
+                check_functions(found)
             NATIVE[name](self, target, state, at)
         except OddError as odd:
             return str(odd)
         return None
 
-    def attributes(self, state: object) -> dict[str, Any]:
-        """Return the attributes that a state sets."""
-        found = attributes(state) if self._found is None else self._found
-        if found is None:
+    def attributes(self) -> Attributes:
+        """Return the attributes that the state sets."""
+        if self._found is None:
             raise OddError("its state is no dict of attributes")
-        return found
+        return self._found
 
-    def later(self, at: int, name: str, table: NodeTable, check: Callable[[NodeTable], str | None]) -> None:
-        """Have something checked about a table once it was walked."""
-        self._waiting.append((at, name, table, check))
+    def later(self, at: int, name: str, table: NodeTable, bounds: Bounds) -> None:
+        """Have a table held to bounds once it was walked."""
+        self._waiting.append((at, name, table, bounds))
 
     @property
     def crowded(self) -> bool:
@@ -99,14 +96,25 @@ class Structures:
         wrong = []
         waiting, self._waiting = self._waiting, []
         for one in waiting:
-            at, name, table, check = one
+            at, name, table, bounds = one
             if not table.settled:
                 self._waiting.append(one)
                 continue
-            text = table.problem or check(table)
+            text = table.problem or bounds.exceeded(table)
             if text is not None:
                 wrong.append((at, name, text))
         return wrong
+
+
+def check_functions(found: Attributes) -> None:
+    """Refuse a method of the instance's own, which would come before the class's that checks what it is given."""
+    if "_in_fit" in found:
+        raise OddError("it sets '_in_fit', which only its class may have")
+    for place, value in enumerate(found.parts):
+        if isinstance(value, (Global, Instance)) and is_function(value):
+            attribute = found.names[place]
+            if not _may_be_function(attribute, value):
+                raise OddError(f"it sets {shown(attribute)}, which only its class may have")
 
 
 # The attributes that may be a function: parameters, and what was made of them.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from safeload.scan._contents import Integers
-from safeload.scan._fitting import OddError, array_of, instances_of, length_of, need, whole
+from safeload.scan._fitting import Bounds, OddError, array_of, instances_of, length_of, need, whole
 from safeload.scan._nodes import NodeTable
-from safeload.scan.values import AList, Array, Instance
+from safeload.scan.values import AList, Array, Attributes, Instance
 
 if TYPE_CHECKING:
     from safeload.scan._structures import Structures
@@ -18,32 +18,45 @@ DUMMY: Final = "sklearn.dummy.DummyClassifier"
 DUMMY_REGRESSOR: Final = "sklearn.dummy.DummyRegressor"
 
 
-def tree(structures: Structures, made: Instance, state: object, at: int) -> None:
+def tree(structures: Structures, made: Instance, _state: object, at: int) -> None:
     """`Tree(n_features, n_classes, n_outputs)`: predict, apply and decision_path follow nodes; max_depth is room."""
     args = made.native
     need(isinstance(args, tuple) and len(args) == 3, "it was not made with three arguments")
     features, outputs = whole(args[0], "n_features"), whole(args[2], "n_outputs")
     need(outputs >= 1 and length_of(args[1], "n_classes") >= outputs, "n_classes is shorter than n_outputs")
-    found = structures.attributes(state)
+    found = structures.attributes()
     nodes = array_of(found.get("nodes"), "nodes", dimensions=1)
     values = array_of(found.get("values"), "values", dimensions=3)
     count, depth = whole(found.get("node_count"), "node_count"), whole(found.get("max_depth"), "max_depth")
-    need(count == nodes.shape[0] == values.shape[0], f"node_count is {count}, nodes and values have other lengths")
+    # For each of thousands of trees: no text is made of what fits, as an argument of `need` would be.
+    if not count == nodes.shape[0] == values.shape[0]:
+        raise OddError(f"node_count is {count}, nodes and values have other lengths")
     need(values.shape[1] == outputs and values.shape[2] >= 1, "values has another number of outputs")
-    need(0 <= depth < max(count, 1), f"max_depth is {depth} for {count} nodes")
+    if not 0 <= depth < max(count, 1):
+        raise OddError(f"max_depth is {depth} for {count} nodes")
     table = nodes.contents
     if not isinstance(table, NodeTable) or table.predictor:
         raise OddError("nodes are not written as scikit-learn writes them")
-
-    def holds(table: NodeTable) -> str | None:
-        if table.depth > depth:
-            return f"nodes lead {table.depth} deep, and max_depth is {depth}"
-        if table.features > features:
-            return f"a node splits on feature {table.features - 1}, and there are {features}"
-        return None
-
-    structures.later(at, made.origin.name, table, holds)
+    structures.later(at, made.origin.name, table, TreeBounds(depth, features))
     made.native = ("tree", features)
+
+
+@final
+class TreeBounds(Bounds):
+    """How deep the nodes of a decision tree may lead, and how many features they may split on."""
+
+    __slots__ = ("depth", "features")
+
+    def __init__(self, depth: int, features: int) -> None:
+        self.depth = depth
+        self.features = features
+
+    def exceeded(self, table: NodeTable) -> str | None:
+        if table.depth > self.depth:
+            return f"nodes lead {table.depth} deep, and max_depth is {self.depth}"
+        if table.features > self.features:
+            return f"a node splits on feature {table.features - 1}, and there are {self.features}"
+        return None
 
 
 def _width(estimator: Instance) -> int:
@@ -55,20 +68,21 @@ def _width(estimator: Instance) -> int:
     return width
 
 
-def decision_tree(structures: Structures, made: Instance, state: object, _at: int) -> None:
+def decision_tree(structures: Structures, made: Instance, _state: object, _at: int) -> None:
     """Predict checks rows against n_features_in_, and hands them to tree_ unchecked."""
-    found = structures.attributes(state)
+    found = structures.attributes()
     tree = found.get("tree_")
     if tree is None:
         return
     need(isinstance(tree, Instance) and tree.built and tree.origin.name == TREE, "tree_ is no complete Tree")
     width = _width(tree)
     features = whole(found.get("n_features_in_"), "n_features_in_")
-    need(width == features, f"its tree reads {width} features, and n_features_in_ is {features}")
+    if width != features:
+        raise OddError(f"its tree reads {width} features, and n_features_in_ is {features}")
     made.native = ("tree", width)
 
 
-def _features_of(found: dict[str, Any]) -> int:
+def _features_of(found: Attributes) -> int:
     return whole(found.get("n_features_in_"), "n_features_in_")
 
 
@@ -83,20 +97,21 @@ def trees_among(items: list[Any]) -> int:
     return width
 
 
-def forest(structures: Structures, _made: Instance, state: object, _at: int) -> None:
+def forest(structures: Structures, _made: Instance, _state: object, _at: int) -> None:
     """Check a forest, which checks rows for its first tree alone, or against its own n_features_in_."""
-    found = structures.attributes(state)
+    found = structures.attributes()
     if found.get("estimators_") is None:
         return
     features = _features_of(found)
     for tree in instances_of(structures, found["estimators_"], "estimators_"):
         width = _width(tree)
-        need(width == features, f"a tree of it reads {width} features, and n_features_in_ is {features}")
+        if width != features:
+            raise OddError(f"a tree of it reads {width} features, and n_features_in_ is {features}")
 
 
-def isolation_forest(structures: Structures, _made: Instance, state: object, _at: int) -> None:
+def isolation_forest(structures: Structures, _made: Instance, _state: object, _at: int) -> None:
     """Check the same where each tree gets all features, or those that estimators_features_ lists."""
-    found = structures.attributes(state)
+    found = structures.attributes()
     if found.get("estimators_") is None:
         return
     features = _features_of(found)
@@ -111,9 +126,9 @@ def isolation_forest(structures: Structures, _made: Instance, state: object, _at
         need(_width(tree) <= given <= features, "a tree of it reads more features than it is given")
 
 
-def boosting(structures: Structures, made: Instance, state: object, _at: int) -> None:
+def boosting(structures: Structures, made: Instance, _state: object, _at: int) -> None:
     """predict_stages reads the trees themselves, and writes a column for each of a stage."""
-    found = structures.attributes(state)
+    found = structures.attributes()
     if found.get("estimators_") is None:
         return
     stages = array_of(found["estimators_"], "estimators_", dimensions=2)
@@ -135,36 +150,45 @@ def boosting(structures: Structures, made: Instance, state: object, _at: int) ->
         need(first.native == ("outputs", 1), "init_ gives another number of columns, and so of rows")
 
 
-def dummy(structures: Structures, made: Instance, state: object, _at: int) -> None:
+def dummy(structures: Structures, made: Instance, _state: object, _at: int) -> None:
     """Keep how many columns its predict_proba has, for the boosting that starts with it."""
-    prior = structures.attributes(state).get("class_prior_")
+    prior = structures.attributes().get("class_prior_")
     if isinstance(prior, Array) and len(prior.shape) == 1:
         made.native = ("classes", prior.shape[0])
 
 
-def dummy_regressor(structures: Structures, made: Instance, state: object, _at: int) -> None:
+def dummy_regressor(structures: Structures, made: Instance, _state: object, _at: int) -> None:
     """Keep how many columns it predicts, for the same."""
-    outputs = structures.attributes(state).get("n_outputs_")
+    outputs = structures.attributes().get("n_outputs_")
     if type(outputs) is int:
         made.native = ("outputs", outputs)
 
 
-def predictor_tree(structures: Structures, made: Instance, state: object, at: int) -> None:
+def predictor_tree(structures: Structures, made: Instance, _state: object, at: int) -> None:
     """Check a tree of histogram boosting: nodes lead to nodes and to sets of categories."""
-    found = structures.attributes(state)
+    found = structures.attributes()
     nodes = array_of(found.get("nodes"), "nodes", dimensions=1)
     table = nodes.contents
     if not isinstance(table, NodeTable) or not table.predictor:
         raise OddError("nodes are not written as scikit-learn writes them")
-    sets = min(_bitsets(found.get(f"{kind}_left_cat_bitsets")) for kind in ("raw", "binned"))
-
-    def holds(table: NodeTable) -> str | None:
-        if table.bitsets > sets:
-            return f"a node asks for set {table.bitsets - 1} of categories, and there are {sets}"
-        return None
-
-    structures.later(at, made.origin.name, table, holds)
+    sets = min(_bitsets(found.get("raw_left_cat_bitsets")), _bitsets(found.get("binned_left_cat_bitsets")))
+    structures.later(at, made.origin.name, table, SetBounds(sets))
     made.native = ("predictor", table)
+
+
+@final
+class SetBounds(Bounds):
+    """How many sets of categories the nodes of a predictor may ask for."""
+
+    __slots__ = ("sets",)
+
+    def __init__(self, sets: int) -> None:
+        self.sets = sets
+
+    def exceeded(self, table: NodeTable) -> str | None:
+        if table.bitsets > self.sets:
+            return f"a node asks for set {table.bitsets - 1} of categories, and there are {self.sets}"
+        return None
 
 
 def _bitsets(value: object) -> int:
@@ -173,16 +197,16 @@ def _bitsets(value: object) -> int:
     return array.shape[0]
 
 
-def bin_mapper(structures: Structures, made: Instance, state: object, _at: int) -> None:
+def bin_mapper(structures: Structures, made: Instance, _state: object, _at: int) -> None:
     """Keep of how many features it knows whether they are categorical, and whether any is."""
-    flags = structures.attributes(state).get("is_categorical_")
+    flags = structures.attributes().get("is_categorical_")
     if isinstance(flags, Array) and len(flags.shape) == 1 and isinstance(flags.contents, Integers):
         made.native = ("features", flags.shape[0], flags.contents.greatest > 0)
 
 
-def histogram_boosting(structures: Structures, made: Instance, state: object, at: int) -> None:
+def histogram_boosting(structures: Structures, made: Instance, _state: object, at: int) -> None:
     """Rows are checked against n_features_in_; its predictors look up known categories by feature, too."""
-    found = structures.attributes(state)
+    found = structures.attributes()
     iterations = found.get("_predictors")
     if iterations is None:
         return
@@ -194,14 +218,7 @@ def histogram_boosting(structures: Structures, made: Instance, state: object, at
         raise OddError("_predictors is no list")
     iterations.sealed = True
     structures.work += len(iterations.items)
-
-    def holds(table: NodeTable) -> str | None:
-        if table.features > features:
-            return f"a predictor splits on feature {table.features - 1}, and there are {features}"
-        if table.bitsets and (not any_category or known < features):
-            return "a predictor splits on categories, and _bin_mapper knows of none"
-        return None
-
+    bounds = PredictorBounds(features, any_category and known >= features)
     # Each list and each table once, however often they stand there.
     distinct = {id(iteration): iteration for iteration in iterations.items}
     tables: dict[int, NodeTable] = {}
@@ -212,4 +229,22 @@ def histogram_boosting(structures: Structures, made: Instance, state: object, at
                 raise OddError("_predictors holds what is no TreePredictor")
             tables[id(one[1])] = one[1]
     for table in tables.values():
-        structures.later(at, made.origin.name, table, holds)
+        structures.later(at, made.origin.name, table, bounds)
+
+
+@final
+class PredictorBounds(Bounds):
+    """How many features a predictor of histogram boosting may split on, and whether it may on categories."""
+
+    __slots__ = ("categories", "features")
+
+    def __init__(self, features: int, categories: bool) -> None:
+        self.features = features
+        self.categories = categories
+
+    def exceeded(self, table: NodeTable) -> str | None:
+        if table.features > self.features:
+            return f"a predictor splits on feature {table.features - 1}, and there are {self.features}"
+        if table.bitsets and not self.categories:
+            return "a predictor splits on categories, and _bin_mapper knows of none"
+        return None

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mypy_extensions import i64
 
 _READ_AHEAD: Final = 1 << 17
+_KEPT_WHOLE: Final = 1 << 16  # bytes of long ones that are kept as they are, until their dtype is known
 _MAX_LINE: Final = 4096  # bytes of a name or a number
 KEPT_TEXT: Final = 4096  # bytes of a text that is kept
 _MAX_LONG: Final = 1024  # bytes of an integer
@@ -97,9 +98,7 @@ class Window:
 
     def watch(self, length: i64, item: i64, watcher: Any) -> None:
         """Pass over bytes, and let somebody look at them in pieces of whole items."""
-        self.work += 24
-        if self.size < 0:
-            self.work += length >> 8  # a small file can unpack to many
+        self.count_watch(length)
         piece: i64 = contents.PIECE
         piece -= piece % item
         if piece < item:
@@ -110,21 +109,29 @@ class Window:
             watcher.feed(self.take(piece))
             length -= piece
 
+    def count_watch(self, length: i64) -> None:
+        """Count the work of looking at bytes."""
+        self.work += 24
+        if self.size < 0:
+            self.work += length >> 8  # a small file can unpack to many
+
     def number(self, size: i64) -> i64:
-        """Take an unsigned little-endian number; one of 2^60 and more is a length that nothing has."""
+        """Take an unsigned number of 1, 4 or 8 bytes, little-endian; 2^60 and more is a length that nothing has."""
         if size > len(self.buf) - self.pos:
             self.take(size)
             self.pos -= size
-        value: i64 = 0
-        shift: i64 = 0
-        while shift < 8 * size:
-            byte: i64 = self.buf[self.pos]
-            self.pos += 1
-            if shift == 56 and byte >= 16:
-                whole = int.from_bytes(self.buf[self.pos - size : self.pos], "little")
+        buf = self.buf
+        pos: i64 = self.pos
+        self.pos = pos + size
+        if size == 1:
+            return buf[pos]
+        value: i64 = four(buf, pos)
+        if size == 8:
+            high: i64 = four(buf, pos + 4)
+            if high >= 1 << 28:
+                whole = int.from_bytes(buf[pos : pos + 8], "little")
                 raise RefusedError("SL507", f"a length of {whole} where fewer bytes are left", self.at)
-            value |= byte << shift
-            shift += 8
+            value |= high << 32
         return value
 
     def line(self, limit: i64) -> bytes:
@@ -211,6 +218,10 @@ class Window:
         """Take long bytes, which may turn out to be those of an array."""
         blob = Blob(size, mutable)
         self.hold(blob)
+        if size <= _KEPT_WHOLE and size <= len(self.buf) - self.pos:
+            self.count_watch(size)
+            blob.data = self.take(size)
+            return blob
         blob.data = contents.Unclear()
         self.watch(size, 1, blob.data)
         return blob

@@ -79,6 +79,9 @@ class Global:
         self.first_new: i64 = -1
         self.first_state: i64 = -1
         self.first_items: i64 = -1
+        # The names of the attributes of its latest state, where all of them are allowed, and which place each has.
+        self.names: list[Any] = []
+        self.places: dict[str, int] = {}
         # What stands for every instance of it that has its state: nothing tells them apart.
         self.finished: Any = None
         # Of a global that is not granted: the arguments and states seen, as patterns for whoever reviews it.
@@ -171,16 +174,17 @@ class ADict:
     """A dict, as the flat list of its keys and values in the order in which they were set.
 
     `shared` once it was read from the memo, and so may stand in several places; `holds` once it was a state with a
-    global that only such a state may hold.
+    global that only such a state may hold.  `found` is what `attributes` says of it, while it is looked at as a state.
     """
 
-    __slots__ = ("flat", "holds", "keys", "proven", "sealed", "shared", "slot")
+    __slots__ = ("flat", "found", "holds", "keys", "proven", "sealed", "shared", "slot")
 
     def __init__(self, flat: list[Any]) -> None:
         self.flat = flat
         self.sealed: bool = False
         self.shared: bool = False
         self.holds: bool = False
+        self.found: Attributes | None = None
         self.slot: i64 = -1
         self.keys: Any = None
         self.proven: Any = None
@@ -263,30 +267,56 @@ def is_used_up(value: AList | ADict) -> bool:
     return (value.flat if isinstance(value, ADict) else value.items) is USED_UP
 
 
-def attributes(value: object) -> dict[str, Any] | None:
-    """Return an exact dict of attribute names as a dict, sealed; None if it is anything else.
+@final
+class Attributes:
+    """The attributes that a dict sets: `names`, the `parts` that they name, and where among these: `places`."""
+
+    __slots__ = ("names", "parts", "places")
+
+    def __init__(self, names: list[Any], parts: list[Any], places: dict[str, int]) -> None:
+        self.names = names
+        self.parts = parts
+        self.places = places
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.places
+
+    def __getitem__(self, name: str) -> Any:
+        return self.parts[self.places[name]]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return what has this name, `default` if nothing has."""
+        place = self.places.get(name)
+        return default if place is None else self.parts[place]
+
+
+def attributes(value: object, like: Global | None = None) -> Attributes | None:
+    """Return what an exact dict of attribute names sets, sealed; None if it is anything else.
 
     Attribute names are str, never twice, and never begin with `__`: BUILD would set hooks that the class relies on.
     A value whose text was let go is none either: what compares it would take it for something else.
+    They are not looked at again if they are those of the latest state of the class `like`.
     """
     if not isinstance(value, ADict):
         return None
     value.sealed = True
-    found: dict[str, Any] = {}
-    flat = value.flat
-    index: i64 = 0
-    count: i64 = len(flat)
-    while index < count:
-        key = flat[index]
-        if not isinstance(key, str) or key.startswith("__"):
+    if value.found is not None:
+        return value.found
+    names = value.flat[::2]
+    if like is not None and names == like.names:
+        found = Attributes(like.names, value.flat[1::2], like.places)
+    else:
+        places: dict[str, int] = {}
+        for name in names:
+            if not isinstance(name, str) or name.startswith("__"):
+                return None
+            places[name] = len(places)
+        if len(places) != len(names):
             return None
-        value = flat[index + 1]
-        if value is LET_GO:
+        found = Attributes(names, value.flat[1::2], places)
+    for part in found.parts:
+        if part is LET_GO:
             return None
-        found[key] = value
-        index += 2
-    if 2 * len(found) != count:
-        return None
     # scikit-learn's __setstate__ puts it into a warning: of anything but text it would run the repr.
     version = found.get("_sklearn_version", "")
     if not isinstance(version, str) and not isinstance(version, Text):
