@@ -177,11 +177,11 @@ class Ledger(Window):
         """Return what the memo keeps of a value: of what may be used only once, nothing that could be fetched."""
         if isinstance(value, (Instance, ADict, Array)):
             value.slot = len(self.memo) if value.slot == -1 else -2
-        if isinstance(value, int):
+        elif isinstance(value, int):
             self.recounted = True
-        if isinstance(value, Wrapper):
+        elif isinstance(value, Wrapper):
             return FORBIDDEN_WRAPPER
-        if isinstance(value, tuple) and len(value) >= 3 and isinstance(value[0], Global):
+        elif isinstance(value, tuple) and len(value) >= 3 and isinstance(value[0], Global):
             # The classes in these arguments count as used by the call, so nobody else may get hold of them.
             second: object = value[1]
             base = second.name if isinstance(second, Global) else ""
@@ -200,8 +200,14 @@ class Ledger(Window):
     def no_memo(self, index: i64) -> RefusedError:
         return RefusedError("SL307", f"memo {index} is read but was never written", self.at)
 
-    def forbidden(self, value: Forbidden) -> RefusedError:
-        return RefusedError(value.code, value.message, self.at)
+    def fetch(self, value: object) -> None:
+        """Note that the memo gives this out once more."""
+        if isinstance(value, Global):
+            value.pushed += 1
+        elif isinstance(value, ADict):
+            value.shared = True
+        elif isinstance(value, Forbidden):
+            raise RefusedError(value.code, value.message, self.at)
 
     # ------------------------------------------------------------------------------------------ sharing
 

@@ -64,8 +64,6 @@ from safeload.scan.values import (
     ADict,
     AList,
     Array,
-    Forbidden,
-    Global,
     Wrapper,
 )
 
@@ -104,20 +102,24 @@ class Machine(Rare):
         pos: i64 = self.pos
         end: i64 = len(buf)
         base: i64 = self.base
+        soon: i64 = 0  # the position from which on more has to be asked than which opcode it is
         opcodes: i64 = self.opcodes
         limit: i64 = self.check_limits(stack, metastack)
         while True:
-            if end - pos < 16 and not self.exhausted:
-                self.pos, self.opcodes = pos, opcodes
-                self.fill(16)
-                buf, pos, end, base = self.buf, self.pos, len(self.buf), self.base
             self.at = base + pos
-            if base + pos >= frame_end:
-                if base + pos > frame_end:
-                    raise RefusedError("SL305", "a frame ends inside an opcode", self.at)
-                frame_end = NO_FRAME
-            if pos >= end:
-                raise self.ended()
+            if pos >= soon:
+                # Little is left in the window, a frame ends, or either is another than when this was last asked.
+                if end - pos < 16 and not self.exhausted:
+                    self.pos, self.opcodes = pos, opcodes
+                    self.fill(16)
+                    buf, pos, end, base = self.buf, self.pos, len(self.buf), self.base
+                if base + pos >= frame_end:
+                    if base + pos > frame_end:
+                        raise RefusedError("SL305", "a frame ends inside an opcode", self.at)
+                    frame_end = NO_FRAME
+                if pos >= end:
+                    raise self.ended()
+                soon = min(end if self.exhausted else end - 15, frame_end - base)
             code = buf[pos]
             pos += 1
             opcodes += 1
@@ -138,12 +140,8 @@ class Machine(Rare):
                 if size > fetched:
                     fetched = self.fetched = size
                 given = opcodes + 1
-                if isinstance(value, Global):
-                    value.pushed += 1
-                elif isinstance(value, ADict):
-                    value.shared = True
-                elif isinstance(value, Forbidden):
-                    raise self.forbidden(value)
+                if not isinstance(value, str):
+                    self.fetch(value)
                 stack.append(value)
             elif code == MEMOIZE:
                 if len(memo) >= self.max_memo:
@@ -161,16 +159,18 @@ class Machine(Rare):
                 if size > end - pos:
                     self.pos = pos
                     stack.append(self.text(size))
-                    buf, pos, end, base = self.buf, self.pos, len(self.buf), self.base
+                    buf, pos, end, base, soon = self.buf, self.pos, len(self.buf), self.base, 0
                     self.memory += A_TEXT + 4 * (size if size < KEPT_TEXT else 0)
                 else:
-                    text = self.decoded(buf[pos : pos + size])
+                    try:
+                        text = buf[pos : pos + size].decode("utf-8")
+                    except UnicodeDecodeError:
+                        text = self.decoded(buf[pos : pos + size])
                     pos += size
-                    size = text_size(text, size)
+                    size = A_TEXT + size if len(text) == size else text_size(text, size)
                     stack.append(text)
                     # It always is memoised next, which is done here where nothing is in the way.
-                    room = opcodes < limit and len(memo) < self.max_memo
-                    if pos < end and buf[pos] == MEMOIZE and base + pos < frame_end and room:
+                    if pos < soon and buf[pos] == MEMOIZE and opcodes < limit and len(memo) < self.max_memo:
                         pos += 1
                         opcodes += 1
                         memo.append(text)
@@ -189,7 +189,7 @@ class Machine(Rare):
                 if size > end - pos:
                     self.pos = pos
                     stack.append(self.take(size))
-                    buf, pos, end, base = self.buf, self.pos, len(self.buf), self.base
+                    buf, pos, end, base, soon = self.buf, self.pos, len(self.buf), self.base, 0
                 else:
                     stack.append(buf[pos : pos + size])
                     pos += size
@@ -207,12 +207,8 @@ class Machine(Rare):
                 if size > fetched:
                     fetched = self.fetched = size
                 given = opcodes + 1
-                if isinstance(value, Global):
-                    value.pushed += 1
-                elif isinstance(value, ADict):
-                    value.shared = True
-                elif isinstance(value, Forbidden):
-                    raise self.forbidden(value)
+                if not isinstance(value, str):
+                    self.fetch(value)
                 stack.append(value)
             elif code == BINFLOAT:
                 if end - pos < 8:
@@ -256,7 +252,7 @@ class Machine(Rare):
                     wrapped = self.wrapped(target, value)
                     stack[-1] = self.nested(wrapped) if wrapped.length < 0 else self.array(wrapped)
                     self.finished(target, value)
-                    buf, pos, end, base = self.buf, self.pos, len(self.buf), self.base
+                    buf, pos, end, base, soon = self.buf, self.pos, len(self.buf), self.base, 0
                     opcodes = self.opcodes
                 else:
                     self.build(target, value)
@@ -273,7 +269,7 @@ class Machine(Rare):
                     if array is not None:
                         stack[-1] = array
                         frame_end = NO_FRAME
-                        buf, pos, end, base = self.buf, self.pos, len(self.buf), self.base
+                        buf, pos, end, base, soon = self.buf, self.pos, len(self.buf), self.base, 0
                         opcodes, fetched = self.opcodes, self.fetched
             elif code == EMPTY_DICT:
                 stack.append(ADict([]))
@@ -291,6 +287,7 @@ class Machine(Rare):
                 if self.size >= 0 and size > self.size - (base + pos):
                     raise RefusedError("SL507", "a frame that is longer than what is left", self.at)
                 frame_end = base + pos + size
+                soon = 0
                 self.work += 1
             elif code == BINPUT:
                 if pos >= end:
@@ -307,7 +304,7 @@ class Machine(Rare):
                 if size > end - pos or size > KEPT_TEXT:
                     self.pos = pos
                     stack.append(self.text(size))
-                    buf, pos, end, base = self.buf, self.pos, len(self.buf), self.base
+                    buf, pos, end, base, soon = self.buf, self.pos, len(self.buf), self.base, 0
                     self.memory += A_TEXT + 4 * (size if size < KEPT_TEXT else 0)
                 else:
                     text = self.decoded(buf[pos : pos + size])
@@ -378,7 +375,7 @@ class Machine(Rare):
                 # Everything rarer: the machine's own position is what these work on.
                 self.pos = pos
                 stack = self.rare(code, stack, metastack)
-                buf, pos, end, base = self.buf, self.pos, len(self.buf), self.base
+                buf, pos, end, base, soon = self.buf, self.pos, len(self.buf), self.base, 0
                 fetched = self.fetched
 
     def start(self, nested: bool) -> None:

@@ -38,8 +38,6 @@ from safeload.scan.values import (
     ADict,
     AList,
     ASet,
-    Forbidden,
-    Global,
 )
 
 if TYPE_CHECKING:
@@ -122,12 +120,7 @@ class Rare(Arrays):
             if size > self.fetched:
                 self.fetched = size
             self.recounted = True  # a BINPUT may follow
-            if isinstance(value, Global):
-                value.pushed += 1
-            elif isinstance(value, ADict):
-                value.shared = True
-            elif isinstance(value, Forbidden):
-                raise self.forbidden(value)
+            self.fetch(value)
             stack.append(value)
         elif code == INT:
             stack.append(self.text_int())
