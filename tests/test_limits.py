@@ -254,12 +254,9 @@ def test_a_text_that_was_let_go_is_no_name_and_no_attribute(tmp_path: Path) -> N
 
 def test_a_state_of_very_many_attributes_is_refused(tmp_path: Path) -> None:
     made = new(glob("sklearn.linear_model._base", "LinearRegression"))
-    few, many = ({f"x{i}": i for i in range(count)} for count in (9_000, 11_000))
-    assert first(scan(tmp_path, stream(made, mapping(few), b"b"))) == "allowed"
-    pairs = b"".join(b"\x8c\x06" + f"{i:06}".encode() + b"\x94J\x00\x01\x01\x00" for i in range(11_000))
-    batches = b"}(" + pairs[: 14 * 10_000] + b"u(" + pairs[14 * 10_000 :] + b"u"
-    assert len(many) == 11_000
-    assert first(scan(tmp_path, stream(made, batches, b"b"))) == "SL404"
+    few, many = (mapping({f"x{i}": i for i in range(count)}) for count in (10_000, 10_001))
+    assert first(scan(tmp_path, stream(made, few, b"b"))) == "allowed"
+    assert first(scan(tmp_path, stream(made, many, b"b"))) == "SL404"
 
 
 def test_keys_that_were_let_go_are_no_items_of_a_bunch(tmp_path: Path) -> None:

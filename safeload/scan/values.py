@@ -267,6 +267,9 @@ def is_used_up(value: AList | ADict) -> bool:
     return (value.flat if isinstance(value, ADict) else value.items) is USED_UP
 
 
+_MAX_ATTRIBUTES: Final = 10_000
+
+
 @final
 class Attributes:
     """The attributes that a dict sets: `names`, the `parts` that they name, and where among these: `places`."""
@@ -293,7 +296,8 @@ class Attributes:
 def attributes(value: object, like: Global | None = None) -> Attributes | None:
     """Return what an exact dict of attribute names sets, sealed; None if it is anything else.
 
-    Attribute names are str, never twice, and never begin with `__`: BUILD would set hooks that the class relies on.
+    Attribute names are str, few thousands at most, never twice, and never begin with `__`: BUILD would set hooks that
+    the class relies on.
     A value whose text was let go is none either: what compares it would take it for something else.
     They are not looked at again if they are those of the latest state of the class `like`.
     """
@@ -302,6 +306,8 @@ def attributes(value: object, like: Global | None = None) -> Attributes | None:
     value.sealed = True
     if value.found is not None:
         return value.found
+    if len(value.flat) > 2 * _MAX_ATTRIBUTES:
+        return None
     names = value.flat[::2]
     if like is not None and names == like.names:
         found = Attributes(like.names, value.flat[1::2], like.places)
