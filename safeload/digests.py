@@ -25,6 +25,7 @@ __all__ = [
     "check_chunking",
     "chunk_digest",
     "digest_file",
+    "import_algorithm",
 ]
 
 ALGORITHMS = ("blake3", "sha256")
@@ -55,9 +56,25 @@ def check_chunking(algorithm: str, chunk_size: int) -> None:
         ValueError: what is wrong.
     """
     if algorithm not in ALGORITHMS:
-        raise ValueError(f"digest algorithm must be one of {', '.join(ALGORITHMS)}")
+        raise _unknown_algorithm()
     if not MIN_CHUNK_SIZE <= chunk_size <= MAX_CHUNK_SIZE or chunk_size & (chunk_size - 1):
         raise ValueError(f"chunk size must be a power of two from {MIN_CHUNK_SIZE} to {MAX_CHUNK_SIZE} bytes")
+
+
+def _unknown_algorithm() -> ValueError:
+    return ValueError(f"digest algorithm must be one of {', '.join(ALGORITHMS)}")
+
+
+def import_algorithm(algorithm: str) -> None:
+    """Import what `chunk_digest` needs.
+
+    Raises:
+        ValueError: the algorithm is not one of `ALGORITHMS`.
+    """
+    if algorithm == "blake3":
+        import blake3  # noqa: F401
+    elif algorithm not in ALGORITHMS:
+        raise _unknown_algorithm()
 
 
 def chunk_digest(algorithm: str, data: bytes | bytearray | memoryview) -> bytes:
@@ -72,7 +89,7 @@ def chunk_digest(algorithm: str, data: bytes | bytearray | memoryview) -> bytes:
         return blake3(data).digest()
     if algorithm == "sha256":
         return hashlib.sha256(data).digest()
-    raise ValueError(f"digest algorithm must be one of {', '.join(ALGORITHMS)}")
+    raise _unknown_algorithm()
 
 
 def digest_file(fd: int, *, algorithm: str = DEFAULT_ALGORITHM, chunk_size: int = CHUNK_SIZE) -> FileDigests:
@@ -85,7 +102,14 @@ def digest_file(fd: int, *, algorithm: str = DEFAULT_ALGORITHM, chunk_size: int 
         OSError: the file cannot be read.
     """
     check_chunking(algorithm, chunk_size)
-    if os.fstat(fd).st_size < _BESIDE_FROM:
+    size = os.fstat(fd).st_size
+    if size < chunk_size:
+        data = memoryview(bytearray(size + 1))
+        data = data[: _fill(fd, data, 0)]
+        if len(data) <= size:  # else it is growing
+            chunks = (chunk_digest(algorithm, data).hex(),) if data else ()
+            return FileDigests(len(data), hashlib.sha256(data).hexdigest(), algorithm, chunk_size, chunks)
+    if size < _BESIDE_FROM:
         return _digest(fd, algorithm, chunk_size, _at_once)
     from concurrent.futures import ThreadPoolExecutor
 

@@ -258,11 +258,13 @@ def read_bounded(kind: Kind, path: str | os.PathLike[str]) -> bytes:
             raise ManifestError(f"{name} is not a regular file, so it is no {kind.noun}") from error
         raise
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
             raise ManifestError(f"{name} is not a regular file, so it is no {kind.noun}")
         data = bytearray()
+        most = min(max(status.st_size, 64 << 10), 1 << 20)  # of one read: memory for more takes time to get
         while len(data) <= kind.max_bytes:
-            block = os.read(fd, min(kind.max_bytes + 1 - len(data), 1 << 20))
+            block = os.read(fd, min(kind.max_bytes + 1 - len(data), most))
             if not block:
                 return bytes(data)
             data += block

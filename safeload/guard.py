@@ -235,9 +235,15 @@ class _Tripwire:
             self._error = TripwireError(_explain(event, args), event=event)
             raise self._error
 
+    def names(self, args: tuple[Any, ...]) -> bool:
+        """Tell whether this is a global that the scan saw, and nothing was refused before."""
+        return (
+            self._error is None and len(args) == 2 and type(args[0]) is type(args[1]) is str and args in self._allowed
+        )
+
     def _allows(self, event: str, args: tuple[Any, ...]) -> bool:
         if event == "pickle.find_class":
-            return len(args) == 2 and type(args[0]) is type(args[1]) is str and args in self._allowed
+            return self.names(args)
         if event == "mmap.__new__":
             return (
                 self._mmap_fd is not None
@@ -341,7 +347,8 @@ def _on_gc(phase: str, _info: dict[str, int]) -> None:
 def _hook(event: str, args: tuple[Any, ...]) -> None:
     if _GUARDS and event not in _HARMLESS and not (event == "object.__getattr__" and _is_code_of_frame(args)):
         guards = _GUARDS.get(threading.get_ident())
-        if guards:
+        # What the only one lets pass need not be told from what it is not for.
+        if guards and not (event == "pickle.find_class" and len(guards) == 1 and guards[0].names(args)):
             guard = _innermost(guards)
             if guard is not None:
                 guard.check(event, args)

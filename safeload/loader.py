@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from safeload.decisions import Decision, decision
 from safeload.digests import FileDigests
 from safeload.drift import check_drift, drift, warn_caller
-from safeload.errors import DigestMismatchError, ManifestError, RollbackError, VerificationError
+from safeload.errors import ManifestError, RollbackError, VerificationError
 from safeload.examine import examine, verified_reader
 from safeload.floors import Floors, resolve_floors
 from safeload.guard import import_modules, load_mapped, load_stream, tripwire
@@ -55,7 +55,12 @@ def checked_path(path: PathLike) -> Path:
     """Return the path of an artifact, or say that a stream is none."""
     if hasattr(path, "write") or hasattr(path, "read"):
         raise TypeError("safeload needs a path: a signature has to stand beside the artifact, not in a stream")
-    return Path(path)
+    return _path(path) if type(path) is str else Path(path)
+
+
+@functools.lru_cache(maxsize=64)  # a server loads the same few again and again, and a Path takes a while to make
+def _path(text: str) -> Path:
+    return Path(text)
 
 
 class Loader:
@@ -192,7 +197,7 @@ class Loader:
             warn_caller(f'mmap_mode "{mmap_mode}" is ignored: {target} is compressed.', UserWarning)
             mmap_mode = None
         if mmap_mode is None:
-            return self._unpickle(reader, manifest, target, functools.partial(_read, manifest)), manifest
+            return self._unpickle(reader, manifest, target, functools.partial(_read, manifest, reader)), manifest
         with mappable(fd, reader, _digests(manifest), target, self._copies) as (mapped_fd, verified, path):
             obj = self._unpickle(verified, manifest, target, functools.partial(_map, mapped_fd, path, mmap_mode))
             return obj, manifest
@@ -202,7 +207,7 @@ class Loader:
         reader: VerifiedReader,
         manifest: Manifest,
         target: Path,
-        load: Callable[[io.BufferedReader[VerifiedReader], io.BytesIO, Guarded], Any],
+        load: Callable[[io.BufferedReader[Any], io.BytesIO, Guarded], Any],
     ) -> Any:
         """Scan, and let `load` make the object of the same verified bytes, under the tripwire."""
         with verified_stream(reader) as stream:
@@ -210,15 +215,16 @@ class Loader:
             unpacked = io.BytesIO()
             if names is None:
                 report, trace = examine(
-                    stream, target, manifest.size, self._policy, self._limits, manifest.copied(), keep=unpacked
+                    stream, target, manifest.size, self._policy, self._limits, manifest, keep=unpacked
                 )
-                report.raise_if_refused()
-                names = self._scanned.put(manifest, trace)
+                if not report.allowed:
+                    replace(report, manifest=manifest.copied()).raise_if_refused()
+                names = self._scanned.put(manifest, trace, self._policy)
                 stream.seek(0)
             check_drift(str(target), manifest.producer.python, manifest.producer.packages, self._on_version_mismatch)
             import_modules(names.modules)
-            events = self._policy.events(names.full)
-            obj = load(stream, unpacked, functools.partial(tripwire, names.named, events=events, sources=names.sources))
+            guarded = functools.partial(tripwire, names.named, events=names.events, sources=names.sources)
+            obj = load(stream, unpacked, guarded)
             if reader.failure is not None:
                 raise reader.failure  # swallowed by what was being loaded
             return obj
@@ -254,11 +260,6 @@ class Loader:
             self._floors.require_release(manifest.name, manifest.release, where=str(target))
         if accept is not None:
             accept(manifest.copied())
-        if os.fstat(fd).st_size != manifest.size:
-            raise DigestMismatchError(
-                f"{target}: {os.fstat(fd).st_size} bytes, {manifest.size} were signed. Get it again from its source.",
-                code="SL202",
-            )
         return manifest, verified_reader(fd, _digests(manifest), target)
 
 
@@ -266,13 +267,19 @@ def _digests(manifest: Manifest) -> FileDigests:
     return FileDigests(manifest.size, manifest.sha256, manifest.digest_algorithm, manifest.chunk_size, manifest.chunks)
 
 
-def _read(manifest: Manifest, stream: io.BufferedReader[VerifiedReader], unpacked: io.BytesIO, guarded: Guarded) -> Any:
+def _read(
+    manifest: Manifest,
+    reader: VerifiedReader,
+    stream: io.BufferedReader[Any],
+    unpacked: io.BytesIO,
+    guarded: Guarded,
+) -> Any:
     """Unpickle the stream, or what the scan has unpacked it to, which is not unpacked again."""
     if unpacked.tell():
         unpacked.seek(0)
         with guarded():
             return load_stream(stream, compression=manifest.compression, unpacked=unpacked)
-    stream.raw.start_read_ahead()
+    reader.start_read_ahead()
     with guarded():
         return load_stream(stream, compression=manifest.compression)
 
@@ -281,7 +288,7 @@ def _map(
     fd: int,
     path: str,
     mmap_mode: MmapMode,
-    stream: io.BufferedReader[VerifiedReader],
+    stream: io.BufferedReader[Any],
     _unpacked: io.BytesIO,
     guarded: Guarded,
 ) -> Any:

@@ -38,19 +38,20 @@ def with_pair(path: Path, use: Callable[[int, bytes], _Result]) -> _Result:
         VerificationError: what is wrong with the manifest, where no writer is at work.
         FileNotFoundError, StorageError: the artifact or the manifest cannot be read.
     """
+    name = str(path)
     attempt = 0
     before: Snapshot | None = None  # nothing is known of the first time
     while True:
         problem: VerificationError | StorageError
         try:
-            fd = open_artifact(path)
+            fd = open_artifact(name)
             try:
                 try:
-                    return use(fd, read_envelope_bytes(f"{path}{MANIFEST_SUFFIX}"))
+                    return use(fd, read_envelope_bytes(name + MANIFEST_SUFFIX))
                 except VerificationError as error:
                     problem = error
                 try:
-                    return use(fd, read_envelope_bytes(f"{path}{NEXT_SUFFIX}"))
+                    return use(fd, read_envelope_bytes(name + NEXT_SUFFIX))
                 except VerificationError:
                     pass  # what was wrong with the manifest says more: there should be no `.next`
             finally:

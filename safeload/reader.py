@@ -12,9 +12,9 @@ import os
 import queue
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from safeload.digests import chunk_digest
+from safeload.digests import chunk_digest, import_algorithm
 from safeload.errors import DigestMismatchError, StorageError
 from safeload.files import storage_errors
 
@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 _BUFFER_SIZE: Final = 16 << 10  # joblib reads arrays by 256 KiB: most of that goes around the buffer
+_WHOLE_UP_TO: Final = 4 << 20  # bytes; what is small is read once, for the scan and for joblib
 _READ_AHEAD_FROM: Final = 8 << 20  # bytes; below that a thread costs more than it saves
 _READ_AHEAD_MEMORY: Final = 16 << 20
 _AHEAD_THREADS: Final = 3
@@ -52,14 +53,19 @@ class VerifiedReader(io.RawIOBase):
         self._ahead: _ReadAhead | None = None
         if size < 0 or chunk_size < 1 or len(chunks) != -(-size // chunk_size):
             raise ValueError("the number of chunk digests does not fit the size")
-        chunk_digest(algorithm, b"")  # imports what it needs now, not while an audit hook forbids it
+        import_algorithm(algorithm)  # now, not while an audit hook forbids it
         self.name = path  # joblib names it in its messages
         self.failure: DigestMismatchError | None = None
         self._file = _ChunkFile(fd, size, chunk_size, algorithm, chunks, path)
         self._position = 0
-        self._chunk = bytearray(min(size, chunk_size))
+        self._chunk = bytearray()  # until it is needed
         self._held = -1  # the index of the chunk that _chunk holds, verified
         self._file.check_size()
+
+    @property
+    def size(self) -> int:
+        """How many bytes the artifact has."""
+        return self._file.size
 
     def readable(self) -> bool:
         """Return True."""
@@ -99,6 +105,15 @@ class VerifiedReader(io.RawIOBase):
             raise
         self._position += filled
         return filled
+
+    def whole(self) -> bytes:
+        """Return all of the artifact, wherever this reader stands."""
+        self._check_usable()
+        try:
+            return self._file.whole()
+        except BaseException as error:
+            self._give_up(error)
+            raise
 
     def readall(self) -> bytes:
         """Return all that is left."""
@@ -156,6 +171,8 @@ class VerifiedReader(io.RawIOBase):
         if index == self._held:
             return
         self._held = -1
+        if not self._chunk:
+            self._chunk = bytearray(min(self._file.size, self._file.chunk_size))
         if self._ahead is not None:
             chunk = self._ahead.take(index, self._chunk)
             if chunk is not None:
@@ -190,9 +207,22 @@ class VerifiedReader(io.RawIOBase):
             raise self.failure.with_traceback(None)
 
 
-def verified_stream(reader: VerifiedReader) -> io.BufferedReader[VerifiedReader]:
-    """Put the buffer that unpicklers need in front of a reader; closing it closes the reader."""
-    return io.BufferedReader(reader, buffer_size=_BUFFER_SIZE)
+def verified_stream(reader: VerifiedReader) -> io.BufferedReader[Any]:
+    """Put the buffer that unpicklers need in front of a reader; closing it closes the reader.
+
+    What is small is read here, and verified, and the stream is of that.
+    """
+    if reader.size > _WHOLE_UP_TO:
+        return io.BufferedReader(reader, buffer_size=_BUFFER_SIZE)
+    whole = _Whole(reader.whole())
+    whole.name = reader.name
+    return io.BufferedReader(whole, buffer_size=_BUFFER_SIZE)
+
+
+class _Whole(io.BytesIO):
+    """Verified bytes, and the path that they are of."""
+
+    name: str
 
 
 class _ChunkFile:
@@ -221,6 +251,21 @@ class _ChunkFile:
             view[:] = bytes(len(view))
             raise
 
+    def whole(self) -> bytes:
+        """Read all of it at once, and verify every chunk."""
+        with storage_errors("read", self._path):
+            data = os.pread(self._fd, self.size + 1, 0)
+            while len(data) <= self.size and (more := os.pread(self._fd, self.size + 1 - len(data), len(data))):
+                data += more
+        if len(data) != self.size:
+            self.check_size()  # which says how many there are
+            raise self._other_size(len(data))
+        view = memoryview(data)
+        for index in range(self.count):
+            start = index * self.chunk_size
+            self._check_chunk(index, view[start : start + self.chunk_size])
+        return data
+
     def _load(self, index: int, view: memoryview) -> None:
         offset = index * self.chunk_size
         filled = 0
@@ -230,14 +275,18 @@ class _ChunkFile:
                 if count == 0:
                     raise self._other_size(offset + filled)
                 filled += count
+        self._check_chunk(index, view)
+        if index == self.count - 1:
+            self.check_size()
+
+    def _check_chunk(self, index: int, view: memoryview) -> None:
         if chunk_digest(self._algorithm, view) != self._chunks[index]:
+            offset = index * self.chunk_size
             raise DigestMismatchError(
                 f"{self._path or 'the artifact'} is not what was signed: its content differs between bytes "
                 f"{offset} and {offset + len(view)}. Do not load it. Get it again from where it was signed.",
                 offset=offset,
             )
-        if index == self.count - 1:
-            self.check_size()
 
     def verify(self) -> None:
         """Read and digest every chunk, with as many threads as there are cores for large files."""

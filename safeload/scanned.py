@@ -14,6 +14,7 @@ from safeload.forking import MemoryLock
 
 if TYPE_CHECKING:
     from safeload.manifest import Manifest
+    from safeload.policy import Policy
     from safeload.scan import Trace
 
 __all__ = ["Names", "Scanned"]
@@ -24,12 +25,15 @@ _MOST = 16  # contents; a server rarely has more models in turn
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What an artifact names: modules to import beforehand, globals as the pickle spells them and in full; its code."""
+    """What an artifact names: modules to import beforehand, and globals as the pickle spells them; its code.
+
+    `events` are those that the policy grants to these globals.
+    """
 
     modules: frozenset[str]
     named: frozenset[tuple[str, str]]
-    full: frozenset[str]
     sources: tuple[str, ...]
+    events: frozenset[str]
 
 
 class Scanned:
@@ -48,13 +52,13 @@ class Scanned:
                 self._names.move_to_end(content)
             return names
 
-    def put(self, manifest: Manifest, trace: Trace) -> Names:
-        """Remember content that was allowed."""
+    def put(self, manifest: Manifest, trace: Trace, policy: Policy) -> Names:
+        """Remember content that this policy, the Loader's, allowed."""
         names = Names(
             frozenset(use.module for use in trace.globals),
             frozenset(use.named_as for use in trace.globals),
-            frozenset(use.name for use in trace.globals),
             trace.sources,
+            policy.events(use.name for use in trace.globals),
         )
         with self._lock:
             self._names[_content(manifest)] = names

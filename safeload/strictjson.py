@@ -51,10 +51,9 @@ def is_text(value: object) -> bool:
     if not isinstance(value, str):
         return False
     try:
-        value.encode("utf-8")
+        return value.isascii() or bool(value.encode("utf-8"))
     except UnicodeEncodeError:
         return False
-    return True
 
 
 def parse_json(data: bytes) -> Any:
@@ -66,13 +65,7 @@ def parse_json(data: bytes) -> Any:
     """
     text = data.decode("utf-8")  # strict, and a byte order mark stays in it, which json refuses
     try:
-        return json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_int=_integer,
-            parse_float=_float,
-            parse_constant=_constant,
-        )
+        return _DECODER.decode(text)
     except RecursionError:
         pass
     # After the block, so that the error carries no traceback of a thousand frames.
@@ -101,6 +94,9 @@ def _float(text: str) -> float:
 
 def _constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant)
 
 
 def clean_metadata(obj: Any) -> dict[str, Any]:
@@ -220,11 +216,19 @@ class Node:
     Messages name places and what is expected, and never repeat what stands there.
     """
 
-    __slots__ = ("value", "where")
+    __slots__ = ("_above", "_at", "value")
 
-    def __init__(self, value: Any, where: str) -> None:
+    def __init__(self, value: Any, at: str | int, above: Node | None = None) -> None:
         self.value = value
-        self.where = where
+        self._at = at  # the field or the index in the node above, or else the whole place
+        self._above = above
+
+    @property
+    def where(self) -> str:
+        """The place; put together when it is asked for, since almost no node is wrong."""
+        if self._above is None:
+            return str(self._at)
+        return f"{self._above.where}[{self._at}]" if isinstance(self._at, int) else f"{self._above.where}.{self._at}"
 
     def error(self, problem: str) -> ManifestError:
         """Return the error to raise: this place, and what is wrong with it."""
@@ -245,22 +249,20 @@ class Node:
         return name in self.value
 
     def __getitem__(self, name: str) -> Node:
-        return Node(self.value[name], f"{self.where}.{name}")
+        return Node(self.value[name], name, self)
 
     def items(self) -> list[Node]:
         """Return the values of a list."""
         if not isinstance(self.value, list):
             raise self.error("must be a list")
-        return [Node(value, f"{self.where}[{index}]") for index, value in enumerate(self.value)]
+        return [Node(value, index, self) for index, value in enumerate(self.value)]
 
     def pairs(self) -> list[tuple[str, Node]]:
         """Return the keys of an object, which must be lines, with their values."""
         if not isinstance(self.value, dict):
             raise self.error("must be an object")
-        return [
-            (Node(key, f"a key of {self.where}").line(), Node(value, f"a value of {self.where}"))
-            for key, value in self.value.items()
-        ]
+        a_key, a_value = f"a key of {self.where}", f"a value of {self.where}"
+        return [(Node(key, a_key).line(), Node(value, a_value)) for key, value in self.value.items()]
 
     def text(self) -> str:
         """Return a text."""

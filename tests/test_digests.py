@@ -65,6 +65,17 @@ def test_chunks_at_and_around_their_borders(size, algorithm):
     assert digests.chunks == tuple(one[algorithm](data[start : start + SMALL]) for start in range(0, size, SMALL))
 
 
+@pytest.mark.parametrize("size", [1, 100, SMALL, 3 * SMALL])
+def test_a_file_that_grows_is_digested_to_its_end(size, monkeypatch):
+    real = os.fstat
+    data = bytes(range(256)) * (3 * SMALL // 256)
+    # As it was before it grew.
+    monkeypatch.setattr(
+        os, "fstat", lambda fd: os.stat_result((*real(fd)[:6], min(size - 1, real(fd).st_size), 0, 0, 0))
+    )
+    assert digest_bytes(data[:size], chunk_size=SMALL).sha256 == hashlib.sha256(data[:size]).hexdigest()
+
+
 @given(st.binary(max_size=300), st.integers(0, 3 * SMALL - 1), st.integers(1, 255))
 def test_one_changed_byte_changes_its_chunk_and_no_other(seed, position, flip):
     data = bytearray((seed or b"\0").ljust(300, b"?") * (3 * SMALL // 300 + 1))[: 3 * SMALL]

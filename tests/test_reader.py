@@ -593,14 +593,39 @@ def test_joblib_loads_through_the_reader(signed, compression, read_ahead):
     made = signed(dumped(compression, 1, obj), chunk_size=MIB)
     stream = verified_stream(made.reader())
     assert stream.name == str(made.path)
-    if read_ahead:
+    if read_ahead and isinstance(stream.raw, VerifiedReader):  # else it was read already
         stream.raw.start_read_ahead()
     assert same(joblib.load(stream), obj)
     stream.close()
     assert threads() == []
     change(made, "flip", len(made.content) // 2)
-    with verified_stream(made.reader()) as stream, pytest.raises(DigestMismatchError):
+    with pytest.raises(DigestMismatchError), verified_stream(made.reader()) as stream:
         joblib.load(stream)
+
+
+@pytest.mark.parametrize("size", [0, 7, 64, 100, 4 * MIB - 1, 4 * MIB, 4 * MIB + 1])
+def test_what_is_small_is_read_once_and_stays_what_was_signed(signed, size):
+    made = signed(random.Random(size).randbytes(size), chunk_size=64 if size <= 100 else MIB)
+    with verified_stream(made.reader()) as stream:
+        os.pwrite(made.fd, b"changed"[:size], 0)
+        if size <= 4 * MIB:
+            assert (stream.read(), stream.seek(0), stream.read(8)) == (made.content, 0, made.content[:8])
+        else:
+            with pytest.raises(DigestMismatchError):
+                stream.read()
+    if size:
+        with pytest.raises(DigestMismatchError, match="bytes 0 and"):
+            verified_stream(made.reader()).read()
+
+
+@pytest.mark.parametrize("other", [0, 99, 101, 5000])
+def test_a_small_file_that_changes_its_size_once_it_was_opened(signed, other):
+    made = signed(b"x" * 100)
+    reader = made.reader()
+    os.ftruncate(made.fd, other)
+    with pytest.raises(DigestMismatchError, match=f"has {other} bytes, and had 100") as caught:
+        verified_stream(reader)
+    assert (caught.value.code, reader.failure) == ("SL202", caught.value)
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
@@ -889,7 +914,7 @@ def test_a_file_that_shrinks_while_it_is_scanned(tmp_path):
 
 def test_changed_bytes_under_a_compressed_source(signed):
     made = signed(dumped("zlib", obj=RNG.random(50_000)), chunk_size=4096)
-    stream = verified_stream(made.reader())
+    stream = io.BufferedReader(made.reader())
     opened, _ = open_source(stream, len(made.content), max_unpacked=1 << 30, max_ratio=9)
     opened.read(10)
     change(made, "flip", len(made.content) - 5000)
