@@ -132,6 +132,22 @@ def test_several_processes_give_the_same_report(models: Path, ring: Path, hostil
     ]
 
 
+def test_batches_of_files_keep_their_order(models: Path, hostile: Path, tmp_path: Path) -> None:
+    content = (models / "b.joblib").read_bytes()
+    for number in range(40):
+        (tmp_path / f"{number:02}.pkl").write_bytes(hostile.read_bytes() if number % 9 == 5 else content)
+    (tmp_path / "17.pkl").write_bytes(content + bytes(5 << 20))  # on its own
+    (tmp_path / "31.pkl").unlink()
+    os.mkfifo(tmp_path / "31.pkl")
+    arguments = ("scan", tmp_path, tmp_path / "missing", "--format", "json")
+    one, two = command(*arguments), command(*arguments, "--jobs", "2")
+    assert (one.returncode, one.stdout, one.stderr) == (two.returncode, two.stdout, two.stderr)
+    verdicts = [result["verdict"] for result in json.loads(two.stdout)["results"]]
+    assert [verdicts[number] for number in (4, 5, 16, 17, 31, -1)] == [
+        "allowed", "refused", "allowed", "refused", "error", "error",
+    ]  # fmt: skip
+
+
 def test_startup_is_light() -> None:
     code = "import sys, safeload.cli; print([m for m in ('joblib', 'numpy', 'sklearn', 'rich') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

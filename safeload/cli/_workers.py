@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Task", "each", "judge_each", "require_shareable"]
 
+_MOST_FILES = 8  # that are handed to a worker together, and
+_MOST_BYTES = 4 << 20
 _DIED = "a worker process died, perhaps for lack of memory: try fewer --jobs"
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
@@ -60,13 +62,15 @@ def each(
         context = multiprocessing.get_context("spawn")
         start = functools.partial(ProcessPoolExecutor, jobs, context, _start_worker, (task,))
     done = 0
+    batches = list(_batches(files, min(_MOST_FILES, len(files) // (8 * jobs))))
     try:
         with start() as pool:
             with _without_interrupts():
-                working = pool.map(_work, files)
-            for path, outcome in zip(files, working, strict=True):
-                done += 1
-                yield (path, *outcome)
+                working = pool.map(_work, batches)
+            for batch, outcomes in zip(batches, working, strict=True):
+                for path, outcome in zip(batch, outcomes, strict=True):
+                    done += 1
+                    yield (path, *outcome)
     except BrokenProcessPool:
         for path in files[done:]:
             yield path, None, _DIED
@@ -94,6 +98,24 @@ def require_shareable(keyring: str | None, jobs: int) -> None:
 
     if jobs > 1 and descriptor_of(keyring or os.environ.get(ENVIRONMENT_VARIABLE, "")) is not None:
         raise click.UsageError("a keyring that is passed as a descriptor reaches one process only: leave out --jobs")
+
+
+def _batches(files: Sequence[str], most: int) -> Iterator[list[str]]:
+    """Put small files that follow each other together: to hand one over takes as long as to judge it."""
+    batch: list[str] = []
+    size = 0
+    for path in files:
+        try:
+            its = Path(path).stat().st_size
+        except (OSError, ValueError):
+            its = 0  # whoever works on it says what is wrong
+        if batch and (len(batch) >= most or size + its > _MOST_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(path)
+        size += its
+    if batch:
+        yield batch
 
 
 def _has_one_thread() -> bool:
@@ -138,5 +160,5 @@ def _start_worker(task: Task[Any]) -> None:
     _Worker.work = task.start()
 
 
-def _work(path: str) -> tuple[Any, str]:
-    return _one(_Worker.work, path, debug=_Worker.debug)
+def _work(batch: list[str]) -> list[tuple[Any, str]]:
+    return [_one(_Worker.work, path, debug=_Worker.debug) for path in batch]
