@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.interpolate import BSpline
+from scipy.stats import binom
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import (
     ExtraTreesRegressor,
@@ -27,6 +29,7 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.gaussian_process.kernels import RBF
+from sklearn.metrics import get_scorer
 from sklearn.neighbors import (
     BallTree,
     KDTree,
@@ -230,6 +233,12 @@ def support(model: Any = SVC, **state: Any) -> Any:
     return changed(model().fit(X, CLASSES), **state)
 
 
+def classes_from(**state: Any) -> Any:
+    model = GradientBoostingClassifier(n_estimators=2).fit(X, CLASSES)
+    changed(model.init_, **state)
+    return model
+
+
 def dummy_of(outputs: int) -> Any:
     return changed(DummyRegressor().fit(X, VALUES), n_outputs_=outputs, constant_=np.zeros((1, outputs)))
 
@@ -343,6 +352,10 @@ FORGED: dict[str, Callable[[], Any]] = {
         "coo_matrix", coords=(np.full(11, 1 << 30, np.int32), np.zeros(11, np.int32))
     ),
     "fewer coordinates than values": lambda: sparse("coo_array", coords=(int32(0), int32(0))),
+    # Found by attack: scipy before 1.13 read those that were not looked at.
+    "coordinates that are there twice": lambda: sparse(
+        "coo_matrix", coords=(np.zeros(11, np.int32),) * 2, row=np.full(11, 1 << 30, np.int32)
+    ),
     "more offsets than diagonals": lambda: sparse("dia_matrix", offsets=np.arange(99, dtype=np.int32)),
     # predict copies support vectors that are not there
     "more support vectors than there are": lambda: support(_n_support=int32(1 << 20, 1 << 20, 1 << 20)),
@@ -375,12 +388,34 @@ FORGED: dict[str, Callable[[], Any]] = {
     "a tree that does not check rows": lambda: changed(
         DecisionTreeRegressor().fit(X, VALUES), _validate_X_predict=np.multiply
     ),
+    # Found by attack: the same by objects that can be called. The first read past the rows that it made itself.
+    "a tree whose rows a vectorized function makes": lambda: changed(
+        DecisionTreeRegressor().fit(X, VALUES), _validate_X_predict=np.vectorize(binom._entropy, otypes="f")
+    ),
+    "a tree whose rows a spline makes": lambda: changed(
+        DecisionTreeRegressor().fit(X, VALUES), _validate_X_predict=BSpline(np.arange(8.0), np.arange(4.0), 3)
+    ),
+    "a tree whose rows a scorer makes": lambda: changed(
+        DecisionTreeRegressor().fit(X, VALUES), _validate_X_predict=get_scorer("accuracy")
+    ),
     "a forest that does not check rows": lambda: changed(
         RandomForestClassifier(2).fit(X, CLASSES), _validate_X_predict=partial(check_array, dtype=np.float32)
     ),
     # Found by attack: boosting adds to as many rows as there are, in an array of as many as its first estimator gave.
     "boosting that begins with no rows": lambda: boosting(init_=dummy_of(0)),
     "boosting that begins with what a function gives": lambda: boosting(init_=changed(dummy_of(1), predict=np.square)),
+    # Found by attack: how many columns a dummy gives depends on its strategy; boosting wrote past them.
+    "boosting that begins with fewer columns than classes": lambda: classes_from(n_classes_=1, _strategy="uniform"),
+    # Found by attack: the link of a loss gave one row for all, and boosting wrote past it.
+    "a link that is none": lambda: boosting(_loss=changed(boosting()._loss, link=Bunch(link=np.max))),
+    "a loss that is none": lambda: boosting(_loss=Bunch(is_multiclass=False, link=Bunch(link=np.max))),
+    "a loss of two classes for three": lambda: changed(
+        GradientBoostingClassifier(n_estimators=2).fit(X, CLASSES),
+        _loss=GradientBoostingClassifier(n_estimators=2).fit(X, BINARY)._loss,
+    ),
+    "boosting of classes that says it is none": lambda: changed(
+        GradientBoostingClassifier(n_estimators=2).fit(X, CLASSES), _estimator_type="regressor"
+    ),
     "histogram boosting that takes rows for bins": lambda: histogram(_in_fit=True),
     "fewer coefficients of a regression": lambda: support(SVR, _dual_coef_=np.ones((1, 1))),
 }

@@ -12,10 +12,20 @@ if TYPE_CHECKING:
     from safeload.scan._structures import Structures
 
 
+# What makes functions, and the classes of the packs whose instances can be called.
 _FUNCTIONS: Final = frozenset(
-    ("functools.partial", "builtins.getattr", "numpy.core._ufunc_reconstruct", "numpy._core._ufunc_reconstruct")
-)
-_KERNELS: Final = "sklearn.gaussian_process.kernels."
+    (
+        "builtins.getattr", "builtins.type", "functools.partial",
+        "numpy._core._ufunc_reconstruct", "numpy.core._ufunc_reconstruct", "numpy.vectorize",
+        "scipy.interpolate._bsplines.BSpline", "scipy.stats._distn_infrastructure.rv_sample",
+        "scipy.stats._levy_stable.levy_stable_gen", "sklearn.compose._column_transformer.make_column_selector",
+        "sklearn.model_selection._classification_threshold._CurveScorer",
+    )
+)  # fmt: skip
+_CALLED: Final = (
+    "scipy.stats._continuous_distns.", "scipy.stats._discrete_distns.", "sklearn._loss.loss.",
+    "sklearn.ensemble._gb_losses.", "sklearn.gaussian_process.kernels.", "sklearn.metrics._scorer.",
+)  # fmt: skip
 
 
 class OddError(ValueError):
@@ -41,7 +51,7 @@ def is_function(value: object) -> bool:
     """Tell whether it can be called: a function or class by name, or an instance that is known to be one."""
     if isinstance(value, Instance):
         name = value.origin.name
-        return name in _FUNCTIONS or name.startswith(_KERNELS)
+        return name in _FUNCTIONS or name.startswith(_CALLED)
     return isinstance(value, Global)
 
 

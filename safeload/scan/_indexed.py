@@ -143,6 +143,8 @@ def coo(structures: Structures, _made: Instance, _state: object, _at: int) -> No
     coords = found.get("coords")
     if coords is None:
         coords = (found.get("row"), found.get("col"))
+    else:  # scipy reads coords from 1.13 on, and row and col before
+        need("row" not in found and "col" not in found, "it has its indices twice")
     if not isinstance(coords, tuple) or len(coords) != len(shape):
         raise OddError("it has other than one array of indices for each dimension")
     for one, size in zip(coords, shape, strict=True):

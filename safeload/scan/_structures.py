@@ -108,8 +108,9 @@ class Structures:
 
 def check_functions(found: Attributes) -> None:
     """Refuse a method of the instance's own, which would come before the class's that checks what it is given."""
-    if "_in_fit" in found:
-        raise OddError("it sets '_in_fit', which only its class may have")
+    for attribute in _OF_CLASSES:
+        if attribute in found:
+            raise OddError(f"it sets {shown(attribute)}, which only its class may have")
     for place, value in enumerate(found.parts):
         if isinstance(value, (Global, Instance)) and is_function(value):
             attribute = found.names[place]
@@ -117,11 +118,13 @@ def check_functions(found: Attributes) -> None:
                 raise OddError(f"it sets {shown(attribute)}, which only its class may have")
 
 
+# Which way a method takes, never in the state of an honest one.
+_OF_CLASSES: Final = frozenset(("_estimator_type", "_in_fit"))
 # The attributes that may be a function: parameters, and what was made of them.
 _TAKE_FUNCTIONS: Final = frozenset(
     (
         "kernel", "metric", "effective_metric_", "weights", "oob_score", "scoring", "_scorer", "init",
-        "sampling_strategy", "_sampling_strategy", "categorical_features",
+        "sampling_strategy", "_sampling_strategy", "categorical_features", "loss", "_loss",
     )
 )  # fmt: skip
 _METRIC: Final = "sklearn.metrics._dist_metrics.newObj"
@@ -149,6 +152,23 @@ NATIVE: Final[dict[str, Callable[[Structures, Instance, object, int], None]]] = 
     trees.TREE: trees.tree,
     _METRIC: indexed.metric,
     trees.BIN_MAPPER: trees.bin_mapper,
+    **dict.fromkeys(
+        _names(
+            "sklearn._loss.loss",
+            "AbsoluteError", "ExponentialLoss", "HalfBinomialLoss", "HalfGammaLoss", "HalfMultinomialLoss",
+            "HalfPoissonLoss", "HalfSquaredError", "HalfTweedieLoss", "HalfTweedieLossIdentity", "HuberLoss",
+            "PinballLoss",
+        ),
+        trees.loss,
+    ),
+    **dict.fromkeys(
+        _names(
+            "sklearn.ensemble._gb_losses",
+            "BinomialDeviance", "ExponentialLoss", "HuberLossFunction", "LeastAbsoluteError", "LeastSquaresError",
+            "MultinomialDeviance", "QuantileLossFunction",
+        ),
+        trees.loss,
+    ),
     trees.DUMMY: trees.dummy,
     trees.DUMMY_REGRESSOR: trees.dummy_regressor,
     **dict.fromkeys(_NEIGHBOUR_TREES, indexed.neighbour_tree),

@@ -16,6 +16,8 @@ TREE: Final = "sklearn.tree._tree.Tree"
 BIN_MAPPER: Final = "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper"
 DUMMY: Final = "sklearn.dummy.DummyClassifier"
 DUMMY_REGRESSOR: Final = "sklearn.dummy.DummyRegressor"
+_LINKS: Final = "sklearn._loss.link."
+_MULTINOMIAL: Final = frozenset(("HalfMultinomialLoss", "MultinomialDeviance"))
 
 
 def tree(structures: Structures, made: Instance, _state: object, at: int) -> None:
@@ -143,6 +145,10 @@ def boosting(structures: Structures, made: Instance, _state: object, _at: int) -
         wanted = 1
     need(columns == wanted, f"a stage has {columns} trees, not {wanted}")
     need(found.get("n_trees_per_iteration_", wanted) == wanted, "n_trees_per_iteration_ is another number of trees")
+    # What init_ gives goes through the loss, which keeps rows and columns only if it is scikit-learn's own.
+    loss = found.get("_loss")
+    kind = loss.native if isinstance(loss, Instance) and loss.built else None
+    need(loss is None or kind == ("loss", columns > 1), "its loss is none for as many trees a stage")
     first = found.get("init_")
     if isinstance(first, Instance) and first.origin.name == DUMMY:
         need(first.native == ("classes", columns if columns > 1 else 2), "init_ gives another number of columns")
@@ -150,11 +156,23 @@ def boosting(structures: Structures, made: Instance, _state: object, _at: int) -
         need(first.native == ("outputs", 1), "init_ gives another number of columns, and so of rows")
 
 
+def loss(structures: Structures, made: Instance, _state: object, _at: int) -> None:
+    """Keep whether a loss is of several columns, and check that its link, which they pass, is one that leaves them."""
+    found = structures.attributes()
+    link = found.get("link")
+    linked = isinstance(link, Instance) and link.origin.name.startswith(_LINKS)
+    need(link is None or linked, "its link is none of scikit-learn's")
+    need("is_multiclass" not in found, "it says itself whether it is of several classes")
+    made.native = ("loss", made.origin.qualname in _MULTINOMIAL)
+
+
 def dummy(structures: Structures, made: Instance, _state: object, _at: int) -> None:
     """Keep how many columns its predict_proba has, for the boosting that starts with it."""
-    prior = structures.attributes().get("class_prior_")
-    if isinstance(prior, Array) and len(prior.shape) == 1:
-        made.native = ("classes", prior.shape[0])
+    found = structures.attributes()
+    prior, classes = found.get("class_prior_"), found.get("n_classes_")
+    # By strategy, it gives as many columns as the one or the other says.
+    if isinstance(prior, Array) and len(prior.shape) == 1 and type(classes) is int and classes == prior.shape[0]:
+        made.native = ("classes", classes)
 
 
 def dummy_regressor(structures: Structures, made: Instance, _state: object, _at: int) -> None:
