@@ -29,6 +29,8 @@ from scipy import stats
 
 import safeload
 from safeload.policy import AllowRule, Policy, pack_names
+from safeload.scan._fitting import is_function
+from safeload.scan.values import Global, Instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -298,6 +300,17 @@ STATES: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "a folder that one of several grids sets": (search, change("", param_grid=[{"a": [1]}, {"memory": ["cache"]}])),
     "files that a search makes a vectorizer open": (search, change("", param_grid=({"x__y__input": ["filename"]},))),
     "a folder that a random search sets": (random_search, change("", param_distributions={"memory": ["cache"]})),
+    # Found by attack: the outer search gave the inner one the grid, which was never looked at.
+    "a folder that a search inside a search sets": (
+        search, change("", param_grid={"param_grid": [{"memory": ["cache"]}]}),
+    ),
+    "a folder that a random search inside a search sets": (
+        search, change("", param_grid={"estimator__param_distributions": [{"memory": ["cache"]}]}),
+    ),
+    # Found by attack: of hdbscan, these are handed to a function that takes a folder, too.
+    "parameters of a metric that a search sets": (
+        search, change("", param_grid={"metric_params": [{"memory": "cache"}]}),
+    ),
     "a function instead of values to try": (random_search, change("", param_distributions={"a": np.log1p})),
     "code of a distribution": (uniform, change("dist", _parse_arg_template="import os\n")),
     "code beside that of a distribution": (
@@ -714,6 +727,16 @@ def test_the_reasons_say_which_states_fill_dict_alone(imported: None) -> None:
             assert owner == "BaseEstimator", name
         elif rule.reason.startswith("Plain class"):
             assert owner == "", name
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_scanner_knows_which_instances_can_be_called(imported: None) -> None:
+    """One of these in the place of a method would come before it: structures are checked for such by `is_function`."""
+    for rule, name in NAMES:
+        found = resolved(name)
+        called = isinstance(found, type) and any("__call__" in vars(base) for base in found.__mro__)
+        if called and {"new", "call"} & set(rule.roles):
+            assert is_function(Instance(Global(*name.rsplit(".", 1), 0, None, 0))), name
 
 
 def test_array_classes_are_listed_for_their_forms_alone() -> None:

@@ -331,6 +331,22 @@ def test_hdbscan_makes_listed_metrics_and_no_memory_with_a_folder() -> None:
     assert "SL401" in codes(stream(call(new_obj, glob("hdbscan.dist_metrics", "PyFuncDistance"))), "hdbscan")
 
 
+@pytest.mark.parametrize(
+    ("module", "name", "attribute"),
+    [
+        ("hdbscan.hdbscan_", "HDBSCAN", "_metric_kwargs"),
+        ("hdbscan.robust_single_linkage_", "RobustSingleLinkage", "metric_params"),
+    ],
+)
+def test_hdbscan_takes_no_folder_among_the_parameters_of_its_metric(module: str, name: str, attribute: str) -> None:
+    """Found by attack: fit adds them to its own parameters, and `memory` made it unpickle from a folder it named."""
+    model = new(glob(module, name))
+    for honest in ({}, {"p": 2.0, "w": array()}):
+        assert codes(stream(build(model, {attribute: honest})), "hdbscan") == []
+    for forged in ({"memory": "cache"}, {"memory": None}, [("memory", "cache")], {"func": glob("builtins", "len")}):
+        assert codes(stream(build(model, {attribute: forged})), "hdbscan") == ["SL404"]
+
+
 ENSEMBLES = [
     ("imbalanced-learn", "imblearn.ensemble._bagging", "BalancedBaggingClassifier"),
     ("imbalanced-learn", "imblearn.ensemble._easy_ensemble", "EasyEnsembleClassifier"),
