@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.interpolate import BSpline
 from scipy.stats import binom
+from sklearn.cluster import BisectingKMeans, KMeans, MiniBatchKMeans
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import (
     ExtraTreesRegressor,
@@ -217,6 +218,16 @@ def covariance(kind: Any, size: int = 4, change: Callable[[Any], Any] = dict) ->
     return made
 
 
+def wide_data(kind: Any) -> Any:
+    return changed(kind(algorithm="brute").fit(X, CLASSES), _fit_X=np.ones((80, 4000)))
+
+
+def bisecting(side: str, **state: Any) -> Any:
+    model = BisectingKMeans(3, random_state=0).fit(X)
+    changed(getattr(model._bisecting_tree, side), **state)
+    return model
+
+
 def sparse(kind: str, **state: Any) -> Any:
     from scipy import sparse as scipy_sparse
 
@@ -334,6 +345,22 @@ FORGED: dict[str, Callable[[], Any]] = {
     # products and conversions read and write where nothing is
     # Found by attack: distances told what stood in memory behind the matrix.
     **{f"{kind.__name__} of too small a covariance": lambda kind=kind: covariance(kind, 1) for kind in NEIGHBOURS},  # type: ignore[misc]
+    # Found by attack: distances to data wider than the rows that were checked told what stood behind the rows.
+    **{f"{kind.__name__} of wide data": lambda kind=kind: wide_data(kind) for kind in NEIGHBOURS},  # type: ignore[misc]
+    "wide data of neighbours that do not say for how many features": lambda: changed(
+        wide_data(NearestNeighbors), n_features_in_=None
+    ),
+    "wide sparse data": lambda: changed(KNeighborsRegressor().fit(sparse("csr_matrix"), np.ones(6)), n_features_in_=1),
+    # Found by attack: k-means read past the rows, and ended the process.
+    "centers that are wider than the rows": lambda: changed(
+        KMeans(2, n_init=1).fit(X), cluster_centers_=np.ones((2, 4000))
+    ),
+    "centers of small batches that are wider than the rows": lambda: changed(
+        MiniBatchKMeans(2, n_init=1).fit(X), cluster_centers_=np.ones((2, 4000))
+    ),
+    "fewer counts than centers": lambda: changed(MiniBatchKMeans(2, n_init=1).fit(X), _counts=np.ones(1)),
+    "clusters in the tree that are wider than the rows": lambda: bisecting("left", center=np.ones(4000)),
+    "a cluster in the tree that is none": lambda: bisecting("right", left=Bunch(center=np.ones(4000))),
     "a covariance in a Bunch": lambda: covariance(NearestNeighbors, 1, lambda options: Bunch(**options)),
     "a covariance that is a list": lambda: covariance(NearestNeighbors, 1, lambda _: {"VI": [[1.0]]}),
     "an index past the columns": lambda: sparse("csr_matrix", indices=np.full(11, 1 << 30, np.int32)),
@@ -356,6 +383,15 @@ FORGED: dict[str, Callable[[], Any]] = {
     "coordinates that are there twice": lambda: sparse(
         "coo_matrix", coords=(np.zeros(11, np.int32),) * 2, row=np.full(11, 1 << 30, np.int32)
     ),
+    # Found by attack: scipy copies all that is there where it made room for what the pointers lead to.
+    "values after the last row": lambda: sparse("csr_matrix", indptr=int32(0, 2, 2, 2, 2, 2, 2)),
+    "blocks after the last row": lambda: sparse("bsr_array", indptr=int32(0, 2, 2, 2, 2, 2, 2)),
+    # Found by attack: indices of a kind that scipy never makes are cast to what another array is of.
+    "indices that are booleans": lambda: sparse("csr_matrix", _shape=(6, 6), indices=np.ones(11, bool)),
+    "indices that are bytes": lambda: sparse("csc_matrix", indices=np.ones(11, np.uint8)),
+    # Found by attack: the end of a diagonal was computed in 32 bits.
+    "a diagonal so far away that it wraps": lambda: sparse("dia_matrix", offsets=int32((1 << 31) - 5, 0)),
+    "a diagonal so far below that it wraps": lambda: sparse("dia_array", offsets=int32(-(1 << 31), 0)),
     "more offsets than diagonals": lambda: sparse("dia_matrix", offsets=np.arange(99, dtype=np.int32)),
     # predict copies support vectors that are not there
     "more support vectors than there are": lambda: support(_n_support=int32(1 << 20, 1 << 20, 1 << 20)),
@@ -445,6 +481,13 @@ HONEST: dict[str, Callable[[], Any]] = {
     "a KD tree of variances": lambda: neighbours(BallTree, "seuclidean"),
     "a KD tree with weights": lambda: Reduced(*KDTree(X, sample_weight=np.ones(80)).__reduce__()),
     "neighbours": lambda: KNeighborsClassifier().fit(X, CLASSES),
+    "neighbours of sparse data": lambda: KNeighborsClassifier().fit(sparse("csr_matrix"), [0, 0, 1, 1, 0, 1]),
+    "neighbours by distances": lambda: KNeighborsClassifier(metric="precomputed").fit(X @ X.T, CLASSES),
+    "k-means": lambda: KMeans(2, n_init=1).fit(X),
+    "k-means of sparse rows": lambda: KMeans(2, n_init=1).fit(sparse("csr_matrix")),
+    "k-means of small batches": lambda: MiniBatchKMeans(2, n_init=1).fit(X),
+    "bisecting k-means": lambda: BisectingKMeans(3).fit(X),
+    "bisecting k-means of sparse rows": lambda: BisectingKMeans(3).fit(sparse("csr_matrix")),
     **{f"{kind.__name__} of a covariance": lambda kind=kind: covariance(kind) for kind in NEIGHBOURS},  # type: ignore[misc]
     "support vectors": support,
     "support vectors of a regression": lambda: support(SVR),

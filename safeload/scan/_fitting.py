@@ -74,7 +74,8 @@ def length_of(value: object, what: str) -> int:
 
 
 def integers_of(array: Array, what: str) -> Integers:
-    if not isinstance(array.contents, Integers):
+    # Nobody indexes by flags: bytes and booleans are read for other ends.
+    if not isinstance(array.contents, Integers) or array.dtype.kind != "i":
         raise OddError(f"{what} are no integers that could be checked")
     return array.contents
 

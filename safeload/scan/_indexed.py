@@ -61,9 +61,44 @@ def neighbour_tree(_structures: Structures, made: Instance, state: object, _at: 
     need(state[12] is None or length_of(state[12], "sample weights") == points, "it has other than one weight a point")
 
 
-def neighbours(structures: Structures, _made: Instance, _state: object, _at: int) -> None:
-    """Scipy reads a matrix VI as wide as the data, whatever its shape is."""
+def _as_wide(rows: object, what: str, found: Attributes) -> None:
+    """Compiled code believes that what it compares rows with is as wide, and predict checks rows by this number."""
+    width = _sparse(rows, what)[0][1] if isinstance(rows, Instance) else array_of(rows, what, dimensions=2).shape[1]
+    features = whole(found.get("n_features_in_"), "n_features_in_")
+    need(width == features, f"{what} has {width} columns, and n_features_in_ is {features}")
+
+
+def centers(structures: Structures, _made: Instance, _state: object, _at: int) -> None:
+    """Check that k-means compares rows with centers of their width; partial_fit counts for each of them."""
     found = structures.attributes()
+    if found.get("cluster_centers_") is not None:
+        _as_wide(found["cluster_centers_"], "cluster_centers_", found)
+        rows = array_of(found["cluster_centers_"], "cluster_centers_").shape[0]
+        need("_counts" not in found or length_of(found["_counts"], "_counts") == rows, "it counts for other centers")
+    tree = found.get("_bisecting_tree")
+    if tree is not None:
+        kind = tree.native if isinstance(tree, Instance) and tree.built else None
+        width = found.get("n_features_in_")
+        need(kind == ("center", width), "_bisecting_tree is none of centers as wide as n_features_in_")
+
+
+def bisecting_tree(structures: Structures, made: Instance, _state: object, _at: int) -> None:
+    """Keep how wide the center of a cluster is, and with it those of the clusters that it was parted in."""
+    found = structures.attributes()
+    center = array_of(found.get("center"), "center")
+    need(len(center.shape) >= 1, "center is a number")
+    made.native = ("center", center.shape[-1])
+    for side in ("left", "right"):
+        part = found.get(side)
+        kind = part.native if isinstance(part, Instance) and part.built else None
+        need(part is None or kind == made.native, f"its {side} cluster has a center of another width")
+
+
+def neighbours(structures: Structures, _made: Instance, _state: object, _at: int) -> None:
+    """Rows are compared with data of their width, and scipy reads a matrix VI as wide, whatever its shape is."""
+    found = structures.attributes()
+    if found.get("_fit_X") is not None:
+        _as_wide(found["_fit_X"], "_fit_X", found)
     options = found.get("effective_metric_params_")
     if options is None:
         return
@@ -107,8 +142,9 @@ def _compressed(found: Attributes, rows: int, columns: int, stored: int) -> None
     if pointers.shape[0] != rows + 1:
         raise OddError(f"indptr has {pointers.shape[0]} items for {rows} rows")
     seen = integers_of(pointers, "indptr")
-    if seen.first != 0 or not seen.rising or seen.last > stored:
-        raise OddError(f"indptr does not rise from 0 to at most {stored}")
+    # Nor may room be left at the end: scipy takes it away whenever it makes one, and then trusts the length.
+    if seen.first != 0 or not seen.rising or seen.last != stored:
+        raise OddError(f"indptr does not rise from 0 to {stored}, which are stored")
 
 
 def csr(structures: Structures, made: Instance, _state: object, _at: int) -> None:
@@ -120,7 +156,6 @@ def csr(structures: Structures, made: Instance, _state: object, _at: int) -> Non
     rows, columns = shape if len(shape) == 2 else (1, shape[0])
     if made.origin.qualname.startswith("csc"):
         rows, columns = columns, rows
-    # Room may be left at the end, in both arrays alike or not.
     indices = length_of(found.get("indices"), "indices")
     need(indices == stored, f"it has {stored} values and {indices} indices")
     _compressed(found, rows, columns, stored)
@@ -153,10 +188,17 @@ def coo(structures: Structures, _made: Instance, _state: object, _at: int) -> No
 
 def dia(structures: Structures, _made: Instance, _state: object, _at: int) -> None:
     found = structures.attributes()
-    need(len(_matrix_shape(found)) == 2, "it does not have two dimensions")
-    diagonals = array_of(found.get("data"), "data", dimensions=2).shape[0]
+    shape = _matrix_shape(found)
+    need(len(shape) == 2, "it does not have two dimensions")
+    diagonals, length = array_of(found.get("data"), "data", dimensions=2).shape
     offsets = length_of(found.get("offsets"), "offsets")
     need(offsets == diagonals, f"it has {diagonals} diagonals and {offsets} offsets")
+    # scipy adds them to its sizes, in 32 bits where all of these fit.
+    array = array_of(found["offsets"], "offsets")
+    seen = integers_of(array, "offsets")
+    far = max(seen.greatest, -seen.least) + max(*shape, length)
+    fits = far < 1 << 31 or (array.dtype.itemsize == 8 and far < 1 << 62)
+    need(fits, "an offset is so far away that it wraps")
 
 
 def support_vectors(structures: Structures, made: Instance, _state: object, _at: int) -> None:

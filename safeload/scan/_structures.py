@@ -125,6 +125,7 @@ _TAKE_FUNCTIONS: Final = frozenset(
     (
         "kernel", "metric", "effective_metric_", "weights", "oob_score", "scoring", "_scorer", "init",
         "sampling_strategy", "_sampling_strategy", "categorical_features", "loss", "_loss",
+        "_kmeans_single",
     )
 )  # fmt: skip
 _METRIC: Final = "sklearn.metrics._dist_metrics.newObj"
@@ -219,6 +220,14 @@ NATIVE: Final[dict[str, Callable[[Structures, Instance, object, int], None]]] = 
         ),
         indexed.neighbours,
     ),
+    **dict.fromkeys(
+        (
+            "sklearn.cluster._bisect_k_means.BisectingKMeans",
+            *_names("sklearn.cluster._kmeans", "KMeans", "MiniBatchKMeans"),
+        ),
+        indexed.centers,
+    ),
+    "sklearn.cluster._bisect_k_means._BisectingTree": indexed.bisecting_tree,
     **dict.fromkeys((*_sparse_names("csr"), *_sparse_names("csc")), indexed.csr),
     **dict.fromkeys(_sparse_names("bsr"), indexed.bsr),
     **dict.fromkeys(_sparse_names("coo"), indexed.coo),
