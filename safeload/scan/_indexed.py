@@ -97,7 +97,10 @@ def bisecting_tree(structures: Structures, made: Instance, _state: object, _at: 
 def neighbours(structures: Structures, _made: Instance, _state: object, _at: int) -> None:
     """Rows are compared with data of their width, and scipy reads a matrix VI as wide, whatever its shape is."""
     found = structures.attributes()
-    if found.get("_fit_X") is not None:
+    method = found.get("_fit_method")
+    # Fitted on fitted neighbours, they know no number of features; a tree asks its own, compiled brute force does not.
+    asks = isinstance(method, str) and method in ("kd_tree", "ball_tree") and "n_features_in_" not in found
+    if found.get("_fit_X") is not None and not asks:
         _as_wide(found["_fit_X"], "_fit_X", found)
     options = found.get("effective_metric_params_")
     if options is None:
