@@ -64,6 +64,9 @@ LLOYD = glob("sklearn.cluster._kmeans", "_kmeans_single_lloyd")
 BISECTING = new(glob("sklearn.cluster._bisect_k_means", "BisectingKMeans"))
 UNIFORM = new(glob("scipy.stats._continuous_distns", "uniform_gen"))
 PARSER = scipy.stats.uniform._parse_arg_template
+ELIMINATION = new(glob("sklearn.feature_selection._rfe", "RFE"))
+SEARCH = new(glob("sklearn.model_selection._search", "GridSearchCV"))
+SELECTOR = new(glob("sklearn.feature_selection._from_model", "SelectFromModel"))
 STACKING = new(glob("sklearn.ensemble._stacking", "StackingClassifier"))
 
 
@@ -120,6 +123,29 @@ CRAFTED: dict[str, tuple[str, bytes]] = {
         "SL320", build(new(glob("sklearn.frozen._frozen", "FrozenEstimator")), {"estimator": BAIT}),
     ),
     "an address in a state": ("SL404", build(new(LINEAR), {"__array_interface__": POINTER})),
+    # Found by attack. attrgetter went from an array to ctypes, which loads any library: code when it transforms.
+    "a selector that follows attributes to ctypes": (
+        "SL404", build(SELECTOR, {"importance_getter": "coef_.ctypes._ctypes.cdll./tmp/library"}),
+    ),
+    "an eliminator that follows attributes to ctypes": (
+        "SL404", build(ELIMINATION, {"importance_getter": "coef_.ctypes._ctypes"}),
+    ),
+    "a selector that follows public attributes": ("", build(SELECTOR, {"importance_getter": "named_steps.last.coef_"})),
+    "a selector by a listed function": ("", build(SELECTOR, {"importance_getter": LOG})),
+    "a search for where a selector looks": ("SL404", build(SEARCH, {"param_grid": {"importance_getter": ["a._b"]}})),
+    # Found by attack. A grid that set the grid of an inner search set the folder of its pipeline: fit unpickles from
+    # that and writes to it.
+    "a search for the grid of a search": (
+        "SL404", build(SEARCH, {"param_grid": {"param_grid": [{"memory": ["marker"]}]}}),
+    ),
+    "a search for the grid of a random search": (
+        "SL404", build(SEARCH, {"param_grid": [{"last__param_distributions": [{"memory": ["marker"]}]}]}),
+    ),
+    # Found by attack. Some set_params set what is no parameter, too, and so __array_interface__.
+    "a search for all attributes": ("SL404", build(SEARCH, {"param_grid": {"__dict__": [{}]}})),
+    "a search for the class of a step": ("SL404", build(SEARCH, {"param_grid": {"last____class__": [1]}})),
+    "a search for a private attribute": ("SL404", build(SEARCH, {"param_grid": {"last___Booster": [1]}})),
+    "a search": ("", build(SEARCH, {"param_grid": {"alpha": [1], "last__fit_intercept": [True]}})),
     # Found by attack. Called by a FunctionTransformer, memmap overwrites a file and ndarray takes numbers for pointers.
     "memmap as a function": ("SL402", build(TRANSFORMER, {"func": MEMMAP, "kw_args": {"mode": "w+"}})),
     "ndarray as a function": ("SL402", build(TRANSFORMER, {"func": NDARRAY, "kw_args": {"dtype": "O"}})),
@@ -477,7 +503,8 @@ def forged() -> dict[str, tuple[str, Any]]:
 
 LOAD = """
 import contextlib, encodings.latin_1, faulthandler, io, json, sys, warnings
-import joblib, numpy, sklearn.ensemble, sklearn.neighbors, sklearn.isotonic
+import joblib, numpy, sklearn.ensemble, sklearn.feature_selection, sklearn.isotonic, sklearn.model_selection
+import sklearn.neighbors
 with contextlib.suppress(ImportError):
     import sklearn.frozen
 
@@ -524,6 +551,21 @@ def load_in_a_process(folder: Path, artifacts: dict[str, bytes]) -> str:
     return ""
 
 
+LIGHT = new(glob("lightgbm.sklearn", "LGBMRegressor"))
+BOOST = new(glob("xgboost.sklearn", "XGBRegressor"))
+
+
+OF_PACKS: dict[str, tuple[str, str, bytes]] = {
+    # Found by attack. clone and set_params set these as attributes, whatever their names are: an array at any address.
+    "lightgbm: a parameter that is all attributes": (
+        "lightgbm", "SL404", build(LIGHT, {"_other_params": {"__dict__": {"__array_interface__": POINTER}}}),
+    ),
+    "lightgbm: a parameter that is a booster": ("lightgbm", "SL404", build(LIGHT, {"_other_params": {"_Booster": 1}})),
+    "lightgbm: other parameters": ("lightgbm", "", build(LIGHT, {"_other_params": {"num_threads": 1, "machines": ""}})),
+    "xgboost: a parameter that is all attributes": ("xgboost", "SL404", build(BOOST, {"kwargs": {"__dict__": {}}})),
+    "xgboost: other parameters": ("xgboost", "", build(BOOST, {"kwargs": {"colsample_bynode": 0.5}})),
+}  # fmt: skip
+
 CASES = {name: (code, stream(body)) for name, (code, body) in CRAFTED.items()}
 CASES |= {name: (code, old_stream(body)) for name, (code, body) in WITHOUT_PROTO.items()}
 CASES |= {f"in Python 2's name: {name}": (code, stream(body, version=2)) for name, (code, body) in OLD_NAMES.items()}
@@ -538,6 +580,11 @@ def artifact_bytes(obj: Any) -> bytes:
 @pytest.mark.parametrize(("code", "data"), CASES.values(), ids=CASES.keys())
 def test_attempts(code: str, data: bytes) -> None:
     assert codes(data)[:1] == ([code] if code else [])
+
+
+@pytest.mark.parametrize(("pack", "code", "body"), OF_PACKS.values(), ids=OF_PACKS.keys())
+def test_attempts_of_packs(pack: str, code: str, body: bytes) -> None:
+    assert codes(stream(body), pack)[:1] == ([code] if code else [])
 
 
 def test_forged_parts_of_real_objects_and_what_is_allowed_do_nothing_when_loaded(tmp_path: Path) -> None:

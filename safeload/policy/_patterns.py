@@ -65,7 +65,7 @@ def _is_slots(value: Any) -> bool:
 
 
 def _is_public(name: str) -> bool:
-    return is_plain_name(name) and not name.startswith("__")
+    return is_plain_name(name) and not name.startswith("_")
 
 
 _WORDS: dict[str, Predicate] = {
@@ -87,6 +87,8 @@ _WORDS: dict[str, Predicate] = {
     "attributes": _is_attributes,
     "slots": _is_slots,
     "attribute_path": lambda value: isinstance(value, str) and all(map(_is_public, value.split("."))),
+    # One that the policy does not list is refused by itself.
+    "named": lambda value: isinstance(value, values.Global),
     # Data of any kind; a bare global or a bound method would be a function or class for the callee to call.
     "any": lambda value: (
         not isinstance(value, values.Global)
@@ -363,7 +365,15 @@ def _parameter_except(detail: Any, _depth: int) -> Predicate:
     names = frozenset(_listed(detail, "parameter_except"))
     if not all(isinstance(one, str) and one for one in names):
         raise ValueError(f"parameter_except lists names of parameters, not {detail!r}")
-    return lambda value: isinstance(value, str) and value.rpartition("__")[2] not in names
+
+    def matches(value: Any) -> bool:
+        if not isinstance(value, str):
+            return False
+        # Some libraries set any key as an attribute: `__dict__`, `__class__` or `_Booster` is no parameter.
+        parts = value.split("__")
+        return parts[-1] not in names and all(part[:1] not in ("", "_") for part in parts)
+
+    return matches
 
 
 def _int(detail: Any, _depth: int) -> Predicate:
