@@ -551,11 +551,29 @@ def load_in_a_process(folder: Path, artifacts: dict[str, bytes]) -> str:
     return ""
 
 
+INDEX = glob("pandas", "Index")
 LIGHT = new(glob("lightgbm.sklearn", "LGBMRegressor"))
 BOOST = new(glob("xgboost.sklearn", "XGBRegressor"))
 
 
+def objects(*items: Any) -> bytes:
+    return array((len(items),), dtype("O8"), list(items))
+
+
+def index(*items: Any) -> bytes:
+    """An index of pandas that makes categories of its values, and so hashes them."""
+    kind = build(new(glob("pandas", "CategoricalDtype")), {"categories": None, "ordered": False})
+    return call(glob("pandas.core.indexes.base", "_new_Index"), INDEX, {"data": objects(*items), "dtype": kind})
+
+
 OF_PACKS: dict[str, tuple[str, str, bytes]] = {
+    # Found by attack. Hashing a deep tuple crashes, and pandas hashes the objects of arrays while it is loaded.
+    "pandas: a deep tuple among categories": ("pandas", "SL403", index(pickle.EMPTY_TUPLE + pickle.TUPLE1 * 400_000)),
+    "pandas: a tuple of nine levels": ("pandas", "SL403", index(pickle.EMPTY_TUPLE + pickle.TUPLE1 * 9)),
+    "pandas: a deep tuple beside other arrays": (
+        "pandas", "SL403", then(objects(1), index(pickle.EMPTY_TUPLE + pickle.TUPLE1 * 9)),
+    ),
+    "pandas: tuples among categories": ("pandas", "", index((1, (2, "a")), tuple(range(100)))),
     # Found by attack. clone and set_params set these as attributes, whatever their names are: an array at any address.
     "lightgbm: a parameter that is all attributes": (
         "lightgbm", "SL404", build(LIGHT, {"_other_params": {"__dict__": {"__array_interface__": POINTER}}}),

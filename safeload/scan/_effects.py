@@ -11,7 +11,7 @@ from safeload.rules import Finding, RefusedError
 from safeload.scan import _dtypes as dtypes
 from safeload.scan import _forms as forms
 from safeload.scan._globals import MAX_FINDINGS, Globals
-from safeload.scan._keys import Keys
+from safeload.scan._keys import Keys, parts_of
 from safeload.scan._ledger import A_CONTAINER, A_DTYPE, A_NAME, A_SLOT, A_TUPLE, AN_OBJECT, VAST
 from safeload.scan._nodes import NodeTable
 from safeload.scan._structures import A_NODE, Structures
@@ -233,6 +233,7 @@ class Effects(Globals):
             self.structures.seen(target.contents)
             if target.dtype.hasobject and isinstance(state, tuple) and isinstance(state[4], AList):
                 target.trees = trees_among(state[4].items)
+                target.deep = self.nests_deep(state[4].items)
             self.unbuilt -= 1
             self.count_state(target.origin)
         else:
@@ -290,6 +291,16 @@ class Effects(Globals):
             origin.names = found.names
             origin.places = found.places
         return found
+
+    def nests_deep(self, objects: list[Any]) -> bool:
+        """Tell whether a tuple among the objects of an array nests too deep for whoever hashes them."""
+        for one in objects:
+            if isinstance(one, tuple):
+                parts: i64 = parts_of(one)
+                if parts < 0:
+                    return True
+                self.spend(parts >> 2)
+        return False
 
     def note_held(self, origin: Global, state: ADict) -> None:
         """Count what this state holds of the globals that only such attributes may hold."""

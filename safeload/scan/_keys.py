@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mypy_extensions import i64
 
 _MAX_PARTS: Final = 64
+_MAX_LEVELS: Final = 8  # of tuples in one object of an array
+_MOST_PARTS: Final = 1 << 16
 _FEW: Final = 256  # so many keys take no time whatever they are
 _PATIENCE: Final = 100  # steps for each key, some 200 ns; honest ones take two, rows of powers some 30
 _SEVERAL: Final = 10  # how much a key counts that is slow to compare, or has more than 64 bits to choose from
@@ -168,3 +170,20 @@ def kind_of_parts(key: object, at: i64) -> i64:
         else:
             raise RefusedError("SL321", f"{describe(value)} as a key", at)
     return kind
+
+
+def parts_of(key: tuple[object, ...]) -> i64:
+    """Count what hashing a tuple would visit; -1 if it nests too deep, which crashes, or is too large."""
+    level: list[tuple[object, ...]] = [key]
+    seen: i64 = 0
+    for _ in range(_MAX_LEVELS):
+        inner: list[tuple[object, ...]] = []
+        for value in level:
+            seen += len(value)
+            if seen > _MOST_PARTS:
+                return -1
+            inner.extend([part for part in value if isinstance(part, tuple)])
+        if not inner:
+            return seen
+        level = inner
+    return -1
