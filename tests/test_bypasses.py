@@ -566,6 +566,21 @@ def index(*items: Any) -> bytes:
     return call(glob("pandas.core.indexes.base", "_new_Index"), INDEX, {"data": objects(*items), "dtype": kind})
 
 
+def frame_of(*placements: Any, columns: int = 2) -> bytes:
+    """Blocks of one number each for every two columns of a frame."""
+    block = glob("pandas._libs.internals", "_unpickle_block")
+    blocks = tuple(call(block, array((2, 1), data=raw(bytes(16))), one, 2) for one in placements)
+    numbered = {"start": 0, "stop": columns, "step": 1, "name": None}
+    axes = [call(glob("pandas.core.indexes.base", "_new_Index"), glob("pandas", "RangeIndex"), mapping(numbered))] * 2
+    return call(glob("pandas.core.internals.managers", "BlockManager"), blocks, axes)
+
+
+def places(*items: int) -> bytes:
+    return array((len(items),), dtype("i8"), raw(struct.pack(f"<{len(items)}q", *items)))
+
+
+SLICE = glob("builtins", "slice")
+
 OF_PACKS: dict[str, tuple[str, str, bytes]] = {
     # Found by attack. Hashing a deep tuple crashes, and pandas hashes the objects of arrays while it is loaded.
     "pandas: a deep tuple among categories": ("pandas", "SL403", index(pickle.EMPTY_TUPLE + pickle.TUPLE1 * 400_000)),
@@ -574,6 +589,14 @@ OF_PACKS: dict[str, tuple[str, str, bytes]] = {
         "pandas", "SL403", then(objects(1), index(pickle.EMPTY_TUPLE + pickle.TUPLE1 * 9)),
     ),
     "pandas: tuples among categories": ("pandas", "", index((1, (2, "a")), tuple(range(100)))),
+    # Found by attack. pandas writes where blocks say that their columns are: a crash when the frame is looked at.
+    "pandas: a block beyond the columns": ("pandas", "SL326", frame_of(places(0, 1 << 40))),
+    "pandas: a block before the columns": ("pandas", "SL326", frame_of(places(0, 1), places(-(1 << 40), 2), columns=4)),
+    "pandas: a slice beyond the columns": ("pandas", "SL326", frame_of(call(SLICE, 1 << 40, (1 << 40) + 2, 1))),
+    "pandas: a slice that goes down too far": ("pandas", "SL326", frame_of(call(SLICE, 0, -10, -5))),
+    "pandas: a slice of no numbers": ("pandas", "SL326", frame_of(call(SLICE, "a", "b", None))),
+    "pandas: blocks in any order": ("pandas", "", frame_of(places(3, 0), call(SLICE, 1, 3, 1), columns=4)),
+    "pandas: a block that goes down": ("pandas", "", frame_of(call(SLICE, 1, None, -1))),
     # Found by attack. clone and set_params set these as attributes, whatever their names are: an array at any address.
     "lightgbm: a parameter that is all attributes": (
         "lightgbm", "SL404", build(LIGHT, {"_other_params": {"__dict__": {"__array_interface__": POINTER}}}),

@@ -101,7 +101,9 @@ class Effects(Globals):
         """Return what a class or function makes; `args` are those of a call."""
         instance = Instance(origin)
         if origin.native:
-            self.structures.made(instance, args)
+            wrong = self.structures.made(instance, args)
+            if wrong is not None:
+                self.report("SL326", wrong, origin)
         return instance
 
     def new_ex(self, cls: object, args: Any, keywords: object) -> object:

@@ -1,8 +1,8 @@
-"""What compiled code indexes by: neighbour trees, metrics, sparse matrices and support vectors."""
+"""What compiled code indexes by: neighbour trees, metrics, sparse matrices, support vectors and blocks of frames."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from safeload.scan._contents import Ranges
 from safeload.scan._fitting import OddError, array_of, check_indices, integers_of, is_function, length_of, need, whole
@@ -256,3 +256,42 @@ def _sparse(matrix: object, what: str) -> tuple[tuple[int, ...], int]:
     shape: tuple[int, ...] = native[1]
     stored: int = native[2]
     return shape, stored
+
+
+BLOCK: Final = "pandas._libs.internals._unpickle_block"
+MANAGER: Final = "pandas.core.internals.managers.BlockManager"
+SLICE: Final = "builtins.slice"
+
+
+def _placement(value: object) -> tuple[int, int, int]:
+    """Return the least and the greatest column of a block, and how many there are."""
+    if isinstance(value, Instance) and value.origin.name == SLICE:
+        if not isinstance(value.native, tuple) or len(value.native) != 3:
+            raise OddError("the slice of its columns is not complete")
+        start, stop, step = value.native
+        # As pandas ends one that goes down to the first.
+        columns = range(whole(start, "start"), -1 if stop is None else whole(stop, "stop"), whole(step, "step") or 1)
+        if not columns:
+            return 0, -1, 0
+        return min(columns[0], columns[-1]), max(columns[0], columns[-1]), len(columns)
+    seen = integers_of(array_of(value, "placement", dimensions=1), "placement")
+    return seen.least, seen.greatest, seen.count
+
+
+def block(made: Instance, args: object) -> None:
+    """Keep which columns a block of a frame is for."""
+    if not isinstance(args, tuple) or len(args) != 3:
+        raise OddError("a block has values, placement and dimensions")
+    made.native = _placement(args[1])
+
+
+def block_manager(_made: Instance, args: object) -> None:
+    """Without asking, pandas writes into a table of columns where its blocks say that their columns are."""
+    if not isinstance(args, tuple) or not args or not isinstance(args[0], tuple):
+        raise OddError("its blocks are no tuple")
+    placed = [one.native for one in args[0] if isinstance(one, Instance) and one.origin.name == BLOCK]
+    if len(placed) != len(args[0]) or not all(isinstance(one, tuple) for one in placed):
+        raise OddError("its blocks are not complete")
+    total = sum(count for _, _, count in placed)
+    for least, greatest, _ in placed:
+        need(least >= 0 and greatest < total, f"columns go from {least} to {greatest}, and there are {total}")

@@ -44,11 +44,21 @@ class Structures:
             self._tables.append(contents)
             self._nodes += contents.count
 
-    def made(self, made: Instance, args: object) -> None:
-        """Note what was made of a native class, and the arguments if it was by a call."""
+    def made(self, made: Instance, args: object) -> str | None:
+        """Note what was made of a native class, with which arguments if by a call; say what does not fit in them."""
+        name = made.origin.name
         made.native = args
-        if made.origin.name in _NEEDS_STATE:
+        if name in _NEEDS_STATE:
             self.unset += 1
+        try:
+            if name == indexed.BLOCK:
+                indexed.block(made, args)
+            elif name == indexed.MANAGER:
+                indexed.block_manager(made, args)
+        except OddError as odd:
+            made.native = None
+            return str(odd)
+        return None
 
     def built(self, target: Instance, state: object, found: Attributes | None, at: int) -> str | None:
         """Say in words what in the state of a native class does not fit together; None if everything does.
@@ -140,6 +150,10 @@ def _may_be_function(attribute: str, value: object) -> bool:
     return attribute == "_raw_predict" and isinstance(value, Instance) and value.origin.name == "builtins.getattr"
 
 
+def _stateless(_structures: Structures, _made: Instance, _state: object, _at: int) -> None:
+    raise OddError("it takes no state")
+
+
 def _names(module: str, *names: str) -> list[str]:
     return [f"{module}.{name}" for name in names]
 
@@ -229,6 +243,7 @@ NATIVE: Final[dict[str, Callable[[Structures, Instance, object, int], None]]] = 
     ),
     "sklearn.cluster._bisect_k_means._BisectingTree": indexed.bisecting_tree,
     **dict.fromkeys((*_sparse_names("csr"), *_sparse_names("csc")), indexed.csr),
+    **dict.fromkeys((indexed.BLOCK, indexed.MANAGER, indexed.SLICE), _stateless),
     **dict.fromkeys(_sparse_names("bsr"), indexed.bsr),
     **dict.fromkeys(_sparse_names("coo"), indexed.coo),
     **dict.fromkeys(_sparse_names("dia"), indexed.dia),
