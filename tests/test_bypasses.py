@@ -581,6 +581,19 @@ def places(*items: int) -> bytes:
 
 SLICE = glob("builtins", "slice")
 
+
+BACKED = glob("pandas._libs.arrays", "__pyx_unpickle_NDArrayBacked")
+
+
+def kept(name: str, kind: bytes, of: bytes) -> bytes:
+    """An array of pandas that keeps one of numpy."""
+    made = call(BACKED, glob("pandas.arrays", name), 1, None)
+    return build(made, (kind, of))
+
+
+ZONED = build(new(glob("pandas", "DatetimeTZDtype")), {"tz": None, "unit": "ns"})
+TIMES = glob("pandas", "DatetimeIndex")
+
 OF_PACKS: dict[str, tuple[str, str, bytes]] = {
     # Found by attack. Hashing a deep tuple crashes, and pandas hashes the objects of arrays while it is loaded.
     "pandas: a deep tuple among categories": ("pandas", "SL403", index(pickle.EMPTY_TUPLE + pickle.TUPLE1 * 400_000)),
@@ -597,6 +610,24 @@ OF_PACKS: dict[str, tuple[str, str, bytes]] = {
     "pandas: a slice of no numbers": ("pandas", "SL326", frame_of(call(SLICE, "a", "b", None))),
     "pandas: blocks in any order": ("pandas", "", frame_of(places(3, 0), call(SLICE, 1, 3, 1), columns=4)),
     "pandas: a block that goes down": ("pandas", "", frame_of(call(SLICE, 1, None, -1))),
+    # Found by attack. pandas takes any array for one of times: a crash while loading, or when it is used.
+    "pandas: an index of times from an array": (
+        "pandas", "SL403",
+        call(
+            glob("pandas.core.indexes.datetimes", "_new_DatetimeIndex"),
+            TIMES, {"data": places(1), "tz": None, "freq": None, "name": None},
+        ),
+    ),
+    "pandas: numbers as times": ("pandas", "SL326", kept("DatetimeArray", ZONED, places(1))),
+    "pandas: objects as times": ("pandas", "SL326", kept("DatetimeArray", ZONED, objects("a"))),
+    "pandas: numbers as times of numpy": ("pandas", "SL326", kept("TimedeltaArray", dtype("i8"), places(1))),
+    "pandas: numbers as texts": (
+        "pandas", "SL326", kept("StringArray", call(glob("pandas", "StringDtype"), "python", 0.0), places(1)),
+    ),
+    "pandas: an array of times without its state": (
+        "pandas", "SL319",
+        call(BACKED, glob("pandas.arrays", "StringArray"), 1, None),
+    ),
     # Found by attack. clone and set_params set these as attributes, whatever their names are: an array at any address.
     "lightgbm: a parameter that is all attributes": (
         "lightgbm", "SL404", build(LIGHT, {"_other_params": {"__dict__": {"__array_interface__": POINTER}}}),

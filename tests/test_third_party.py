@@ -191,11 +191,13 @@ def test_pandas_frames_take_no_other_attributes() -> None:
     )
 
 
+TEXTS = call(glob("pandas", "StringDtype"), "python", 0.0)
+
+
 def test_pandas_blocks_hold_complete_arrays_only() -> None:
     """Compiled code reads the fields of an array that never got its state."""
-    datetimes = glob("pandas.arrays", "DatetimeArray")
-    bare = call(NDARRAY_BACKED, datetimes, 1, None)
-    whole = build(bare, (dtype("i8"), array(of=dtype("i8")), {}))
+    bare = call(NDARRAY_BACKED, glob("pandas.arrays", "StringArray"), 1, None)
+    whole = build(bare, (TEXTS, array(of=dtype("O8"), data=[None]), {}))
     allowed_and_refused(
         "pandas",
         frame(manager(whole)),
@@ -209,13 +211,14 @@ def test_pandas_blocks_hold_complete_arrays_only() -> None:
 
 
 def test_pandas_arrays_take_no_other_attributes() -> None:
-    made = call(NDARRAY_BACKED, glob("pandas.arrays", "DatetimeArray"), 1, None)
+    made = call(NDARRAY_BACKED, glob("pandas.arrays", "StringArray"), 1, None)
+    texts = array(of=dtype("O8"), data=[None])
     allowed_and_refused(
         "pandas",
-        build(made, (dtype("i8"), array(of=dtype("i8")), {"_freq": None})),
+        build(made, (TEXTS, texts, {"_freq": None})),
         {
-            "a planted attribute": build(made, (dtype("i8"), array(of=dtype("i8")), {"_ndarray": None})),
-            "a list for an array": build(made, (dtype("i8"), [1], {})),
+            "a planted attribute": build(made, (TEXTS, texts, {"_ndarray": None})),
+            "a list for an array": build(made, (TEXTS, [1], {})),
             "a state of another form": build(made, {"_data": array(), "_dtype": dtype()}),
         },
         "SL404",

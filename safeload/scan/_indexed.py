@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from safeload.scan._contents import Ranges
 from safeload.scan._fitting import OddError, array_of, check_indices, integers_of, is_function, length_of, need, whole
-from safeload.scan.values import Array, Attributes, Float, Global, Instance, attributes
+from safeload.scan.values import Array, Attributes, DType, Float, Global, Instance, attributes, describe, shown
 
 if TYPE_CHECKING:
     from safeload.scan._structures import Structures
@@ -295,3 +295,30 @@ def block_manager(_made: Instance, args: object) -> None:
     total = sum(count for _, _, count in placed)
     for least, greatest, _ in placed:
         need(least >= 0 and greatest < total, f"columns go from {least} to {greatest}, and there are {total}")
+
+
+BACKED: Final = "pandas._libs.arrays.__pyx_unpickle_NDArrayBacked"
+# Of each class, which kind the array is that it keeps, as numpy letters them, and its dtype ("" for numpy's own).
+_KEPT: Final = {
+    "Categorical": ("i", ("CategoricalDtype",)),
+    "DatetimeArray": ("M", ("", "DatetimeTZDtype")),
+    "PeriodArray": ("i", ("PeriodDtype",)),
+    "StringArray": ("O", ("StringDtype",)),
+    "TimedeltaArray": ("m", ("",)),
+}
+
+
+def backed(_structures: Structures, made: Instance, state: object, _at: int) -> None:
+    """Pandas reads an array of times, codes or texts as what the class keeps, whatever it is of."""
+    args = made.native
+    if not (isinstance(args, tuple) and args and isinstance(args[0], Global) and args[0].qualname in _KEPT):
+        raise OddError("it was made of no class that keeps an array")
+    kind, kinds = _KEPT[args[0].qualname]
+    if not (isinstance(state, tuple) and len(state) >= 2):
+        raise OddError("its state is no dtype and array")
+    kept = array_of(state[1], "what it keeps")
+    need(1 <= len(kept.shape) <= 2 and kept.dtype.kind == kind, f"it keeps an array of {shown(kept.dtype.str)}")
+    named = state[0].origin.qualname if isinstance(state[0], Instance) else ""
+    need(named in kinds, f"its dtype is {describe(state[0])}")
+    if not named:
+        need(isinstance(state[0], DType) and state[0].real == kept.dtype, "its dtype is not that of its array")

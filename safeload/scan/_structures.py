@@ -140,7 +140,7 @@ _TAKE_FUNCTIONS: Final = frozenset(
 )  # fmt: skip
 _METRIC: Final = "sklearn.metrics._dist_metrics.newObj"
 _NEIGHBOUR_TREES: Final = tuple(f"sklearn.neighbors.{module}.newObj" for module in ("_kd_tree", "_ball_tree"))
-_NEEDS_STATE: Final = frozenset((trees.TREE, _METRIC, *_NEIGHBOUR_TREES))
+_NEEDS_STATE: Final = frozenset((trees.TREE, _METRIC, indexed.BACKED, *_NEIGHBOUR_TREES))
 
 
 def _may_be_function(attribute: str, value: object) -> bool:
@@ -243,6 +243,7 @@ NATIVE: Final[dict[str, Callable[[Structures, Instance, object, int], None]]] = 
     ),
     "sklearn.cluster._bisect_k_means._BisectingTree": indexed.bisecting_tree,
     **dict.fromkeys((*_sparse_names("csr"), *_sparse_names("csc")), indexed.csr),
+    indexed.BACKED: indexed.backed,
     **dict.fromkeys((indexed.BLOCK, indexed.MANAGER, indexed.SLICE), _stateless),
     **dict.fromkeys(_sparse_names("bsr"), indexed.bsr),
     **dict.fromkeys(_sparse_names("coo"), indexed.coo),
