@@ -1,10 +1,9 @@
 """Measure what safety costs: every figure of the README, as a Markdown table.
 
     pip install '.[bench]'
-    python benchmarks/run.py                        # all of it; twenty minutes
+    python benchmarks/run.py --plot docs/cost.svg   # all of it, and cost against size; ten minutes
     python benchmarks/run.py load map --rounds 5    # some of it
     python benchmarks/run.py load --pure PYTHON     # and with another interpreter's, uncompiled safeload beside it
-    python benchmarks/sweep.py                      # cost against size, and the plot
 
 Ratios are medians over rounds in which both sides run by turns in this process, because the machines that this runs
 on are noisy.  Peak memory is measured in a fresh process for each side.
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import joblib
 from models import MODELS, array, forest
+from scanners import SCANNERS
 from timing import Ratio, paired
 
 import safeload
@@ -133,26 +133,14 @@ def scanners(bench: Bench) -> Iterator[Row]:
     """A plain pickle, which all of them read to its end."""
     path = bench.folder / "plain.pkl"
     path.write_bytes(pickle.dumps(forest(200), protocol=4))
-    others: list[tuple[str, str, Callable[[Any], Any]]] = []
-    try:
-        from picklescan.scanner import scan_file_path
-
-        others.append(("picklescan", "0.10", lambda _: scan_file_path(str(path))))
-    except ImportError:
-        pass
-    from fickling.analysis import check_safety
-    from fickling.fickle import Pickled
-
-    others.append(("fickling", "0.02", lambda _: check_safety(Pickled.load(path.read_bytes()))))
-    for name, goal, other in others:
-        found = paired(lambda _: safeload.scan(path), other, max(3, bench.rounds // 3))
-        yield (
-            "scan a plain pickle",
-            f"{name} {importlib.metadata.version(name)}",
-            goal,
-            f"{found.ratio:.3f}",
-            (found.seconds),
-        )
+    goals = {"picklescan": "0.10", "modelscan": "", "fickling": "0.02"}
+    for name, goal in goals.items():
+        try:
+            ask, version = SCANNERS[name](), importlib.metadata.version(name)
+        except ImportError:
+            continue
+        found = paired(lambda _: safeload.scan(path), lambda _, ask=ask: ask(str(path)), max(3, bench.rounds // 3))
+        yield "scan a plain pickle", f"{name} {version}", goal, f"{found.ratio:.3f}", found.seconds
 
 
 def skops(bench: Bench) -> Iterator[Row]:
@@ -250,7 +238,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Row]]] = {
 
 
 def versions() -> str:
-    names = ("joblib", "scikit-learn", "numpy", "skops", "picklescan", "fickling")
+    names = ("joblib", "scikit-learn", "numpy", "skops", "picklescan", "modelscan", "fickling")
     found = []
     for name in names:
         try:
@@ -267,6 +255,7 @@ def main() -> None:
     parser.add_argument("groups", nargs="*", choices=[[], *GROUPS], help="which groups of rows (all)")
     parser.add_argument("--rounds", type=int, default=11, help="rounds of each pair (11)")
     parser.add_argument("--pure", metavar="PYTHON", help="an interpreter with an uncompiled safeload, for the loads")
+    parser.add_argument("--plot", type=Path, help="then measure cost against size (sweep.py), and draw it here")
     options = parser.parse_args()
     print(f"{versions()}\n\n| what | against | goal | ratio | s |\n| --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
@@ -278,6 +267,9 @@ def main() -> None:
         print(flush=True)
         groups = [name for name in ("load", "compressed") if name in (options.groups or GROUPS)]
         subprocess.run([options.pure, __file__, *groups, "--rounds", str(options.rounds)], check=True)
+    if options.plot is not None:
+        print(flush=True)
+        subprocess.run([sys.executable, Path(__file__).with_name("sweep.py"), "--plot", options.plot], check=True)
 
 
 if __name__ == "__main__":
