@@ -127,7 +127,9 @@ def test_functions_only_compute_whatever_they_are_called_with(tmp_path: Path) ->
     done = subprocess.run(
         [sys.executable, "-c", limits + CALL_THEM, *OWN], capture_output=True, text=True, timeout=600, cwd=tmp_path
     )
-    assert done.stdout.endswith("done []\n"), done.stdout[-500:] + done.stderr[-1000:]
+    # LAPACK's own complaints may follow, which Fortran keeps until the process ends.
+    assert done.returncode == 0, done.stderr[-1000:]
+    assert "done []" in done.stdout.splitlines(), done.stdout[-500:] + done.stderr[-1000:]
     assert done.stdout.count("calling ") > 120
     assert os.listdir(tmp_path) == []
 
