@@ -558,7 +558,9 @@ def test_functions_that_may_be_held_only_compute_whatever_the_file_gives_them(tm
     done = subprocess.run(
         [sys.executable, "-c", CALL_THEM, *paths], capture_output=True, text=True, timeout=120, cwd=tmp_path
     )
-    assert done.stdout.endswith("done []\n"), done.stdout[-500:] + done.stderr[-1000:]
+    # What compiled code prints may follow, when the process ends.
+    assert done.returncode == 0, done.stderr[-1000:]
+    assert "done []" in done.stdout.splitlines(), done.stdout[-500:] + done.stderr[-1000:]
     assert sorted(os.listdir(tmp_path)) == sorted(Path(path).name for path in paths)
 
 
