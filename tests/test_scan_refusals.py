@@ -372,6 +372,10 @@ DTYPES = {
     "never a state": ("SL319", call(DTYPE, "f8", False, True)),
     "NEWOBJ": ("SL318", new(DTYPE, "f8")),
     "a field beyond its end": ("SL312", struct_dtype(("a",), {"a": (dtype(), 8)}, 8, flags=16)),
+    "a field whose end wraps": ("SL312", struct_dtype(("a",), {"a": (dtype(), (1 << 31) - 1)}, 8, flags=16)),
+    "a field whose end wraps after others": (
+        "SL312", struct_dtype(("a", "b"), {"a": (dtype(), 0), "b": (dtype(), (1 << 31) - 8)}, 16, flags=16),
+    ),
     "a field before its start": ("SL312", struct_dtype(("a",), {"a": (dtype(), -8)}, 8, flags=16)),
     "an offset as a bool": ("SL312", struct_dtype(("a",), {"a": (dtype("u1"), False)}, 1, flags=16)),
     "numbers over objects": (

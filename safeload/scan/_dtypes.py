@@ -123,6 +123,8 @@ def _struct(dtype: DType, names: object, fields: object, itemsize: object) -> di
     known = attributes(fields)
     if not isinstance(names, tuple) or known is None or len(known.names) != len(names) or len(names) > _MAX_FIELDS:
         raise ValueError("field names")
+    if type(itemsize) is not int:
+        raise ValueError("item size")
     formats: list[Any] = []
     offsets: list[int] = []
     for name in names:
@@ -133,11 +135,12 @@ def _struct(dtype: DType, names: object, fields: object, itemsize: object) -> di
         base, offset = field
         if not isinstance(base, DType) or base.real is None or type(offset) is not int:
             raise ValueError("a field is not (dtype, offset)")
+        # numpy adds the two as 32-bit integers, so it takes an offset of nearly 2 GB for one before the end.
+        if offset < 0 or offset + base.real.itemsize > itemsize:
+            raise ValueError("a field ends outside the item")
         _count(dtype, base)
         formats.append(base.real)
         offsets.append(offset)
-    if type(itemsize) is not int:
-        raise ValueError("item size")
     return {"names": list(names), "formats": formats, "offsets": offsets, "itemsize": itemsize}
 
 

@@ -397,6 +397,9 @@ DTYPES: Table = {
     "by-newobj": form("SL318", "a dtype made by NEWOBJ", new(DTYPE, "f8")),
     "field-beyond-the-end": memory(
         "SL312", "a field after the item's end", struct_dtype(("a",), {"a": (dtype(), 8)}, 8, 16)),
+    "field-whose-end-wraps": memory(
+        "SL312", "a field 2 GB after the item's start, whose end numpy counts as before it",
+        struct_dtype(("a",), {"a": (dtype(), (1 << 31) - 1)}, 8, 16)),
     "field-before-the-start": memory(
         "SL312", "a field before the item's start", struct_dtype(("a",), {"a": (dtype(), -8)}, 8, 16)),
     "numbers-over-objects": memory(
