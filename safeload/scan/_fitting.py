@@ -17,8 +17,9 @@ _FUNCTIONS: Final = frozenset(
     (
         "builtins.getattr", "builtins.type", "functools.partial",
         "numpy._core._ufunc_reconstruct", "numpy.core._ufunc_reconstruct", "numpy.vectorize",
-        "scipy.interpolate._bsplines.BSpline", "scipy.stats._distn_infrastructure.rv_sample",
-        "scipy.stats._levy_stable.levy_stable_gen", "sklearn.compose._column_transformer.make_column_selector",
+        "scipy.interpolate._bsplines.BSpline", "scipy.interpolate._bsplines._BSpline",
+        "scipy.stats._distn_infrastructure.rv_sample", "scipy.stats._levy_stable.levy_stable_gen",
+        "sklearn.compose._column_transformer.make_column_selector",
         "sklearn.model_selection._classification_threshold._CurveScorer",
     )
 )  # fmt: skip
