@@ -79,6 +79,12 @@ def then(first: bytes, *others: bytes) -> bytes:
     return pickle.MARK + first + b"".join(others) + pickle.TUPLE
 
 
+def numpy_text(value: str) -> bytes:
+    """A numpy.str_."""
+    kind = dtype(f"U{len(value)}", (3, "<", None, None, None, 4 * len(value), 4, 8))
+    return call(SCALAR, kind, raw(value.encode("utf-32-le")))
+
+
 # Numbers at an address of the file's choice, where numpy asks an object for its memory.
 POINTER = mapping({"data": (4096, False), "shape": (4,), "typestr": "<u8", "version": 3})
 BAIT = BUNCH + setitem("__array_interface__", POINTER)
@@ -122,6 +128,11 @@ CRAFTED: dict[str, tuple[str, bytes]] = {
     "an address in a frozen Bunch": (
         "SL320", build(new(glob("sklearn.frozen._frozen", "FrozenEstimator")), {"estimator": BAIT}),
     ),
+    # Found by attack. A text of numpy as the key is found by the attribute of that name, and was not seen as one.
+    "an address in a Bunch under a text of numpy": (
+        "SL320", build(new(LINEAR), {"coef_": BUNCH + setitem(numpy_text("__array_interface__"), POINTER)}),
+    ),
+    "a text of numpy as a key": ("", pickle.EMPTY_DICT + setitem(numpy_text("a"), 1)),
     "an address in a state": ("SL404", build(new(LINEAR), {"__array_interface__": POINTER})),
     # Found by attack. attrgetter went from an array to ctypes, which loads any library: code when it transforms.
     "a selector that follows attributes to ctypes": (
@@ -591,6 +602,14 @@ def kept(name: str, kind: bytes, of: bytes) -> bytes:
     return build(made, (kind, of))
 
 
+def series(values: bytes) -> bytes:
+    """What a Series keeps: values, and labels for them."""
+    rows = call(glob("pandas.core.indexes.base", "_new_Index"), INDEX, {"data": objects("__array_interface__", "x")})
+    blocks = {"axes": [rows + put(0)], "blocks": [{"values": values + put(1), "mgr_locs": call(SLICE, 0, 2, 1)}]}
+    kept = tup([rows], [values], [rows], {"0.14.1": blocks})
+    return build(new(glob("pandas.core.internals.managers", "SingleBlockManager")), kept)
+
+
 ZONED = build(new(glob("pandas", "DatetimeTZDtype")), {"tz": None, "unit": "ns"})
 TIMES = glob("pandas", "DatetimeIndex")
 
@@ -602,6 +621,17 @@ OF_PACKS: dict[str, tuple[str, str, bytes]] = {
         "pandas", "SL403", then(objects(1), index(pickle.EMPTY_TUPLE + pickle.TUPLE1 * 9)),
     ),
     "pandas: tuples among categories": ("pandas", "", index((1, (2, "a")), tuple(range(100)))),
+    # Found by attack. A Series answers for attributes with its items: numpy read and wrote where such a dict says.
+    "pandas: a dict among the values of a series": ("pandas", "SL404", series(objects(POINTER, 1))),
+    "pandas: a Bunch among the values of a series": ("category-encoders", "SL404", series(objects(BUNCH, 1))),
+    "pandas: a counter among the values of a series": (
+        "pandas", "SL404", series(objects(call(glob("collections", "Counter"), {"data": 1}), 1)),
+    ),
+    "pandas: a dict among the values of a frame": (
+        "pandas", "SL403",
+        call(glob("pandas._libs.internals", "_unpickle_block"), array((1, 1), dtype("O8"), [POINTER]), places(0), 2),
+    ),
+    "pandas: a series of texts": ("pandas", "", series(objects("a", "b"))),
     # Found by attack. pandas writes where blocks say that their columns are: a crash when the frame is looked at.
     "pandas: a block beyond the columns": ("pandas", "SL326", frame_of(places(0, 1 << 40))),
     "pandas: a block before the columns": ("pandas", "SL326", frame_of(places(0, 1), places(-(1 << 40), 2), columns=4)),

@@ -82,8 +82,8 @@ _WORDS: dict[str, Predicate] = {
     "tuple": lambda value: isinstance(value, tuple),
     "dict": lambda value: isinstance(value, values.ADict),
     "set": lambda value: isinstance(value, values.ASet),
-    # pandas hashes the objects of arrays while it is loaded.
-    "array": lambda value: isinstance(value, values.Array) and value.built and not value.deep,
+    # pandas hashes the objects of arrays while it is loaded, and hands them out as attributes.
+    "array": lambda value: isinstance(value, values.Array) and value.built and not value.odd,
     "dtype": lambda value: isinstance(value, values.DType) and value.real is not None,
     "attributes": _is_attributes,
     "slots": _is_slots,

@@ -235,7 +235,7 @@ class Effects(Globals):
             self.structures.seen(target.contents)
             if target.dtype.hasobject and isinstance(state, tuple) and isinstance(state[4], AList):
                 target.trees = trees_among(state[4].items)
-                target.deep = self.nests_deep(state[4].items)
+                target.odd = self.has_odd(state[4].items)
             self.unbuilt -= 1
             self.count_state(target.origin)
         else:
@@ -294,9 +294,15 @@ class Effects(Globals):
             origin.places = found.places
         return found
 
-    def nests_deep(self, objects: list[Any]) -> bool:
-        """Tell whether a tuple among the objects of an array nests too deep for whoever hashes them."""
+    def has_odd(self, objects: list[Any]) -> bool:
+        """Tell whether an object of an array is one that pandas must not be given.
+
+        That is a tuple that nests too deep for whoever hashes it, and a dict of any class: a Series answers for
+        `__array_interface__` with its item of that label, and numpy reads and writes wherever such a dict says.
+        """
         for one in objects:
+            if isinstance(one, ADict) or (isinstance(one, Instance) and takes_items(one)):
+                return True
             if isinstance(one, tuple):
                 parts: i64 = parts_of(one)
                 if parts < 0:
@@ -421,7 +427,12 @@ class Effects(Globals):
         """Refuse keys that numpy or Python would look up as special methods where keys are attributes (Bunch)."""
         if isinstance(target, Instance) and target.origin.module != "collections":
             for key in items[::2]:
-                if key is LET_GO or (isinstance(key, str) and key[:2] == "__" and key[-2:] == "__"):
+                # A text of numpy equals the str, and which text it is was not kept.
+                if isinstance(key, str):
+                    odd = key[:2] == "__" and key[-2:] == "__"
+                else:
+                    odd = key is LET_GO or (isinstance(key, Instance) and key.text)
+                if odd:
                     raise RefusedError("SL320", f"{describe(key)} is set as an item", self.at, target.origin.name)
 
     def changed(self, target: object) -> RefusedError:
@@ -446,3 +457,9 @@ class Effects(Globals):
             self.memory += A_CONTAINER
         self.spend(keys.add(key, self.max_odd_keys, self.at))
         self.memory += 16
+
+
+def takes_items(made: Instance) -> bool:
+    """Tell whether it may be a dict: one that is made with its items, or that a policy lets have any."""
+    grant = made.origin.grant
+    return made.origin.name == "collections.Counter" or (grant is not None and grant.roles & ITEMS != 0)

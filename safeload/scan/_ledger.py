@@ -316,7 +316,7 @@ class Ledger(Window):
 
     def one_array(self, array: Array) -> Array:
         """Return the array before, if nothing tells the two apart."""
-        if array.contents is not None or array.trees >= 0 or array.deep:
+        if array.contents is not None or array.trees >= 0 or array.odd:
             self.memory += A_NATIVE
             return array
         last = self.last_array

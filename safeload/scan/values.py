@@ -134,17 +134,17 @@ class DType:
 class Array:
     """An array of any way of writing; `dtype` is None and `shape` empty until its state was proven.
 
-    `deep` tells that a tuple among its objects nests so deep that hashing it could crash.
+    `odd` tells that a tuple among its objects nests so deep that hashing it could crash, or that one is a dict.
     """
 
-    __slots__ = ("built", "contents", "deep", "dtype", "origin", "shape", "slot", "trees")
+    __slots__ = ("built", "contents", "dtype", "odd", "origin", "shape", "slot", "trees")
 
     def __init__(self, origin: Global | None) -> None:
         self.origin = origin
         self.dtype: Any = None
         self.shape: tuple[int, ...] = ()
         self.built: bool = False
-        self.deep: bool = False
+        self.odd: bool = False
         self.slot: i64 = -1
         self.contents: Any = None  # what its bytes say (see `_contents`), where that could matter
         self.trees: i64 = -1  # of fitted decision trees: how many features each reads; -1 of anything else

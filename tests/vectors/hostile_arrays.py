@@ -502,6 +502,12 @@ ARRAYS: Table = {
         "SL320", "an object that answers numpy's __array_interface__ with an address",
         build(new(LINEAR), {"coef_": BUNCH + setitem(
             "__array_interface__", {"data": (4096, False), "shape": (1,), "typestr": "<u8", "version": 3})})),
+    "pointer-in-a-bunch-under-a-text-of-numpy": memory(
+        "SL320", "the same under a numpy.str_ as the key, which equals the str",
+        build(new(LINEAR), {"coef_": BUNCH + setitem(
+            call(SCALAR, dtype("U19", (3, "<", None, None, None, 76, 4, 8)),
+                 raw("__array_interface__".encode("utf-32-le"))),
+            {"data": (4096, False), "shape": (1,), "typestr": "<u8", "version": 3})})),
     "pointer-in-a-state": memory(
         "SL404", "the same among an estimator's attributes",
         build(new(LINEAR), {"__array_interface__": {"data": (4096, False), "shape": (1,), "typestr": "<u8"}})),
