@@ -12,13 +12,14 @@ import pickle
 import subprocess
 import sys
 import warnings
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
 import pytest
-from opcodes_builder import array, build, call, codes, dtype, glob, new, raw, scan, stream, tup
+from opcodes_builder import array, build, call, codes, dtype, get, glob, line_glob, new, put, raw, scan, stream, tup
 
 import safeload
 from safeload.errors import PolicyFileError, TripwireError
@@ -390,10 +391,38 @@ def test_catboost_parameters_are_plain_values() -> None:
     )
 
 
+SERIES = glob("polars.series.series", "Series")
+ARROW = b"\xff" * 4
+
+
 def test_polars_frames_are_bytes_and_lazy_ones_are_never_allowed(tmp_path: Path) -> None:
-    series = glob("polars.series.series", "Series")
-    allowed_and_refused("polars", build(new(series), raw(b"x")), {"attributes": build(new(series), {"_s": 1})}, "SL404")
-    assert "SL401" in codes(stream(build(new(glob("polars.lazyframe.frame", "LazyFrame")), raw(b"x"))), "polars")
+    others = {"attributes": build(new(SERIES), {"_s": 1})}
+    allowed_and_refused("polars", build(new(SERIES), raw(ARROW)), others, "SL404")
+    assert "SL401" in codes(stream(build(new(glob("polars.lazyframe.frame", "LazyFrame")), raw(ARROW))), "polars")
+
+
+@pytest.mark.parametrize("before", [0, 100, 70_000, 262_139, 5_000_000])
+def test_polars_columns_are_of_no_extension_type(before: int) -> None:
+    # Found by attack. polars follows a pointer of the extension type of its own objects, which the file names, and
+    # calls what is there: while it is loaded.
+    data = ARROW + bytes(before) + b"ARROW:extension:name"
+    frame = glob("polars.dataframe.frame", "DataFrame")
+    assert codes(stream(build(new(frame), raw(data[:-7]))), "polars") == []
+    for made in (new(SERIES), new(frame)):
+        assert codes(stream(build(made, raw(data + bytes(100)))), "polars") == ["SL326"]
+    assert codes(stream(build(new(frame), [build(new(SERIES), raw(data))])), "polars") == ["SL326"]
+    old = build(new(line_glob("polars.series.series", "Series")), pickle.dumps(data, 2)[2:-1])
+    assert codes(stream(old, version=2), "polars") == ["SL326"]
+
+
+def test_polars_bytes_are_looked_at_or_refused() -> None:
+    packed = zlib.compress(ARROW + b"ARROW:extension:name")
+    assert codes(stream(build(new(SERIES), raw(packed))), "polars") == ["SL326"]
+    # Bytes that came before polars was named were not looked at, nor are those kept that others followed.
+    early = raw(ARROW + bytes(70_000)) + put(0)
+    assert codes(stream(pickle.MARK + early + build(new(SERIES), get(0)) + pickle.TUPLE), "polars") == ["SL326"]
+    twice = raw(ARROW + bytes(1000)) + put(0) + raw(bytes(1000))
+    assert codes(stream(pickle.MARK + twice + build(new(SERIES), get(0)) + pickle.TUPLE), "polars") == ["SL326"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from safeload.scan._nodes import PIECE, PREDICTOR, TREE, NodeTable, Watcher
 
-__all__ = ["PIECE", "Integers", "Ranges", "Unclear", "Watcher", "watcher_of"]
+__all__ = ["PIECE", "ArrowStream", "Integers", "Ranges", "Unclear", "Watcher", "watcher_of"]
 
 HELD: Final = 1 << 22  # bytes to keep until the dtype is known that they are of
 _SMALL: Final = 256  # bytes of an array that is cheaper to keep than to look at
@@ -28,6 +28,8 @@ _PREDICTOR_CODES: Final = {
 _RANGES: Final = ("idx_start", "idx_end", "is_leaf", "radius")
 _MOST_GUESSED: Final = 3 << 20  # nodes that guesses keep, 16 bytes each; more could be of no table that is allowed
 _MOST_TO_ADD: Final = 1 << 16
+_CONTINUES: Final = b"\xff\xff\xff\xff"  # before every message of an Arrow stream
+_EXTENSION: Final = b"ARROW:extension"
 
 
 def _numpy() -> Any:
@@ -161,21 +163,52 @@ class Ranges(Watcher):
         self.count += len(nodes)
 
 
-class Unclear:
-    """Long bytes whose dtype comes later in the stream.
+class ArrowStream:
+    """Data of Arrow in its format of streams, which native code makes columns of.
 
-    Up to a length they are kept until it is known; longer ones are read as every array that they could be.
+    Attributes:
+        begins: whether they begin as such a stream does.
+        extends: whether they say, in anything that is not compressed, of which extension type a column is.
     """
 
-    __slots__ = ("_held", "_length", "_watchers")
+    __slots__ = ("_count", "_end", "begins", "extends")
 
     def __init__(self) -> None:
-        self._held: list[bytes] = []
-        self._length = 0
-        self._watchers: list[Watcher] | None = None
+        self._count = 0
+        self._end = b""
+        self.begins = self.extends = False
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
+        if self._count < len(_CONTINUES):
+            head = self._end[: self._count] + data[: len(_CONTINUES)]
+            self.begins = head.startswith(_CONTINUES)
+        self._count += len(data)
+        # What is looked for may stand across the two.
+        across = self._end + data[: len(_EXTENSION) - 1]
+        self.extends = self.extends or _EXTENSION in across or _EXTENSION in data
+        self._end = across[1 - len(_EXTENSION) :] if len(data) < len(_EXTENSION) else data[1 - len(_EXTENSION) :]
+
+
+class Unclear:
+    """Long bytes whose dtype comes later in the stream.
+
+    Up to a length they are kept until it is known; longer ones are read as every array that they could be.  `stream`
+    looks at them as data of Arrow, if they may be such.
+    """
+
+    __slots__ = ("_held", "_length", "_watchers", "stream")
+
+    def __init__(self, arrow: bool) -> None:
+        self._held: list[bytes] = []
+        self._length = 0
+        self._watchers: list[Watcher] | None = None
+        self.stream = ArrowStream() if arrow else None
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        if self.stream is not None:
+            self.stream.feed(data)
         self._held.append(data)
         self._length += len(data)
         if self._watchers is None and self._length > HELD:

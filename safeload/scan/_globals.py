@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from safeload.rules import Finding, RefusedError
 from safeload.scan import _forms as forms
 from safeload.scan import _names as names
+from safeload.scan._indexed import FRAMES
 from safeload.scan._ledger import A_GLOBAL, Ledger
 from safeload.scan._structures import NATIVE
 from safeload.scan.values import (
@@ -101,6 +102,8 @@ class Globals(Ledger):
             self.any_held = True
         found = Global(new_module, new_name, self.at, grant, form)
         found.native = full in NATIVE
+        if full in FRAMES:
+            self.arrow = True
         return found
 
     def arguments(self, func: object, args: object, verb: str) -> Global:

@@ -244,6 +244,7 @@ NATIVE: Final[dict[str, Callable[[Structures, Instance, object, int], None]]] = 
     "sklearn.cluster._bisect_k_means._BisectingTree": indexed.bisecting_tree,
     **dict.fromkeys((*_sparse_names("csr"), *_sparse_names("csc")), indexed.csr),
     indexed.BACKED: indexed.backed,
+    **dict.fromkeys(indexed.FRAMES, indexed.arrow_stream),
     **dict.fromkeys((indexed.BLOCK, indexed.MANAGER, indexed.SLICE), _stateless),
     **dict.fromkeys(_sparse_names("bsr"), indexed.bsr),
     **dict.fromkeys(_sparse_names("coo"), indexed.coo),

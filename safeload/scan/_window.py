@@ -50,6 +50,7 @@ class Window:
         self.work: i64 = 0  # what costs more than its opcodes, in opcodes
         self.held: Blob | Text | None = None  # the latest long bytes, or text that could be bytes
         self.proto: i64 = 0
+        self.arrow: bool = False  # long bytes may be data of Arrow, and are looked at as such
 
     def fill(self, wanted: i64) -> None:
         """Make at least `wanted` bytes stand in the window, as far as the stream has them."""
@@ -187,7 +188,7 @@ class Window:
         length: i64 = 0
         latin1 = True
         rest = b""
-        unclear = contents.Unclear() if self.proto < 3 else None  # bytes are written as text
+        unclear = contents.Unclear(self.arrow) if self.proto < 3 else None  # bytes are written as text
         while left > 0:
             self.fill(1)
             piece = rest + self.buf[self.pos : self.pos + left]
@@ -222,7 +223,7 @@ class Window:
             self.count_watch(size)
             blob.data = self.take(size)
             return blob
-        blob.data = contents.Unclear()
+        blob.data = contents.Unclear(self.arrow)
         self.watch(size, 1, blob.data)
         return blob
 
@@ -280,7 +281,7 @@ class Window:
         length: i64 = 0
         latin1 = True
         rest = b""
-        unclear = contents.Unclear()
+        unclear = contents.Unclear(self.arrow)
         try:
             if end >= 0:
                 line = self.buf[self.pos : end]
