@@ -605,7 +605,7 @@ def kept(name: str, kind: bytes, of: bytes) -> bytes:
 def series(values: bytes) -> bytes:
     """What a Series keeps: values, and labels for them."""
     rows = call(glob("pandas.core.indexes.base", "_new_Index"), INDEX, {"data": objects("__array_interface__", "x")})
-    blocks = {"axes": [rows + put(0)], "blocks": [{"values": values + put(1), "mgr_locs": call(SLICE, 0, 2, 1)}]}
+    blocks = {"axes": [rows], "blocks": [{"values": values, "mgr_locs": call(SLICE, 0, 2, 1)}]}
     kept = tup([rows], [values], [rows], {"0.14.1": blocks})
     return build(new(glob("pandas.core.internals.managers", "SingleBlockManager")), kept)
 
@@ -632,6 +632,14 @@ OF_PACKS: dict[str, tuple[str, str, bytes]] = {
         call(glob("pandas._libs.internals", "_unpickle_block"), array((1, 1), dtype("O8"), [POINTER]), places(0), 2),
     ),
     "pandas: a series of texts": ("pandas", "", series(objects("a", "b"))),
+    "pandas: a dict with texts of numpy among the values of a series": (
+        "pandas", "SL404", series(objects(pickle.EMPTY_DICT + setitem(numpy_text("typestr"), "<u8"), 1)),
+    ),
+    "pandas: a dict that changes after it is among the values of a series": (
+        "pandas", "SL320",
+        then(objects(pickle.EMPTY_DICT + put(0), 1), get(0) + setitem("typestr", "<u8")),
+    ),
+    "pandas: a series of dicts": ("pandas", "", series(objects({"C": 1}, {"C": 2}))),
     # Found by attack. pandas writes where blocks say that their columns are: a crash when the frame is looked at.
     "pandas: a block beyond the columns": ("pandas", "SL326", frame_of(places(0, 1 << 40))),
     "pandas: a block before the columns": ("pandas", "SL326", frame_of(places(0, 1), places(-(1 << 40), 2), columns=4)),

@@ -297,18 +297,29 @@ class Effects(Globals):
     def has_odd(self, objects: list[Any]) -> bool:
         """Tell whether an object of an array is one that pandas must not be given.
 
-        That is a tuple that nests too deep for whoever hashes it, and a dict of any class: a Series answers for
-        `__array_interface__` with its item of that label, and numpy reads and writes wherever such a dict says.
+        That is a tuple that nests too deep for whoever hashes it, and a dict that could say where an array is: a Series
+        answers for `__array_interface__` with its item of that label, and numpy reads and writes wherever that says.
         """
         for one in objects:
-            if isinstance(one, ADict) or (isinstance(one, Instance) and takes_items(one)):
-                return True
-            if isinstance(one, tuple):
+            if isinstance(one, ADict):
+                if self.may_say_where(one):
+                    return True
+            elif isinstance(one, Instance):
+                # What these hold was not kept.
+                if takes_items(one):
+                    return True
+            elif isinstance(one, tuple):
                 parts: i64 = parts_of(one)
                 if parts < 0:
                     return True
                 self.spend(parts >> 2)
         return False
+
+    def may_say_where(self, one: ADict) -> bool:
+        """Tell whether numpy could take this dict for an array interface; it cannot without a type."""
+        one.sealed = True
+        self.spend(len(one.flat) >> 3)
+        return any(key == "typestr" if isinstance(key, str) else is_text(key) for key in one.flat[::2])
 
     def note_held(self, origin: Global, state: ADict) -> None:
         """Count what this state holds of the globals that only such attributes may hold."""
@@ -427,12 +438,7 @@ class Effects(Globals):
         """Refuse keys that numpy or Python would look up as special methods where keys are attributes (Bunch)."""
         if isinstance(target, Instance) and target.origin.module != "collections":
             for key in items[::2]:
-                # A text of numpy equals the str, and which text it is was not kept.
-                if isinstance(key, str):
-                    odd = key[:2] == "__" and key[-2:] == "__"
-                else:
-                    odd = key is LET_GO or (isinstance(key, Instance) and key.text)
-                if odd:
+                if (key[:2] == "__" and key[-2:] == "__") if isinstance(key, str) else is_text(key):
                     raise RefusedError("SL320", f"{describe(key)} is set as an item", self.at, target.origin.name)
 
     def changed(self, target: object) -> RefusedError:
@@ -463,3 +469,8 @@ def takes_items(made: Instance) -> bool:
     """Tell whether it may be a dict: one that is made with its items, or that a policy lets have any."""
     grant = made.origin.grant
     return made.origin.name == "collections.Counter" or (grant is not None and grant.roles & ITEMS != 0)
+
+
+def is_text(key: object) -> bool:
+    """Tell whether it equals a str, and which is not known: a text of numpy's, or one that was let go."""
+    return key is LET_GO or (isinstance(key, Instance) and key.text)
