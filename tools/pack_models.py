@@ -249,6 +249,10 @@ def _pandas() -> Models:
         "search over frames": lambda: _sk(
             "model_selection", "GridSearchCV", pipeline().model, {"logisticregression__C": [0.1, 1.0]}, cv=2
         ).fit(frame(), LABELS),
+        "results of a search, with its parameters in dicts": lambda: pd.DataFrame(
+            _sk("model_selection", "GridSearchCV", _sk("linear_model", "Ridge"), {"alpha": [0.1, 1.0]}, cv=2)
+            .fit(X, X[:, 0]).cv_results_
+        ),
         "k nearest": lambda: _sk("neighbors", "KNeighborsClassifier").fit(frame()[["age", "count"]], frame()["plan"]),
     }  # fmt: skip
 
