@@ -157,7 +157,9 @@ def test_what_is_no_part_of_the_store_is_noted_and_in_nobody_s_way(run: Any, sto
     for file in files:
         (folder / file).write_text("{}")
     (folder / "backup").mkdir()
-    strays = sorted(str(folder / file) for file in (*files, "backup"))
+    too_long = f"{'m' * 62}.json"  # to be a model, and not to be the file of a channel
+    (folder / too_long / "versions").mkdir(parents=True)
+    strays = sorted(str(folder / name) for name in (*files, "backup", too_long))
     assert sorted(map(str, store.strays())) == strays
     done = run("store", "verify")
     assert (done.code, done.out.splitlines()[-1]) == (ALLOWED, "5 checked: 5 allowed, 0 refused")

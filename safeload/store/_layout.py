@@ -22,7 +22,7 @@ from safeload.storage import MANIFEST_SUFFIX, NEXT_SUFFIX
 from safeload.store._names import is_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 __all__ = ["Layout", "all_strays", "make_folders", "plain_names"]
@@ -57,22 +57,18 @@ class Layout:
 
     def all_channels(self) -> list[str]:
         """Return the names of all channels that have a pointer, whatever is in it."""
-        return [name.removesuffix(".json") for name in plain_names(self.channels) if name.endswith(".json")]
+        return plain_names(self.channels, suffix=".json")
 
     def strays(self, version: str | None = None) -> list[Path]:
         """Return what lies in the folders of this model, or of one version, and is none of what a store keeps there."""
-        found, versions = [], [] if version is None else [version]
-        if version is None:
-            known = {self.versions.name, self.channels.name}
-            found += [place for place in _listed(self.folder) if place.name not in known]
-            versions, channels = self.all_versions(), {f"{channel}.json" for channel in self.all_channels()}
-            found += [place for place in _listed(self.versions) if place.name not in versions]
-            found += [place for place in _listed(self.channels) if place.name not in channels]
-        for one in versions:
-            artifact = self.artifact(one)
-            pair = {artifact.name, artifact.name + MANIFEST_SUFFIX, artifact.name + NEXT_SUFFIX}
-            found += [place for place in _listed(artifact.parent) if place.name not in pair]
-        return found
+        if version is not None:
+            artifact = self.artifact(version)
+            return _others(artifact.parent, (artifact.name + suffix for suffix in ("", MANIFEST_SUFFIX, NEXT_SUFFIX)))
+        versions = self.all_versions()
+        found = _others(self.folder, (self.versions.name, self.channels.name))
+        found += _others(self.versions, versions)
+        found += _others(self.channels, (f"{channel}.json" for channel in self.all_channels()))
+        return found + [stray for one in versions for stray in self.strays(one)]
 
     @contextmanager
     def saving(self) -> Iterator[None]:
@@ -139,9 +135,13 @@ class Layout:
 _VERSION_THERE = "this version is there already, and versions never change. Choose another"
 
 
-def plain_names(folder: Path) -> list[str]:
-    """Return the names in a folder that a store could have given, sorted; none if there is no such folder."""
-    return [place.name for place in _listed(folder) if is_plain(place.name.removesuffix(".json"))]
+def plain_names(folder: Path, *, suffix: str = "") -> list[str]:
+    """Return the names in a folder that a store could have given, sorted and less the suffix that they have to have.
+
+    There are none if there is no such folder.
+    """
+    found = (place.name.removesuffix(suffix) for place in _listed(folder) if place.name.endswith(suffix))
+    return [name for name in found if is_plain(name)]
 
 
 def all_strays(folder: Path) -> list[Path]:
@@ -151,6 +151,12 @@ def all_strays(folder: Path) -> list[Path]:
         layout = Layout(folder, place.name)
         found += layout.strays() if is_plain(place.name) and layout.is_model() else [place]
     return found
+
+
+def _others(folder: Path, known: Iterable[str]) -> list[Path]:
+    """Return what is in a folder beside what is known."""
+    names = set(known)
+    return [place for place in _listed(folder) if place.name not in names]
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -55,10 +55,11 @@ def require_distinct(what: str, text: str, others: Iterable[str], *, versions: b
 
     Raises: FileExistsError, which names both.
     """
+    parsed = _parsed(text) if versions else None
     for other in others:
-        same = other.casefold() == text.casefold() or (versions and _parsed(other) is not None
-                                                       and _parsed(other) == _parsed(text))  # fmt: skip
-        if same and other != text:
+        if other == text:
+            continue
+        if other.casefold() == text.casefold() or (parsed is not None and _parsed(other) == parsed):
             raise FileExistsError(errno.EEXIST, f"{what} {other} is there already, which is too like {text}", text)
 
 
