@@ -155,7 +155,7 @@ class Loader:
         target = checked_path(path)
         with decision("verify", str(target), self._policy.digest) as made:
             try:
-                report = with_pair(target, lambda fd, envelope: self._verify(fd, envelope, target, made, accept))
+                report, _ = with_pair(target, lambda fd, envelope: self._verify(fd, envelope, target, made, accept))
             except VerificationError as error:
                 report = Report(
                     path=str(target),
@@ -165,6 +165,17 @@ class Loader:
                 )
             made.reported(report)
             return report
+
+    def verified_manifest(self, path: PathLike, *, accept: Accept | None = None) -> Manifest:
+        """Return the manifest of an artifact that `verify` allows.
+
+        Raises: what `load` does of what is refused.
+        """
+        target = checked_path(path)
+        with decision("verify", str(target), self._policy.digest) as made:
+            report, manifest = with_pair(target, lambda fd, envelope: self._verify(fd, envelope, target, made, accept))
+            report.raise_if_refused()
+            return manifest
 
     def read_manifest(self, path: PathLike, *, accept: Accept | None = None) -> Manifest:
         """Return the manifest, its signature checked; see `safeload.read_manifest`."""
@@ -229,12 +240,15 @@ class Loader:
                 raise reader.failure  # swallowed by what was being loaded
             return obj
 
-    def _verify(self, fd: int, envelope: bytes, target: Path, made: Decision, accept: Accept | None) -> Report:
-        manifest, reader = self._open(fd, envelope, target, made, accept)
+    def _verify(
+        self, fd: int, envelope: bytes, target: Path, made: Decision, accept: Accept | None
+    ) -> tuple[Report, Manifest]:
+        known, reader = self._open(fd, envelope, target, made, accept)
+        manifest = known.copied()
         with verified_stream(reader) as stream:
-            report, _ = examine(stream, target, manifest.size, self._policy, self._limits, manifest.copied())
+            report, _ = examine(stream, target, manifest.size, self._policy, self._limits, manifest)
             reader.verify_all()
-        return replace(report, drift=tuple(drift(manifest.producer.python, manifest.producer.packages)))
+        return replace(report, drift=tuple(drift(manifest.producer.python, manifest.producer.packages))), manifest
 
     def _open(
         self, fd: int, envelope: bytes, target: Path, made: Decision, accept: Accept | None

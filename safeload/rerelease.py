@@ -56,16 +56,13 @@ def rollback(
         decision("rollback", str(target), in_force.digest) as made,
         signing(target, overwrite=True, belongs=belongs) as writer,
     ):
-        # What is wrong with the signature is raised as what it is.
-        made.manifest = before = loader.read_manifest(target)
-        report = loader.verify(target)
-        report.raise_if_refused()
+        made.manifest = before = loader.verified_manifest(target)
         if type(from_release) is not int or from_release <= before.release:
             raise ValueError(
                 f"{target} is release {before.release}, which is not older than release {from_release}: put the older "
                 "pair back first, then sign it as the newer release"
             )
-        manifest = replace(report.manifest or before, release=from_release + 1, key_ids=signers.key_ids)
+        manifest = replace(before, release=from_release + 1, key_ids=signers.key_ids)
         writer.commit(seal(manifest, signers.signers))
         made.manifest = manifest
     return manifest

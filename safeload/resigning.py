@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from safeload.api import Loader, PathLike, belongs, checked_target
 from safeload.decisions import decision
 from safeload.envelope import add_signatures, unverified_envelope
-from safeload.errors import DigestMismatchError, KeyringError, ManifestError, VerificationError
+from safeload.errors import KeyringError, ManifestError, VerificationError
 from safeload.keyring import Keyring, resolve_keyring
 from safeload.keys import Signer, SigningKey
 from safeload.manifest import MANIFEST, Manifest, open_envelope, read_envelope_bytes
@@ -106,7 +106,7 @@ class Resigner:
         if drop is None:
             return self._left(manifest, signers)
         with signing(target, overwrite=True, belongs=belongs) as writer:
-            before = made.manifest = self._verified(target)
+            before = made.manifest = self._loader.verified_manifest(target)
             data, removed = self._sealed(MANIFEST, read_envelope_bytes(manifest_path(target)), signers, drop)
             manifest = open_envelope(data, self._keyring, folder=target.parent)
             if replace(manifest, key_ids=()) != replace(before, key_ids=()):
@@ -114,16 +114,6 @@ class Resigner:
             writer.commit(data)
         made.manifest = manifest
         return self._signed(manifest, signers, removed)
-
-    def _verified(self, target: Path) -> Manifest:
-        """Return the manifest of an artifact that passes in full."""
-        manifest = self._loader.read_manifest(target)  # so that its refusals are raised as what they are
-        report = self._loader.verify(target)
-        for finding in report.findings:
-            if finding.code.startswith("SL2"):
-                raise DigestMismatchError(finding.message, code=finding.code, offset=finding.offset)
-        report.raise_if_refused()
-        return report.manifest or manifest
 
     def _pointer(self, file: PointerFile) -> Resigned:
         there = file.data()

@@ -127,7 +127,7 @@ def test_rolling_back_needs_an_older_artifact_that_is_whole_and_a_trusted_key(pa
     data[-2] ^= 1
     path.write_bytes(data)
     envelope = manifest_path(path).read_bytes()
-    with pytest.raises(safeload.SafeloadError):
+    with pytest.raises(safeload.DigestMismatchError):
         safeload.rollback(path, 2, key=key)
     assert manifest_path(path).read_bytes() == envelope
 

@@ -273,14 +273,14 @@ def test_a_tampered_artifact_is_seen_even_if_it_is_changed_while_it_is_signed(pa
 def test_another_manifest_put_in_place_meanwhile_is_not_signed(path, ring, monkeypatch):
     kept = manifest_path(path).read_bytes()
     safeload.sign(path, key=signer(ring, "old"), overwrite=True)  # of the same bytes: release 8
-    real = Resigner._verified
+    real = safeload.Loader.verified_manifest
 
     def swapping(self, target):
         manifest = real(self, target)
         manifest_path(target).write_bytes(kept)
         return manifest
 
-    monkeypatch.setattr(Resigner, "_verified", swapping)
+    monkeypatch.setattr(safeload.Loader, "verified_manifest", swapping)
     with pytest.raises(safeload.ManifestError, match="replaced while it was being signed"):
         safeload.resign(path, key=ring)
     assert manifest_path(path).read_bytes() == kept

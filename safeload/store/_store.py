@@ -267,13 +267,7 @@ class Store(Reader):
         path = layout.artifact(version)
         if not path.exists():
             raise no_version(layout, version)
-        accept = acceptor(path, version, before)
-        report = self._loader.verify(path, accept=accept)
-        manifest = report.manifest
-        if manifest is None:  # raised as what it is, and not as a report
-            manifest = self._loader.read_manifest(path, accept=accept)
-        made.manifest = manifest
-        report.raise_if_refused()
+        made.manifest = manifest = self._loader.verified_manifest(path, accept=acceptor(path, version, before))
         return Place(version, manifest.release, manifest.sha256)
 
     def _point(
@@ -317,7 +311,7 @@ class Store(Reader):
         if type(keep) is not int or keep < 1:
             raise ValueError(f"keep is a whole number from 1 on, not {keep!r}")
         layout = self._layout(name)
-        self.versions(name)
+        require_model(layout)
         with nullcontext() if dry_run else layout.saving(), nullcontext() if dry_run else layout.deciding():
             used = set()
             for channel in layout.all_channels():
