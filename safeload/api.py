@@ -87,9 +87,9 @@ def dump(
             names, else the one in the user's config directory.
         policy: what the artifact is held against: a Policy, a pack's name or a policy file's path.
         metadata: anything JSON can hold, datetimes and numpy scalars too; signed with the artifact.
-        version: a free text.
-        release: a whole number that grows with every release; None counts on from the pair that is replaced, if a
-            key of the same keyring signed it.
+        version: a free text of one line, up to 1000 characters.
+        release: a whole number from 1 on that grows with every release; None counts on from the pair that is
+            replaced, if a key of the same keyring signed it.
         expires: when the manifest stops being accepted, as an aware datetime, or as a time from now, which is
             rounded up to a whole second.
         overwrite: replace what is there.

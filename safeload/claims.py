@@ -16,6 +16,7 @@ from safeload.keyring import Keyring
 from safeload.manifest import Manifest, Producer, clean_metadata, open_envelope, read_envelope_bytes
 from safeload.reader import verified_stream
 from safeload.storage import manifest_path
+from safeload.strictjson import MAX_INTEGER, MAX_LINE, is_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,8 +44,10 @@ class Claims:
         self.metadata = clean_metadata({} if metadata is None else metadata)
         if version is not None and not isinstance(version, str):
             raise TypeError(f"version is a text, not {version!r}")
-        if release is not None and (type(release) is not int or release < 1):
-            raise ValueError(f"release is a whole number from 1 on, not {release!r}")
+        if version is not None and not is_line(version):
+            raise ValueError(f"version is one printable line of 1 to {MAX_LINE} characters")
+        if release is not None and (type(release) is not int or not 1 <= release <= MAX_INTEGER):
+            raise ValueError(f"release is a whole number from 1 to {MAX_INTEGER}, not {release!r}")
         self.version = version
         self.release = release
         self.allow_lower_release = allow_lower_release

@@ -43,12 +43,14 @@ from safeload.keys import (
     is_pem,
 )
 from safeload.scopes import MAX_SCOPES, check_scope
+from safeload.strictjson import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Unpack
 
 __all__ = [
+    "MAX_REASON",
     "MAX_THRESHOLD",
     "STATUSES",
     "KeyEntry",
@@ -59,7 +61,6 @@ __all__ = [
     "entry_lines",
     "format_keyring",
     "head_fields",
-    "iso",
     "new_entry",
     "parse_keyring",
 ]
@@ -67,6 +68,7 @@ __all__ = [
 STATUSES = ("active", "verify-only", "revoked")
 
 MAX_THRESHOLD = 16  # no envelope has more signatures
+MAX_REASON = 500  # characters
 
 _VERSION = 1
 _REQUIRED = {"id", "algorithm", "status", "created"}
@@ -74,7 +76,6 @@ _MATERIAL = {"hmac-sha256": {"secret"}, "ed25519": {"private", "encrypted", "pub
 _TIMES = ("created", "not_before", "not_after", "revoked")
 _OPTIONAL = {"not_before", "not_after", "revoked", "reason", "scopes", "replaces"}
 _MAX_KEYS = 1000
-_MAX_REASON = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +190,8 @@ def check_entry(entry: KeyEntry, where: str) -> KeyEntry:
         raise refuse('it cannot sign, so it cannot be active: set status = "verify-only"')
     if entry.revoked is not None and entry.status != "revoked":
         raise refuse('it has a time of revocation: set status = "revoked", or remove `revoked`')
-    if entry.reason is not None and not (entry.reason.isprintable() and len(entry.reason) <= _MAX_REASON):
-        raise refuse(f"reason must be one printable line of at most {_MAX_REASON} characters")
+    if entry.reason is not None and not (entry.reason.isprintable() and len(entry.reason) <= MAX_REASON):
+        raise refuse(f"reason must be one printable line of at most {MAX_REASON} characters")
     if len(entry.scopes) > MAX_SCOPES:
         raise refuse(f"it has more than {MAX_SCOPES} scopes")
     for scope in entry.scopes:
@@ -372,7 +373,7 @@ def _fields(entry: KeyEntry) -> Iterable[tuple[str, str]]:
     for name in _TIMES:
         time = getattr(entry, name)
         if time is not None:
-            yield name, iso(time)
+            yield name, format_time(time)
     if entry.scopes:
         yield "scopes", json.dumps(list(entry.scopes), ensure_ascii=False)
     if entry.replaces is not None:
@@ -387,8 +388,3 @@ def _fields(entry: KeyEntry) -> Iterable[tuple[str, str]]:
     elif isinstance(entry.key, SigningKey):
         yield "private", json.dumps(encode_base64(entry.key.reveal()))
     yield "public", json.dumps(encode_base64(entry.verifying_key.reveal()))
-
-
-def iso(time: datetime) -> str:
-    """Return a time in UTC as ISO 8601 writes it."""
-    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")

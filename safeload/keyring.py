@@ -18,7 +18,6 @@ from safeload.keyfile import (
     check_entry,
     check_threshold,
     format_keyring,
-    iso,
     new_entry,
     parse_keyring,
 )
@@ -34,6 +33,7 @@ from safeload.keysource import (
     write_keyring,
 )
 from safeload.scopes import in_scope
+from safeload.strictjson import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -184,8 +184,8 @@ class Keyring:
         if active:
             times = "; ".join(f"{entry.key_id}: {_shown_times(entry)}" for entry in active)
             raise KeyringError(
-                f"{self.where}: no active key is within its time, and it is {iso(now)} ({times}). For a new one: "
-                f"safeload key rotate{self._named_by_option}"
+                f"{self.where}: no active key is within its time, and it is {format_time(now)} ({times}). For a "
+                f"new one: safeload key rotate{self._named_by_option}"
             )
         known = "; ".join(
             f"{entry.key_id}: {entry.status}{_revocation(entry) if entry.status == 'revoked' else ''}"
@@ -221,14 +221,14 @@ class Keyring:
             )
         if entry.not_before is not None and now < entry.not_before:
             raise VerificationError(
-                f"key {key_id!r} is trusted only from {iso(entry.not_before)} on, says {self.where} (not_before), and "
-                f"it is {iso(now)}",
+                f"key {key_id!r} is trusted only from {format_time(entry.not_before)} on, says {self.where} "
+                f"(not_before), and it is {format_time(now)}",
                 code="SL106",
             )
         if entry.not_after is not None and now > entry.not_after:
             raise ExpiredError(
-                f"key {key_id!r} was trusted until {iso(entry.not_after)}, says {self.where} (not_after), and it is "
-                f"{iso(now)}: sign the artifact again with an active key"
+                f"key {key_id!r} was trusted until {format_time(entry.not_after)}, says {self.where} (not_after), and "
+                f"it is {format_time(now)}: sign the artifact again with an active key"
             )
         return entry.verifying_key
 
@@ -474,11 +474,11 @@ def _shown_place(name: str | None, folder: _Path | None) -> str:
 
 def _shown_times(entry: KeyEntry) -> str:
     times = (("from", entry.not_before), ("until", entry.not_after))
-    return " ".join(f"{word} {iso(time)}" for word, time in times if time is not None)
+    return " ".join(f"{word} {format_time(time)}" for word, time in times if time is not None)
 
 
 def _revocation(entry: KeyEntry) -> str:
-    when = f" on {iso(entry.revoked)}" if entry.revoked else ""
+    when = f" on {format_time(entry.revoked)}" if entry.revoked else ""
     return when + (f" ({entry.reason})" if entry.reason else "")
 
 

@@ -17,16 +17,28 @@ from typing import Any, NoReturn
 from safeload.errors import ManifestError
 from safeload.keys import decode_base64
 
-__all__ = ["MAX_DEPTH", "MAX_TEXT", "MAX_VALUES", "Node", "clean_metadata", "format_time", "is_text", "parse_json"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_INTEGER",
+    "MAX_LINE",
+    "MAX_TEXT",
+    "MAX_VALUES",
+    "Node",
+    "clean_metadata",
+    "format_time",
+    "is_line",
+    "is_text",
+    "parse_json",
+]
 
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
 MAX_TEXT = 4 << 20  # characters in all of the metadata's texts and keys
+MAX_LINE = 1000  # characters
+MAX_INTEGER = (1 << 63) - 1  # of what is counted: bytes, releases, sequence numbers
 
 _MIN_INT, _MAX_INT = -(1 << 63), (1 << 64) - 1
 _MAX_INT_DIGITS = 20
-_MAX_SIZE = (1 << 63) - 1
-_MAX_LINE = 1000
 _MAX_NAME_BYTES = 255
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{6})?Z")
@@ -54,6 +66,11 @@ def is_text(value: object) -> bool:
         return value.isascii() or bool(value.encode("utf-8"))
     except UnicodeEncodeError:
         return False
+
+
+def is_line(text: str) -> bool:
+    """Return whether this is one printable line of 1 to `MAX_LINE` characters."""
+    return 0 < len(text) <= MAX_LINE and text.isprintable()
 
 
 def parse_json(data: bytes) -> Any:
@@ -274,8 +291,8 @@ class Node:
     def line(self) -> str:
         """Return a text of one printable line."""
         text = self.text()
-        if not text or len(text) > _MAX_LINE or not text.isprintable():
-            raise self.error(f"must be one printable line of 1 to {_MAX_LINE} characters")
+        if not is_line(text):
+            raise self.error(f"must be one printable line of 1 to {MAX_LINE} characters")
         return text
 
     def file_name(self) -> str:
@@ -287,7 +304,7 @@ class Node:
 
     def integer(self) -> int:
         """Return a size or count."""
-        if type(self.value) is not int or not 0 <= self.value <= _MAX_SIZE:  # a bool is an int, but no number
+        if type(self.value) is not int or not 0 <= self.value <= MAX_INTEGER:  # a bool is an int, but no number
             raise self.error("must be a whole number from 0 to 2^63 - 1")
         return self.value
 

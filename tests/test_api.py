@@ -408,8 +408,12 @@ def test_files_that_are_no_artifacts(tmp_path: Path, key: safeload.SigningKey, c
 
 def test_arguments_that_make_no_sense(tmp_path: Path, key: safeload.SigningKey) -> None:
     path = tmp_path / "a.joblib"
-    with pytest.raises(ValueError, match="release"):
-        safeload.dump([1], path, key=key, release=0)
+    for release in (0, 1 << 63, True):
+        with pytest.raises(ValueError, match="release is a whole number"):
+            safeload.dump([1], path, key=key, release=release)
+    for version in ("", "two\nlines", "x" * 1001):
+        with pytest.raises(ValueError, match="version is one printable line"):
+            safeload.dump([1], path, key=key, version=version)
     with pytest.raises(ValueError, match="time zone"):
         safeload.dump([1], path, key=key, expires=datetime(2099, 1, 1))  # noqa: DTZ001
     with pytest.raises(ValueError, match="past"):

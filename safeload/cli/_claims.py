@@ -12,6 +12,7 @@ import click
 
 from safeload.cli._common import parse_when
 from safeload.cli._text import plain
+from safeload.strictjson import MAX_INTEGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +92,7 @@ def claims_options(command: _Command) -> _Command:
         click.option(
             "--release",
             metavar="N",
-            type=click.IntRange(min=1),
+            type=click.IntRange(1, MAX_INTEGER),
             help="A number that grows with each release. Default: one more than the last.",
         ),
         click.option("--set", "texts", metavar="NAME=VALUE", multiple=True, help="Add one text to the metadata."),

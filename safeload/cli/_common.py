@@ -35,12 +35,12 @@ __all__ = [
     "keyring_option",
     "limits_option",
     "limits_with",
+    "line_option",
     "output_options",
     "parse_when",
     "paths_argument",
     "paths_or_none_argument",
     "policy_option",
-    "reason_option",
     "report_options",
     "say_error",
     "say_note",
@@ -277,15 +277,15 @@ def jobs_option(command: _Command) -> _Command:
     )(command)
 
 
-def reason_option(help_text: str, *, most: int, required: bool = False) -> Callable[[_Command], _Command]:
-    """Return what adds --reason, one line of so many characters at the most."""
+def line_option(name: str, help_text: str, *, most: int, required: bool = False) -> Callable[[_Command], _Command]:
+    """Return what adds an option that takes one line, of so many characters at the most."""
 
     def check(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
         if value is not None and not (value.strip() and value.isprintable() and len(value) <= most):
             raise click.BadParameter(f"one line, of up to {most} printable characters")
         return value
 
-    return click.option("--reason", metavar="TEXT", required=required, callback=check, help=help_text)
+    return click.option(name, metavar="TEXT", required=required, callback=check, help=help_text)
 
 
 def keyring_option(command: _Command) -> _Command:

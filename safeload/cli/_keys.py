@@ -14,8 +14,8 @@ from safeload.cli._common import (
     Output,
     debug_option,
     keyring_option,
+    line_option,
     output_options,
-    reason_option,
     say_error,
     say_note,
 )
@@ -34,6 +34,7 @@ from safeload.cli._output import check_output, deliver_facts
 from safeload.cli._passphrases import choose_passphrase, passphrase_option
 from safeload.cli._rotate import rotate
 from safeload.cli._text import plain, table
+from safeload.keyfile import MAX_REASON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,7 +145,7 @@ def _lines(ring: Keyring, paint: Painter) -> Iterator[str]:
 
 @key.command(short_help="Trust nothing any more that a key signed.")
 @click.argument("key_id", metavar="ID")
-@reason_option("Why: one line, for those who will be refused.", most=500, required=True)
+@line_option("--reason", "Why: one line, for those who will be refused.", most=MAX_REASON, required=True)
 @keyring_option
 @debug_option
 def revoke(key_id: str, reason: str, keyring: str | None) -> int:

@@ -14,6 +14,7 @@ from safeload.cli._common import (
     Standard,
     debug_option,
     keyring_option,
+    line_option,
     paths_argument,
     report_options,
     standard_options,
@@ -22,6 +23,7 @@ from safeload.cli._output import Result, check_output, deliver, drop_chunks, jud
 from safeload.cli._passphrases import passphrase_option, signing_keyring
 from safeload.cli._signing import AGAIN, sign_each, signed_code
 from safeload.cli._walk import find_artifacts, say_empty
+from safeload.strictjson import MAX_LINE
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -39,7 +41,7 @@ _CHANGED = "its bytes are not those that were signed before: make sure that you 
 @click.command(short_help="Scan artifacts that you trust, and sign them.")
 @paths_argument
 @keyring_option
-@click.option("--version", metavar="TEXT", help="What you call this version: a free text.")
+@line_option("--version", "What you call this version: a free text of one line.", most=MAX_LINE)
 @claims_options
 @click.option("--overwrite", is_flag=True, help="Replace the manifest that is there.")
 @click.option("--allow-lower-release", is_flag=True, help="Also where N is not above the release that is there.")

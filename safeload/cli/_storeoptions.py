@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from safeload.cli._claims import expires_option
-from safeload.cli._common import PATH, Output, Standard, gathering, keyring_option, reason_option, standard_options
+from safeload.cli._common import PATH, Output, Standard, gathering, keyring_option, line_option, standard_options
 from safeload.cli._output import check_output
 from safeload.cli._passphrases import passphrase_option, signing_keyring
+from safeload.strictjson import MAX_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +58,7 @@ channel_option = click.option(
     "--channel", metavar="NAME", default="production", show_default=True, callback=checked("channel"),
     help="The channel to move.",
 )  # fmt: skip
-why_moved_option = reason_option("Why: one line, signed with it.", most=1000)
+why_moved_option = line_option("--reason", "Why: one line, signed with it.", most=MAX_LINE)
 pointer_expires_option = expires_option("Until when readers follow this decision")
 
 
