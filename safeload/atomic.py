@@ -121,8 +121,8 @@ def locked(lock_file: Path, subject: str | os.PathLike[str], timeout: float = LO
         if error.errno not in (errno.EACCES, errno.EPERM):
             raise storage_error("lock", subject, error) from error
         raise StorageError(
-            f"cannot write {os.fspath(subject)}: this user may not write in its folder, {lock_file.parent}, where the "
-            "manifest goes. Work on a copy in a folder of yours, or change the folder's mode."
+            f"cannot write {os.fspath(subject)}: this user may not make files in its folder, {lock_file.parent}. "
+            "Work on a copy in a folder of yours, or change the folder's mode."
         ) from error
     try:
         yield

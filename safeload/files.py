@@ -26,7 +26,7 @@ _ADVICE = {
     errno.EPERM: "this user may not. Check the owner and mode of the file and of its folder",
     errno.EIO: "the disk reported an error. Check the disk",
     errno.ESTALE: "the file server replaced it meanwhile. Try again",
-    errno.ENAMETOOLONG: "the name leaves no room for the manifest's suffix after it. Choose a shorter one",
+    errno.ENAMETOOLONG: "the name, with the suffix of what goes beside it, is too long. Choose a shorter one",
     errno.ELOOP: "it is a symbolic link that leads to itself. Name the real file",
 }
 

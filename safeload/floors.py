@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import stat
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -142,9 +143,10 @@ class Floors:
         return "" if self._path is None else f" ({self._path} says so)"
 
     def _current(self) -> _Seen:
+        written = None if self._path is None else _read(self._path)
         with _MEMORY:
-            if self._path is not None and (data := _read(self._path)) is not None:
-                self._seen.merge(_parse(data, self._path))
+            if written is not None:
+                self._seen.merge(written)
             return _Seen(dict(self._seen.releases), dict(self._seen.channels))
 
     def _raise(self, new: _Seen) -> None:
@@ -193,7 +195,8 @@ def _format(seen: _Seen, path: Path) -> bytes:
     return json.dumps(content, indent=1).encode() + b"\n"
 
 
-def _read(path: Path) -> bytes | None:
+def _read(path: Path) -> _Seen | None:
+    """Return what the file remembers, None without one."""
     with storage_errors("read", path):
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -202,9 +205,10 @@ def _read(path: Path) -> bytes | None:
         try:
             _require_own(path, os.fstat(fd))
             _require_own(path.parent, path.parent.stat())
-            return _read_bounded(fd, path)
+            data = _read_bounded(fd, path)
         finally:
             os.close(fd)
+    return _parse(data, path)
 
 
 def _read_bounded(fd: int, path: Path) -> bytes:
@@ -226,7 +230,7 @@ def _require_own(path: Path, status: os.stat_result) -> None:
     if status.st_mode & 0o022 and not (folder and status.st_mode & stat.S_ISVTX):
         raise StorageError(
             f"others may write {path} (mode {stat.S_IMODE(status.st_mode):04o}), and so change what is remembered "
-            f"there. Keep the state file where only this user can write, and run: chmod go-w {path}"
+            f"there. Keep the state file where only this user can write, and run: chmod go-w {shlex.quote(str(path))}"
         )
 
 

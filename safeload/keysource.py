@@ -16,8 +16,10 @@ import stat
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from safeload.atomic import EXCLUSIVE, place_new, sync_folder
 from safeload.errors import KeyringError
 from safeload.keys import KEY_SIZE, decode_base64
 
@@ -240,18 +242,14 @@ def write_private(name: str, data: bytes, *, overwrite: bool, mode: int = 0o600)
             file.flush()
             os.fchmod(fd, mode)
             os.fsync(fd)
-        try:
-            if overwrite:
-                os.replace(temporary, target)  # noqa: PTH105
-            else:
-                os.link(temporary, target)  # unlike a rename, this never replaces a file that is there
-        except FileExistsError:
-            raise FileExistsError(errno.EEXIST, "it is there already, and was left as it was", name) from None
-    folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder_fd)
-    finally:
-        os.close(folder_fd)
+        if overwrite:
+            os.replace(temporary, target)  # noqa: PTH105
+        else:
+            try:
+                place_new(Path(temporary), Path(target))
+            except FileExistsError:
+                raise FileExistsError(errno.EEXIST, "it is there already, and was left as it was", name) from None
+    sync_folder(Path(folder))
 
 
 @contextmanager
@@ -259,7 +257,7 @@ def _private_file(folder: str) -> Iterator[tuple[int, str]]:
     """Give a new file that only this user can read, and its path; it is locked for as long as its writer lives."""
     while True:
         path = f"{folder}/{_SCRATCH}{secrets.token_hex(8)}"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, EXCLUSIVE, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             if not os.fstat(fd).st_nlink:  # taken for a leftover, before it was locked

@@ -34,6 +34,7 @@ from safeload.envelope import (
 from safeload.errors import ExpiredError, ManifestError, UnsignedError
 from safeload.files import storage_errors
 from safeload.forking import MemoryLock
+from safeload.storage import MANIFEST_SUFFIX, MAX_MANIFEST_BYTES, NEXT_SUFFIX
 from safeload.strictjson import Node, clean_metadata, format_time
 
 if TYPE_CHECKING:
@@ -46,9 +47,7 @@ __all__ = [
     "COMPRESSIONS",
     "FORMATS",
     "MANIFEST",
-    "MANIFEST_SUFFIX",
     "MAX_MANIFEST_BYTES",
-    "NEXT_SUFFIX",
     "PAYLOAD_TYPE",
     "PREDICATE_TYPE",
     "ROLES",
@@ -64,9 +63,6 @@ __all__ = [
     "unverified_sha256",
 ]
 
-MANIFEST_SUFFIX = ".manifest.json"
-NEXT_SUFFIX = ".manifest.json.next"
-MAX_MANIFEST_BYTES = 32 << 20
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 MANIFEST = Kind(PAYLOAD_TYPE, "manifest", MAX_MANIFEST_BYTES, too_large="use larger chunks, or less metadata")
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LOCK_TIMEOUT",
     "MANIFEST_SUFFIX",
+    "MAX_MANIFEST_BYTES",
     "NEXT_SUFFIX",
     "SCRATCH_PREFIX",
     "ManifestWriter",
@@ -65,8 +66,8 @@ __all__ = [
 
 MANIFEST_SUFFIX = ".manifest.json"
 NEXT_SUFFIX = MANIFEST_SUFFIX + ".next"
+MAX_MANIFEST_BYTES = 32 << 20  # what is larger is no manifest
 
-_MAX_NEXT_BYTES = 32 << 20  # what a reader would take for a manifest, too
 _MAX_EXTENSION = 16
 _READABLE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -136,7 +137,9 @@ def signing(
         such artifact, StorageError for all else that the file system or another writer prevents.
     """
     target = _Target.at(path)
-    if not target.artifact.exists():
+    with storage_errors("sign", target.artifact):
+        there = target.artifact.exists()
+    if not there:
         raise FileNotFoundError(errno.ENOENT, "there is no such artifact to sign", str(target.artifact))
     with locked(target.lock, target.artifact, lock_timeout):
         with storage_errors("sign", target.artifact):
@@ -300,7 +303,9 @@ class _Target:
         artifact = Path(path)
         if not artifact.name or artifact.name == "..":
             raise IsADirectoryError(errno.EISDIR, "this names a folder, not an artifact", str(path))
-        if not artifact.parent.is_dir():  # filelock would make it
+        with storage_errors("write in", artifact.parent):
+            there = artifact.parent.is_dir()
+        if not there:  # filelock would make it
             raise FileNotFoundError(errno.ENOENT, "there is no such folder to write in", str(artifact.parent))
         key = hashlib.sha256(os.fsencode(artifact.name)).hexdigest()[:16]
         _, dot, extension = artifact.name.rpartition(".")
@@ -372,8 +377,8 @@ def _next_belongs(target: _Target, belongs: Belongs) -> bool:
     if not stat.S_ISREG(target.next.lstat().st_mode):
         return False
     with os.fdopen(os.open(target.next, _READABLE | os.O_NOFOLLOW), "rb") as file:
-        manifest = file.read(_MAX_NEXT_BYTES + 1)
-    if len(manifest) > _MAX_NEXT_BYTES or not target.artifact.is_file():
+        manifest = file.read(MAX_MANIFEST_BYTES + 1)
+    if len(manifest) > MAX_MANIFEST_BYTES or not target.artifact.is_file():
         return False
     fd = os.open(target.artifact, _READABLE)
     try:

@@ -354,6 +354,27 @@ def test_a_keyring_that_cannot_be_written_says_so(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_keyring_goes_to_file_systems_without_links_and_without_syncing_of_folders(tmp_path, monkeypatch):
+    real = os.fsync
+
+    def no_link(*_arguments, **_options):
+        raise PermissionError(errno.EPERM, "no hard links on this file system")
+
+    def only_files(fd):
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "no folders")
+        real(fd)
+
+    monkeypatch.setattr(os, "link", no_link)
+    monkeypatch.setattr(os, "fsync", only_files)
+    path = tmp_path / "ring.toml"
+    Keyring.from_keys([SigningKey.generate(key_id="first")]).save(path)
+    with pytest.raises(FileExistsError):
+        Keyring.from_keys([SigningKey.generate()]).save(path)
+    assert Keyring.load(path).entries[0].key_id == "first"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["ring.toml"]
+
+
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o666, 0o620, 0o602, 0o601, 0o777])
 def test_a_file_that_others_can_use_is_refused_with_the_chmod(tmp_path, mode):
     path = write(tmp_path / "my ring.toml", ring_text(), mode)

@@ -310,6 +310,11 @@ def test_paths_that_name_no_file(name):
 def test_a_name_too_long_for_its_manifest(tmp_path):
     with pytest.raises(StorageError, match="Choose a shorter one"):
         write(tmp_path / ("x" * 250), NEW)
+    for too_long in (tmp_path / ("x" * 300), tmp_path / ("x" * 300) / "model.joblib"):
+        with pytest.raises(StorageError, match="Choose a shorter one"):
+            write(too_long, NEW)
+        with pytest.raises(StorageError, match="Choose a shorter one"):
+            sign(too_long)
     assert names(tmp_path) == []
 
 
