@@ -9,15 +9,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Self
 
-from safeload.errors import (
-    LimitExceededError,
-    MalformedArtifactError,
-    PolicyViolationError,
-    SafeloadError,
-    TripwireError,
-    VerificationError,
-    VersionMismatchError,
-)
+from safeload.errors import REFUSALS, ReportedError, SafeloadError, VerificationError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -30,14 +22,6 @@ __all__ = ["LOGGER", "Decision", "decision"]
 LOGGER = logging.getLogger("safeload")
 LOGGER.addHandler(logging.NullHandler())  # else Python prints warnings that nobody handles
 
-_REFUSALS = (
-    VerificationError,
-    PolicyViolationError,
-    MalformedArtifactError,
-    LimitExceededError,
-    TripwireError,
-    VersionMismatchError,
-)
 _MAX_REASON = 4000  # characters of a record's field
 _MAX_SHOWN = 400  # and of its line
 _LEVELS = {"allowed": logging.INFO, "refused": logging.WARNING, "error": logging.ERROR}
@@ -76,13 +60,12 @@ class Decision:
 
     def failed(self, error: BaseException) -> None:
         """Take the verdict from what was raised."""
-        self.verdict = "refused" if isinstance(error, _REFUSALS) else "error"
+        self.verdict = "refused" if isinstance(error, REFUSALS) else "error"
         # What other exceptions say may be of the object that was being saved or loaded.
         telling = isinstance(error, SafeloadError | OSError)
         self.reason = str(error)[:_MAX_REASON] if telling else type(error).__name__
-        report = getattr(error, "report", None)
-        if report is not None:
-            self.codes = tuple(dict.fromkeys(finding.code for finding in report.findings))
+        if isinstance(error, ReportedError) and error.report is not None:
+            self.codes = tuple(dict.fromkeys(finding.code for finding in error.report.findings))
         elif isinstance(error, VerificationError):
             self.codes = (error.code,)
 

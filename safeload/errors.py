@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "REFUSALS",
     "BadSignatureError",
     "DigestMismatchError",
     "ExpiredError",
@@ -17,6 +18,7 @@ __all__ = [
     "ManifestError",
     "PolicyFileError",
     "PolicyViolationError",
+    "ReportedError",
     "RollbackError",
     "SafeloadError",
     "StorageError",
@@ -87,7 +89,7 @@ class RollbackError(VerificationError):
     code = "SL108"
 
 
-class _ReportedError(SafeloadError):
+class ReportedError(SafeloadError):
     """A refusal with the whole report (`safeload.Report`) attached."""
 
     def __init__(self, message: str, *, report: Any = None) -> None:
@@ -95,15 +97,15 @@ class _ReportedError(SafeloadError):
         self.report = report
 
 
-class PolicyViolationError(_ReportedError):
+class PolicyViolationError(ReportedError):
     """The artifact was understood, and does what the policy does not allow."""
 
 
-class MalformedArtifactError(_ReportedError):
+class MalformedArtifactError(ReportedError):
     """The artifact was not understood, and is therefore refused."""
 
 
-class LimitExceededError(_ReportedError):
+class LimitExceededError(ReportedError):
     """The artifact holds too much of something."""
 
 
@@ -121,6 +123,10 @@ class VersionMismatchError(SafeloadError):
 
 class VersionMismatchWarning(UserWarning):
     """The installed packages differ from those that wrote the artifact."""
+
+
+# An artifact was judged, and refused; every other error says that it could not be judged.
+REFUSALS = (VerificationError, ReportedError, TripwireError, VersionMismatchError)
 
 
 class PolicyFileError(SafeloadError):

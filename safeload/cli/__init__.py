@@ -23,21 +23,12 @@ from safeload.cli._resign import cosign, resign
 from safeload.cli._rollback import rollback
 from safeload.cli._sign import sign
 from safeload.cli._store import store
-from safeload.errors import (
-    LimitExceededError,
-    MalformedArtifactError,
-    PolicyViolationError,
-    SafeloadError,
-    TripwireError,
-    VerificationError,
-)
+from safeload.errors import REFUSALS, SafeloadError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["main"]
-
-_REFUSALS = (VerificationError, PolicyViolationError, MalformedArtifactError, LimitExceededError, TripwireError)
 
 
 def _print_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -108,7 +99,7 @@ def _run(arguments: Sequence[str] | None, session: Session) -> int:
     except (click.Abort, KeyboardInterrupt):
         say_error("interrupted")
         return ERROR
-    except _REFUSALS as error:
+    except REFUSALS as error:
         return _failed(error, session, REFUSED)
     except (SafeloadError, OSError) as error:
         return _failed(error, session, ERROR)

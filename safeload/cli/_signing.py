@@ -34,11 +34,11 @@ def sign_each(
 
 
 def _outcome(sign_one: Callable[[str], Result], path: str, *, debug: bool) -> Result:
-    from safeload.errors import LimitExceededError, MalformedArtifactError, PolicyViolationError
+    from safeload.errors import ReportedError
 
     try:
         return sign_one(path)
-    except (PolicyViolationError, MalformedArtifactError, LimitExceededError) as error:
+    except ReportedError as error:
         return judged(path, error.report)
     except Exception as error:  # noqa: BLE001 - one file's failure must not hide what was done with the others
         if debug:

@@ -12,7 +12,7 @@ from safeload import api
 from safeload.atomic import replace_file
 from safeload.claims import Claims
 from safeload.decisions import decision
-from safeload.errors import RollbackError, SafeloadError, VerificationError
+from safeload.errors import ReportedError, RollbackError, SafeloadError, VerificationError
 from safeload.files import open_artifact, storage_errors
 from safeload.policy import resolve_policy
 from safeload.signers import signing_with
@@ -139,8 +139,8 @@ class Store(Reader):
                     except SafeloadError as error:
                         shown = os.fsdecode(final if made_of is None else made_of)
                         error.args = (str(error).replace(str(path), shown),)
-                        if (report := getattr(error, "report", None)) is not None:
-                            error.report = replace(report, path=shown)  # type: ignore[attr-defined]
+                        if isinstance(error, ReportedError):
+                            error.report = replace(error.report, path=shown)
                         raise
             made.manifest = manifest
         return manifest
