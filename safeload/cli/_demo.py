@@ -19,6 +19,7 @@ import click
 from safeload.cli._common import ALLOWED, REFUSED, debug_option, say_error
 from safeload.cli._text import human_size, painter_for, plain
 from safeload.errors import PolicyViolationError, SafeloadError, VerificationError
+from safeload.storage import manifest_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -220,7 +221,7 @@ def _copy_pair(show: _Show, name: str, source: Path | None = None) -> Path:
     source = source or show.model
     target = folder / show.model.name
     shutil.copyfile(source, target)
-    shutil.copyfile(f"{source}.manifest.json", f"{target}.manifest.json")
+    shutil.copyfile(manifest_path(source), manifest_path(target))
     return target
 
 
@@ -234,7 +235,7 @@ def _tampered(show: _Show) -> Path:
 
 def _unsigned(show: _Show) -> Path:
     path = _copy_pair(show, "unsigned")
-    Path(f"{path}.manifest.json").unlink()
+    manifest_path(path).unlink()
     return path
 
 
@@ -309,7 +310,7 @@ def _refuse_hostile(show: _Show) -> None:
         show.refused(finding.code, f"it is not signed: {finding.global_name}: {finding.message}")
     else:
         show.expect(False, "sign should refuse the hostile pickle")
-    show.expect(not Path(f"{hostile}.manifest.json").exists(), "the hostile pickle should not be signed")
+    show.expect(not manifest_path(hostile).exists(), "the hostile pickle should not be signed")
 
     show.case("safeload load")
     try:

@@ -25,10 +25,10 @@ from safeload.cli._output import (
     check_output,
     deliver_facts,
     deliver_lines,
-    drop_chunks,
     failure,
     finding_lines,
     judged,
+    manifest_dict,
     suggestion_lines,
     summary,
 )
@@ -132,8 +132,7 @@ def _signature(path: str, keyring: str | None, limits: Limits) -> _Signature:
         return _Signature(state="unsigned", reason=str(error))
     except VerificationError as error:
         return _Signature(state="invalid", reason=str(error), manifest=_claim(path))
-    described = manifest.to_dict()
-    drop_chunks(described)
+    described = manifest_dict(manifest)
     if report.manifest is None:  # signed, but not these bytes
         return _Signature(state="invalid", reason=report.findings[0].message, manifest=described)
     return _Signature(state="verified", manifest=described)
@@ -150,11 +149,7 @@ def _claim(path: str) -> dict[str, Any] | None:
         return None
     except VerificationError:
         return {}
-    if manifest is None:
-        return {}
-    claim = manifest.to_dict()
-    drop_chunks(claim)
-    return claim
+    return {} if manifest is None else manifest_dict(manifest)
 
 
 # ------------------------------------------------------------------------------------------------- rendering

@@ -5,25 +5,28 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import stat
 import sys
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from safeload.atomic import EXCLUSIVE, SCRATCH_PREFIX
 from safeload.cli._common import NOTHING, say_error, tool_version, worst
 from safeload.cli._deep import opinion_lines
 from safeload.cli._formats import html_text, junit_text, sarif_text
 from safeload.cli._text import Painter, human_size, painter_for, plain, wrapped
 from safeload.rules import RULES
+from safeload.storage import MANIFEST_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from safeload.cli._common import Output
+    from safeload.manifest import Manifest
     from safeload.policy import Policy
     from safeload.reports import Report
     from safeload.scan import GlobalUse
@@ -35,7 +38,6 @@ __all__ = [
     "deliver",
     "deliver_facts",
     "deliver_lines",
-    "drop_chunks",
     "drop_output",
     "emit",
     "exit_code",
@@ -43,6 +45,7 @@ __all__ = [
     "finding_lines",
     "json_text",
     "judged",
+    "manifest_dict",
     "pack_lines",
     "result_lines",
     "said",
@@ -89,14 +92,16 @@ def judged(path: str, report: Report) -> Result:
     from safeload.reports import missing_uses
 
     data = report.to_dict()
-    if data["manifest"] is not None:
-        drop_chunks(data["manifest"])
+    if report.manifest is not None:
+        data["manifest"] = manifest_dict(report.manifest)
     return Result(path=path, verdict=report.verdict, data=data, missing=missing_uses(report), notes=report.drift)
 
 
-def drop_chunks(manifest: dict[str, Any]) -> None:
-    """Take the chunks' digests out of a manifest: thousands of them, and of use to nobody but the reader."""
-    manifest["artifact"]["chunks"].pop("digests", None)
+def manifest_dict(manifest: Manifest) -> dict[str, Any]:
+    """Return a manifest as JSON can hold it, less the chunks' digests: thousands, and of use to the reader only."""
+    described = manifest.to_dict()
+    del described["artifact"]["chunks"]["digests"]
+    return described
 
 
 def failure(path: str, error: Exception) -> Result:
@@ -379,7 +384,7 @@ def check_output(output: str | None, inputs: Iterable[str]) -> None:
         return
     target = Path(output)
     for path in (*_named_files(), *inputs):
-        for one in (path, f"{path}.manifest.json"):
+        for one in (path, f"{path}{MANIFEST_SUFFIX}"):
             with contextlib.suppress(OSError, ValueError):  # there is no such file, or that is no name of one
                 if target.samefile(one):
                     raise click.BadParameter(
@@ -406,28 +411,25 @@ def _named_files() -> Iterator[str]:
 def _write_file(name: str, text: str) -> None:
     data = text.encode("utf-8", "backslashreplace")
     target = Path(os.path.realpath(name))  # a link stays a link, and one that leads nowhere is no error
+    mode = None
     try:
         there = Path(name).stat()  # not of target: what /dev/stderr leads to may have no path
+    except FileNotFoundError:
+        pass
+    else:
         if not stat.S_ISREG(there.st_mode):  # /dev/stderr, a named pipe: there is nothing to replace
             Path(name).write_bytes(data)
             return
         mode = stat.S_IMODE(there.st_mode)
-    except FileNotFoundError:
-        mode = 0o666 & ~_umask()
-    with tempfile.NamedTemporaryFile(prefix=".safeload-", dir=target.parent, delete=False) as file:
-        temporary = Path(file.name)
+    temporary = target.with_name(f"{SCRATCH_PREFIX}{secrets.token_hex(8)}")
+    with os.fdopen(os.open(temporary, EXCLUSIVE, 0o666), "wb") as file:
         try:
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-            os.fchmod(file.fileno(), mode)
             temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

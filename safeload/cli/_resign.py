@@ -20,18 +20,15 @@ from safeload.cli._common import (
 from safeload.cli._output import Result, check_output, deliver_lines, judged, result_lines, suggestion_lines
 from safeload.cli._passphrases import passphrase_option, signing_keyring, signing_source
 from safeload.cli._signing import sign_each, signed_code
-from safeload.cli._text import plain, wrapped
 from safeload.cli._walk import Found, find_artifacts, say_empty
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from safeload.cli._text import Painter
     from safeload.resigning import Resigned, Resigner
 
 __all__ = ["cosign", "deliver_signed", "find_signed", "resign", "signs"]
-
-_INDENT = " " * 10
 
 _key_option = click.option(
     "--key",
@@ -165,8 +162,19 @@ def _done(path: str, done: Resigned) -> Result:
         notes.append("the key that is replaced has not signed it, so it was left as it is")
     if done.missing:
         notes.append(f"the keyring demands {done.missing} more signature{'s' if done.missing > 1 else ''}")
-    word = "signed" if done.added else "left"
-    return Result(path=path, verdict="allowed", word=word, data=data, notes=tuple(notes))
+    version = "" if content.version is None else f" ({content.version})"
+    already = "" if done.added else " already"
+    facts = [f"release {content.release}{version}", f"signed by {', '.join(content.key_ids)}{already}"]
+    if done.removed:
+        facts.append(f"in place of {', '.join(done.removed)}")
+    return Result(
+        path=path,
+        verdict="allowed",
+        word="signed" if done.added else "left",
+        facts=", ".join(facts),
+        data=data,
+        notes=tuple(notes),
+    )
 
 
 def deliver_signed(
@@ -191,7 +199,7 @@ def deliver_signed(
         if not out.quiet:
             yield from head
         for result in listed:
-            yield from _lines(result, paint)
+            yield from result_lines(result, paint)
         yield from suggestion_lines(listed, policy)
         if len(results) > 1 and not out.quiet:
             yield from ("", _summary(results, signed))
@@ -199,22 +207,6 @@ def deliver_signed(
     about = {"changed": signed, "interrupted": interrupted, **(extra or {})}
     deliver_lines(results, lines, command=command, out=out, extra=about)
     return signed_code(results, found, signed=signed, interrupted=interrupted)
-
-
-def _lines(result: Result, paint: Painter) -> Iterable[str]:
-    if result.verdict != "allowed":
-        yield from result_lines(result, paint)
-        return
-    data = result.data
-    yield f"{paint.verdict(result.word)}  {paint(plain(result.path), bold=True)}"
-    version = "" if data["version"] is None else f" ({data['version']})"
-    already = "" if data["added"] else " already"
-    facts = [f"release {data['release']}{version}", f"signed by {', '.join(data['key_ids'])}{already}"]
-    if data["removed"]:
-        facts.append(f"in place of {', '.join(data['removed'])}")
-    yield _INDENT + paint(plain(", ".join(facts)), dim=True)
-    for note in result.notes:
-        yield from wrapped(f"note {plain(note)}", paint.width, _INDENT, _INDENT + "  ")
 
 
 def _summary(results: Sequence[Result], signed: int) -> str:

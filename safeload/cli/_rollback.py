@@ -13,7 +13,7 @@ from safeload.cli._common import (
     output_options,
     standard_options,
 )
-from safeload.cli._output import check_output, deliver_facts, drop_chunks
+from safeload.cli._output import check_output, deliver_facts, manifest_dict
 from safeload.cli._passphrases import passphrase_option, signing_keyring
 from safeload.cli._text import plain
 
@@ -58,13 +58,11 @@ def rollback(
         manifest = sign_again(path, from_release, key=ring, policy=policy, limits=limits)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    described = manifest.to_dict()
-    drop_chunks(described)
     version = "" if manifest.version is None else f" (version {manifest.version})"
     done = (
         f"{plain(path)}{plain(version)} is release {manifest.release} now: "
         f"whoever remembers release {from_release} goes back to it"
     )
-    content = {"path": path, "from_release": from_release, "manifest": described}
+    content = {"path": path, "from_release": from_release, "manifest": manifest_dict(manifest)}
     deliver_facts(content, lambda _: () if out.quiet else (done,), command="rollback", out=out)
     return 0

@@ -19,7 +19,7 @@ from safeload.cli._common import (
     report_options,
     standard_options,
 )
-from safeload.cli._output import Result, check_output, deliver, drop_chunks, judged
+from safeload.cli._output import Result, check_output, deliver, judged, manifest_dict
 from safeload.cli._passphrases import passphrase_option, signing_keyring
 from safeload.cli._signing import AGAIN, sign_each, signed_code
 from safeload.cli._walk import find_artifacts, say_empty
@@ -120,8 +120,6 @@ def _is_changed(before: Report | None) -> bool:
 
 
 def _signed(path: str, manifest: Manifest, *, notes: tuple[str, ...]) -> Result:
-    described = manifest.to_dict()
-    drop_chunks(described)
     data = {
         "findings": [],
         "globals": [
@@ -133,6 +131,6 @@ def _signed(path: str, manifest: Manifest, *, notes: tuple[str, ...]) -> Result:
         "compression": manifest.compression,
         "size": manifest.size,
         "policy": {"name": manifest.policy_name, "digest": manifest.policy_digest},
-        "manifest": described,
+        "manifest": manifest_dict(manifest),
     }
     return Result(path=path, verdict="allowed", word="signed", data=data, notes=notes)

@@ -23,7 +23,7 @@ from safeload.cli._common import (
     say_error,
     say_note,
 )
-from safeload.cli._output import Result, deliver, deliver_facts, drop_chunks, exit_code, judged
+from safeload.cli._output import Result, deliver, deliver_facts, exit_code, judged, manifest_dict
 from safeload.cli._storeoptions import (
     Opening,
     channel_option,
@@ -106,9 +106,7 @@ def _version_dict(one: StoredVersion) -> dict[str, Any]:
         "version": one.version, "path": str(one.path), "channels": list(one.channels), **_verdict(one.problem),
     }  # fmt: skip
     if one.manifest is not None:
-        described["manifest"] = one.manifest.to_dict()
-        described["manifest"]["key_ids"] = list(one.manifest.key_ids)
-        drop_chunks(described["manifest"])
+        described["manifest"] = manifest_dict(one.manifest)
     return described
 
 
@@ -334,10 +332,8 @@ def add(
     manifest = at.open(make=True).add(
         name, artifact, version=version, metadata=claims, release=release, expires=expires
     )
-    described = manifest.to_dict()
-    drop_chunks(described)
     done = f"added {name} {version}, release {manifest.release}, to {plain(at.folder)}. No channel has moved"
-    _say_done({"name": name, "manifest": described}, [done], at, command="store add", out=out)
+    _say_done({"name": name, "manifest": manifest_dict(manifest)}, [done], at, command="store add", out=out)
     return ALLOWED
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from safeload.cli._common import say_note
 from safeload.cli._text import plain
+from safeload.storage import MANIFEST_SUFFIX, SCRATCH_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -18,7 +19,6 @@ __all__ = ["Found", "find_artifacts", "say_empty"]
 _FORMATS = (".joblib", ".pkl", ".pickle")
 _COMPRESSIONS = ("", ".gz", ".z", ".bz2", ".xz", ".lzma", ".lz4")
 _SUFFIXES = tuple(kind + packed for kind in _FORMATS for packed in _COMPRESSIONS)
-_SCRATCH = ".safeload-"  # temporary and lock files of a writer at work
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,6 @@ def _is_signed(place: str, name: str, beside: Collection[str]) -> bool:
 
 
 def _is_artifact(_place: str, name: str, beside: Collection[str]) -> bool:
-    if name.startswith(_SCRATCH):
+    if name.startswith(SCRATCH_PREFIX):
         return False
-    return name.lower().endswith(_SUFFIXES) or f"{name}.manifest.json" in beside  # signed, whatever its name
+    return name.lower().endswith(_SUFFIXES) or f"{name}{MANIFEST_SUFFIX}" in beside  # signed, whatever its name
