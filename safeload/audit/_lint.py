@@ -121,15 +121,9 @@ def _questions(rules: Sequence[AllowRule]) -> dict[str, dict[str, list[str]]]:
     return asked
 
 
-def _place(rule: AllowRule) -> tuple[str, int | None]:
-    origin, comma, line = rule.where.rpartition(", line ")
-    return (origin, int(line)) if comma and line.isdecimal() else (rule.where, None)
-
-
 def _remark(rule: AllowRule, code: str, message: str, names: Sequence[str] = (), severity: str = "") -> LintFinding:
-    origin, line = _place(rule)
     full = tuple(f"{rule.module}.{name}" for name in names)
-    return LintFinding(code, severity or RULES[code].severity, origin, line, message, full)
+    return LintFinding(code, severity or RULES[code].severity, rule.origin, rule.line, message, full)
 
 
 def _as_reviewed(finding: LintFinding) -> LintFinding:
@@ -226,7 +220,7 @@ def _of_names(rule: AllowRule, facts: Mapping[str, Mapping[str, Any]]) -> Iterat
         else:
             what = "there is no such module" if status == "no module" else f"it has no {_listed(names)}"
             # That a module has no such name may be a slip of the pen; the packs list the names of many versions.
-            slip = status == "no name" and not rule.where.startswith("pack ")
+            slip = status == "no name" and not rule.in_pack
             yield _remark(rule, "SL706", f"{rule.module}: {what}", names, "warning" if slip else "note")
 
 
@@ -253,12 +247,7 @@ def _of_name(rule: AllowRule, name: str, fact: Mapping[str, Any]) -> Iterator[Li
             severity = "error" if grave else "warning"
             yield _remark(rule, "SL704", f"{full}: {what}, by {role}, uses {reaches}: {why}", [name], severity)
     setstate = fact.get("setstate")
-    if (
-        setstate not in (None, _BASE)
-        and "state" in rule.roles
-        and rule.state is None
-        and not rule.where.startswith("pack ")
-    ):
+    if setstate not in (None, _BASE) and "state" in rule.roles and rule.state is None and not rule.in_pack:
         own_code = setstate == "native code" or setstate.split(".")[0] == rule.module.split(".")[0]
         if own_code:
             yield _remark(rule, "SL714", f"{full}: {setstate} runs, with attributes of any kind", [name])

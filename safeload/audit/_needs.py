@@ -9,7 +9,6 @@ from safeload.audit._scan import look_into
 from safeload.drift import UNKNOWN, drift
 from safeload.errors import PolicyFileError, VerificationError
 from safeload.policy import Policy, policy_text
-from safeload.scan import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from safeload.keyring import Keyring
     from safeload.policy import AllowRule
     from safeload.reports import Report
+    from safeload.scan import Limits
 
 __all__ = ["ArtifactAudit", "Needs", "Unneeded", "look_at", "minimal_policy", "needs_of"]
 
@@ -153,9 +153,7 @@ def minimal_policy(policy: Policy, reports: Sequence[Report], *, name: str, limi
         rules += [_narrowed(rule, roles, names) for roles, names in by_roles.items()]
     if not rules:
         raise PolicyFileError("no artifact that is allowed needs any rule, so there is no policy to write")
-    defaults, own = asdict(Limits()), asdict(policy.limits())
-    tightened = {limit: value for limit, value in own.items() if value != defaults[limit]}
-    text = policy_text(name, rules, tightened, [f"What the audited artifacts need of policy {policy.name}."])
+    text = policy_text(name, rules, policy.tightened, [f"What the audited artifacts need of policy {policy.name}."])
     minimal = Policy.from_text(text)
     for report in reports:
         if report.allowed and not look_into(report.path, minimal, limits)[0].allowed:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,6 +27,7 @@ from safeload.cli._common import (
     worst,
 )
 from safeload.cli._output import Result, check_output, deliver_lines, judged, result_lines, suggestion_lines
+from safeload.cli._policyfiles import policy_name, require_new, write_policy
 from safeload.cli._progress import progress
 from safeload.cli._text import Painter, plain, table, wrapped
 from safeload.cli._walk import find_artifacts, say_empty
@@ -246,8 +245,7 @@ def _audit_artifacts(
     from safeload.audit import needs_of
     from safeload.policy import Policy
 
-    if minimal is not None and os.path.lexists(minimal):
-        raise click.ClickException(f"{plain(minimal)} is there already, and was left as it is: name another file")
+    require_new(minimal)
     found = find_artifacts(paths)
     check_output(out.path, found.files)
     work = task.start()
@@ -314,14 +312,8 @@ def _changes(task: _Task, audits: Sequence[ArtifactAudit]) -> dict[str, Any] | N
 def _write_minimal(policy: Policy, audits: Sequence[ArtifactAudit], minimal: str, limits: Limits | None) -> None:
     from safeload.audit import minimal_policy
 
-    stem = Path(minimal).stem
-    name = stem if stem.isprintable() else "minimal"
-    text = minimal_policy(policy, [one.report for one in audits], name=name, limits=limits)
-    try:
-        with Path(minimal).open("x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise click.ClickException(f"cannot write the policy to {plain(minimal)}: {error.strerror or error}") from error
+    name = policy_name(minimal, "minimal")
+    write_policy(minimal_policy(policy, [one.report for one in audits], name=name, limits=limits), minimal)
     say_note(
         f"{plain(minimal)} allows all that is allowed here, and nothing else: safeload policy show {plain(minimal)}"
     )

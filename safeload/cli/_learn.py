@@ -21,7 +21,8 @@ from safeload.cli._common import (
     say_error,
     say_note,
 )
-from safeload.cli._output import emit, failure, pack_lines, say_failures
+from safeload.cli._output import failure, pack_lines, say_failures
+from safeload.cli._policyfiles import policy_name, require_new, write_policy
 from safeload.cli._text import plain
 from safeload.cli._walk import find_artifacts, say_empty
 
@@ -62,14 +63,13 @@ def learn(paths: tuple[str, ...], on: str, name: str | None, output: str | None,
 
     if output == "-":
         output = None
-    if output is not None and os.path.lexists(output):
-        raise click.ClickException(
-            f"{plain(output)} is there already, and was left as it is: name another file with -o"
-        )
+    require_new(output)
     base = Policy.load(on)
     most = limits_with(base, limits)
     found = find_artifacts(paths)
-    lesson = learned(found.files, base, extends=_reference(on, output), name=name or _name(output), limits=most)
+    lesson = learned(
+        found.files, base, extends=_reference(on, output), name=name or policy_name(output, "my-policy"), limits=most
+    )
     failures = [failure(path, error) for path, error in lesson.failed]
     say_failures(failures)
     for folder, why in found.unreadable:
@@ -80,7 +80,7 @@ def learn(paths: tuple[str, ...], on: str, name: str | None, output: str | None,
         return NOTHING
     read = len(found.files) - len(failures)
     if lesson.text:
-        _write("".join(f"{line}\n" for line in _header(lesson, read, on)) + lesson.text, output)
+        write_policy("".join(f"{line}\n" for line in _header(lesson, read, on)) + lesson.text, output)
         for line in pack_lines({use.name for use in lesson.uses}, base):
             say_note(line)
         say_note(_next_steps(lesson, output))
@@ -121,11 +121,6 @@ def _as_path(name: str) -> str:
     return name if os.sep in name or name.endswith(".toml") else f"./{name}"
 
 
-def _name(output: str | None) -> str:
-    stem = "" if output is None else Path(output).stem
-    return stem if stem and stem.isprintable() else "my-policy"
-
-
 def _reference(on: str, output: str | None) -> str:
     """Return how the new policy names the one that it extends: a pack by its name, a file by where it is from there."""
     from safeload.policy import pack_names
@@ -134,14 +129,3 @@ def _reference(on: str, output: str | None) -> str:
         return on
     folder = Path() if output is None else Path(output).parent
     return Path(os.path.relpath(on, folder)).as_posix()
-
-
-def _write(text: str, output: str | None) -> None:
-    if output is None:
-        emit(text, None)
-        return
-    try:
-        with Path(output).open("x", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-    except OSError as error:
-        raise click.ClickException(f"cannot write the policy to {plain(output)}: {error.strerror or error}") from error

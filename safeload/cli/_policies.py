@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from safeload.audit import Comparison, Explanation
-    from safeload.policy import AllowRule, Policy
+    from safeload.policy import AllowRule
 
 __all__ = ["policy"]
 
@@ -44,7 +43,7 @@ def show(name: str) -> int:
     from safeload.policy import Policy, policy_text
 
     shown = Policy.load(name)
-    emit(policy_text(shown.name, shown.rules, _tightened(shown), [shown.digest]), None)
+    emit(policy_text(shown.name, shown.rules, shown.tightened, [shown.digest]), None)
     return ALLOWED
 
 
@@ -177,11 +176,3 @@ def _rule(rule: AllowRule, paint: Painter) -> Iterator[str]:
         facts.append(("expires", rule.expires.isoformat()))
     for title, value in facts:
         yield from wrapped(f"{title:<8}{plain_lines(value)}", paint.width, "    ", " " * 12)
-
-
-def _tightened(shown: Policy) -> dict[str, int]:
-    """Return the limits that the policy sets below the defaults."""
-    from safeload.scan import Limits
-
-    defaults = asdict(Limits())
-    return {name: value for name, value in asdict(shown.limits()).items() if value != defaults[name]}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,6 +124,12 @@ class Policy:
     def events(self, names: Iterable[str]) -> frozenset[str]:
         """Return which audit events loading these globals may raise, beyond those that any artifact may."""
         return frozenset(event for name in names for rule in self._by_name.get(name, ()) for event in rule.events)
+
+    @property
+    def tightened(self) -> dict[str, int]:
+        """The limits that it sets below the defaults, by name."""
+        defaults = asdict(Limits())
+        return {name: value for name, value in asdict(self.limits()).items() if value != defaults[name]}
 
     def limits(self, limits: Limits | None = None) -> Limits:
         """Return the limits in force: the caller's if given, else the defaults as the policy tightens them."""

@@ -20,14 +20,15 @@ __all__ = ["AllowRule", "Fault", "PolicyFile", "parse_policy", "read_policy"]
 MAX_POLICY_BYTES = 1 << 20
 _POLICY_KEYS = {"name", "version", "extends", "patterns", "allow", "limits", "description"}
 _RULE_KEYS = {"module", "names", "roles", "args", "state", "form", "events", "held_by", "reason", "expires"}
+_PACK_ORIGIN = "pack "
 _PACK = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
 _EVENT = re.compile(r"ctypes\.dlsym [A-Za-z_][A-Za-z0-9_]{0,99}|ctypes\.cdata/buffer", re.ASCII)
 _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*allow[ \t]*\]\]", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AllowRule:
-    """One `[[allow]]` of a policy file; `where` is the file and line that it stands at."""
+    """One `[[allow]]` of a policy file, which is `origin`, a path or "pack NAME"; `line` is where it begins, if known."""
 
     module: str
     names: tuple[str, ...]
@@ -36,9 +37,20 @@ class AllowRule:
     state: Any
     reason: str
     expires: date | None
-    where: str
+    origin: str
+    line: int | None
     events: tuple[str, ...] = ()
     held_by: tuple[str, ...] = ()
+
+    @property
+    def where(self) -> str:
+        """The file and line that it stands at."""
+        return _place(self.origin, self.line)
+
+    @property
+    def in_pack(self) -> bool:
+        """Whether it ships with safeload."""
+        return self.origin.startswith(_PACK_ORIGIN)
 
     @property
     def is_reviewed(self) -> bool:
@@ -89,7 +101,7 @@ def read_policy(source: str | Path, faults: list[Fault] | None = None) -> Policy
                 f"there is no policy pack {source!r}; there are: {known}. A file needs its path: ./{source}"
             )
         text, document = read_pack(source)
-        origin = f"pack {source}"
+        origin = f"{_PACK_ORIGIN}{source}"
         return _read(text, document or _document(text, origin), origin, None, faults)
     path = Path(source)
     try:
@@ -131,7 +143,7 @@ def _read(
     lines = _header_lines(text)
 
     def wrong(message: str, line: int | None = None) -> PolicyFileError:
-        return PolicyFileError(f"{origin}{f', line {line}' if line else ''}: {message}")
+        return PolicyFileError(f"{_place(origin, line)}: {message}")
 
     unknown = document.keys() - _POLICY_KEYS
     if unknown:
@@ -158,7 +170,7 @@ def _read(
     for index, entry in enumerate(entries):
         line = lines[index] if index < len(lines) else None
         try:
-            rules.append(_rule(entry, f"{origin}{f', line {line}' if line else ''}", named))
+            rules.append(_rule(entry, origin, line, named))
         except ValueError as error:
             if faults is None:
                 raise wrong(str(error), line) from None
@@ -176,10 +188,12 @@ def _read(
     if not rules and not extends and not faults:
         # Empty never means allowed, but somebody who loads an empty policy has made a mistake.
         raise wrong("a policy without rules that extends nothing would refuse everything")
-    line = _line_of(text, {"extends"})
-    return PolicyFile(
-        name, version, origin, extends, tuple(rules), limits, f"{origin}{f', line {line}' if line else ''}"
-    )
+    extends_at = _place(origin, _line_of(text, {"extends"}))
+    return PolicyFile(name, version, origin, extends, tuple(rules), limits, extends_at)
+
+
+def _place(origin: str, line: int | None) -> str:
+    return origin if line is None else f"{origin}, line {line}"
 
 
 def _header_lines(text: str) -> list[int]:
@@ -229,7 +243,7 @@ def _named_patterns(table: Any) -> NamedPatterns:
     return named
 
 
-def _rule(entry: Any, where: str, named: NamedPatterns) -> AllowRule:
+def _rule(entry: Any, origin: str, line: int | None, named: NamedPatterns) -> AllowRule:
     if not isinstance(entry, dict):
         raise ValueError("allow is written as [[allow]] tables")
     unknown = entry.keys() - _RULE_KEYS
@@ -254,9 +268,19 @@ def _rule(entry: Any, where: str, named: NamedPatterns) -> AllowRule:
         raise ValueError("a name is listed twice")
     roles = _roles(entry.get("roles", ["import"]), full)
     args, state = _constraints(entry, full, roles, named)
-    events = _events(entry.get("events", []), roles)
-    held_by = _held_by(entry, roles)
-    return AllowRule(module, tuple(names), roles, args, state, _reason(entry), _expiry(entry), where, events, held_by)
+    return AllowRule(
+        module=module,
+        names=tuple(names),
+        roles=roles,
+        args=args,
+        state=state,
+        events=_events(entry.get("events", []), roles),
+        held_by=_held_by(entry, roles),
+        reason=_reason(entry),
+        expires=_expiry(entry),
+        origin=origin,
+        line=line,
+    )
 
 
 def _roles(value: Any, names: list[str]) -> tuple[str, ...]:

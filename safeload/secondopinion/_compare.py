@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from safeload.reports import SecondOpinion
 from safeload.rules import Finding
 from safeload.scan import python3_name
-from safeload.secondopinion._fickling import MAX_SECONDS, Unanswered, ask
+from safeload.secondopinion._fickling import MAX_MEMORY, MAX_SECONDS, Unanswered, ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ _COMPARED = ("global", "call", "new", "state")
 
 
 def second_opinion(
-    dissection: Dissection, *, seconds: float = MAX_SECONDS, memory: int | None = None
+    dissection: Dissection, *, seconds: float = MAX_SECONDS, memory: int = MAX_MEMORY
 ) -> tuple[SecondOpinion, Finding | None]:
     """Return fickling's opinion, and a finding where it reads something else than the scanner did.
 
@@ -33,10 +33,7 @@ def second_opinion(
     if dissection.problem or dissection.trace is None:
         return SecondOpinion(reason=dissection.problem), None
     try:
-        if memory is None:
-            answer = ask(dissection.pieces, seconds=seconds)
-        else:
-            answer = ask(dissection.pieces, seconds=seconds, memory=memory)
+        answer = ask(dissection.pieces, seconds=seconds, memory=memory)
     except Unanswered as why:
         return SecondOpinion(reason=str(why)), None
     answers: list[dict[str, Any]] = answer["pieces"]

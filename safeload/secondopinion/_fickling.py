@@ -13,17 +13,16 @@ if TYPE_CHECKING:
 
     from safeload.secondopinion._pieces import Dissection, Piece
 
-__all__ = ["MAX_SECONDS", "Program", "Unanswered", "ask", "decompile"]
+__all__ = ["MAX_MEMORY", "MAX_SECONDS", "Program", "Unanswered", "ask", "decompile"]
 
 MAX_SECONDS: Final = 20.0
-_MAX_MEMORY: Final = 2 << 30  # of address space
+MAX_MEMORY: Final = 2 << 30  # of address space
 _MAX_CHARACTERS: Final = 1_000_000
 # Isolated, and with the parent's own path: what it imports is what the parent would, and nothing of the working
 # directory or of the environment.
 _CODE: Final = """\
 import sys
-paths = sys.argv[4:]
-sys.path[:] = paths
+sys.path[:] = sys.argv[4:]
 from safeload.secondopinion._child import main
 main()
 """
@@ -45,7 +44,7 @@ class Program:
 
 
 def ask(
-    pieces: Sequence[Piece], *, seconds: float = MAX_SECONDS, memory: int = _MAX_MEMORY, characters: int = 0
+    pieces: Sequence[Piece], *, seconds: float = MAX_SECONDS, memory: int = MAX_MEMORY, characters: int = 0
 ) -> dict[str, Any]:
     """Return fickling's version, and its answer for each piece: an opinion, or as many characters of program.
 
