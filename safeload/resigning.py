@@ -14,11 +14,10 @@ from safeload.api import Loader, PathLike, belongs, checked_target
 from safeload.decisions import decision
 from safeload.envelope import add_signatures, unverified_envelope
 from safeload.errors import KeyringError, ManifestError, VerificationError
-from safeload.keyring import Keyring, resolve_keyring
 from safeload.keys import Signer, SigningKey
 from safeload.manifest import MANIFEST, Manifest, open_envelope, read_envelope_bytes
 from safeload.policy import resolve_policy
-from safeload.signers import signing_with
+from safeload.signers import both_of, signing_with
 from safeload.storage import manifest_path, signing
 from safeload.store import POINTER, Pointer, pointer_at
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from safeload.decisions import Decision
     from safeload.envelope import Kind
+    from safeload.keyring import Keyring
     from safeload.keys import VerifyingKey
     from safeload.policy import Policy
     from safeload.scan import Limits
@@ -78,13 +78,10 @@ class Resigner:
         beside: bool = False,
         replacing: Collection[str] | None = None,
     ) -> None:
-        if keyring is None and isinstance(key, list | tuple):
-            raise TypeError("several keys sign here: say with keyring= whom to trust")
-        whole = resolve_keyring(key if keyring is None else keyring)  # type: ignore[arg-type]
+        self._key, whole = both_of(key, keyring)
         self._threshold = whole.threshold
         # One who signs beside others may be the second of three.
         self._keyring = whole.with_threshold(1) if beside else whole
-        self._key = self._keyring if keyring is None or key is None else key
         self._policy = resolve_policy(policy)
         self._loader = Loader(keyring=self._keyring, policy=self._policy, limits=limits)
         self._beside = beside

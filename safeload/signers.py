@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from safeload.errors import KeyringError
-from safeload.keyring import Keyring
+from safeload.keyring import Keyring, resolve_keyring
 from safeload.keys import Signer, SigningKey, VerifyingKey, is_encrypted_pem, is_pem
 from safeload.keysource import Source, exposed, read_source
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-__all__ = ["SecuresystemslibSigner", "Signing", "SigningSource", "read_pem", "signing_pem", "signing_with"]
+__all__ = ["SecuresystemslibSigner", "Signing", "SigningSource", "both_of", "read_pem", "signing_pem", "signing_with"]
 
 SigningSource = Signer | Keyring | str | os.PathLike[str] | None
 
@@ -53,6 +53,24 @@ def signing_with(key: SigningSource | Sequence[SigningSource], target: Path) -> 
             if one.key_id == other.key_id or one.reveal() == other.reveal():
                 raise KeyringError(f"{other.key_id!r} and {one.key_id!r} are one key: several signatures need several")
     return Signing(tuple(signer for signer, _ in pairs), tuple(ring for _, ring in pairs))
+
+
+def both_of(
+    key: SigningSource | Sequence[SigningSource],
+    keyring: Keyring | SigningKey | VerifyingKey | str | os.PathLike[str] | None,
+) -> tuple[SigningSource | Sequence[SigningSource], Keyring]:
+    """Return what signs and whom to trust, for those that do both: either stands for the other where that is None.
+
+    Raises:
+        KeyringError: the keyring cannot be read.
+        TypeError: `key` says nothing of whom to trust: it is several keys, or a hook.
+    """
+    if keyring is None:
+        if key is not None and not isinstance(key, Keyring | SigningKey | str | os.PathLike):
+            raise TypeError("say with keyring= whom to trust: what signs here is neither one key nor a keyring")
+        keyring, key = key, None
+    trusted = resolve_keyring(keyring)
+    return trusted if key is None else key, trusted
 
 
 def _resolve(source: Any, target: Path) -> tuple[Signer, Keyring]:

@@ -16,6 +16,7 @@ import pytest
 
 import safeload
 from safeload import Keyring, ManifestError, RollbackError, SigningKey, Store
+from safeload.lifecycle import editing
 
 MANIFEST = ".manifest.json"
 
@@ -489,6 +490,19 @@ for turn in range(int(sys.argv[3])):
     if sys.argv[4] == "prune":
         store.prune("m", 3)
 """
+
+
+def test_a_store_signs_with_a_key_of_the_keyring_that_it_trusts(tmp_path: Path) -> None:
+    ring = tmp_path / "ring.toml"
+    Keyring.from_keys([SigningKey.generate()]).save(ring)
+    store = Store(tmp_path / "models", keyring=ring)
+    store.save("fraud", [1], version="1")
+    with editing(ring) as keyring:
+        keyring.rotate(SigningKey.generate())
+    store.promote("fraud", "1")  # by the key that it has read, as those who have not reloaded trust no other
+    assert store.load("fraud", channel="production") == [1]
+    with pytest.raises(TypeError, match="keyring="):
+        Store(tmp_path / "models", key=[ring, ring])
 
 
 @pytest.mark.parametrize("pruning", ["prune", "keep"])

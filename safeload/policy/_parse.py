@@ -28,7 +28,7 @@ _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*allow[ \t]*\]\]", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllowRule:
-    """One `[[allow]]` of a policy file, which is `origin`, a path or "pack NAME"; `line` is where it begins, if known."""
+    """One `[[allow]]` of the policy file `origin`, a path or "pack NAME"; `line` is where it begins, if known."""
 
     module: str
     names: tuple[str, ...]

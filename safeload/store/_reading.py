@@ -7,14 +7,14 @@ import errno
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from safeload import api
 from safeload.errors import ManifestError, RollbackError, VerificationError
 from safeload.floors import Floors, resolve_floors
-from safeload.keyring import resolve_keyring
 from safeload.reports import Report
 from safeload.rules import Finding
+from safeload.signers import both_of
 from safeload.store._layout import Layout, all_strays, plain_names
 from safeload.store._names import check_channel, check_name, check_version, version_order
 from safeload.store._pointer import Place, Pointer, read_pointer
@@ -103,10 +103,7 @@ class Reader:
         floors: Floors | PathLike | None = None,
     ) -> None:
         self._folder = Path(folder)
-        self._key = cast("SigningSource", keyring) if key is None else key
-        if keyring is None and isinstance(key, list | tuple):
-            raise TypeError("several keys sign here: say with keyring= whom to trust")
-        self._keyring = resolve_keyring(cast("Keyring | None", key) if keyring is None else keyring)
+        self._key, self._keyring = both_of(key, keyring)
         self._policy = policy
         self._limits = limits
         self._floors = resolve_floors(floors) or Floors()

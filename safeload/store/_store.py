@@ -6,7 +6,7 @@ import os
 import shutil
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from safeload import api
 from safeload.atomic import replace_file
@@ -84,7 +84,8 @@ class Store(Reader):
         def write(pair: api.NewPair, target: Path, claims: Claims) -> Manifest:
             return pair.write(obj, target, compress, protocol, claims)
 
-        return self._add("dump", name, Claims(metadata, version, release, expires), write, made_of=None)
+        claims = Claims(metadata, check_version(version), release, expires)
+        return self._add("dump", name, version, claims, write, made_of=None)
 
     def add(
         self,
@@ -112,19 +113,20 @@ class Store(Reader):
                 os.fsync(copy.fileno())
             return pair.sign(target, claims)
 
-        return self._add("sign", name, Claims(metadata, version, release, expires), write, made_of=path)
+        claims = Claims(metadata, check_version(version), release, expires)
+        return self._add("sign", name, version, claims, write, made_of=path)
 
     def _add(
         self,
         action: str,
         name: str,
+        version: str,
         claims: Claims,
         write: Callable[[api.NewPair, Path, Claims], Manifest],
         *,
         made_of: PathLike | None,
     ) -> Manifest:
         layout = self._layout(name)
-        version = check_version(cast("str", claims.version))
         final = layout.artifact(version)
         pair = api.NewPair(signing_with(self._key, final), resolve_policy(self._policy), self._limits)
         # It is made elsewhere, and renamed into place: who may sign it, and what is said of it, is about that place.
