@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from safeload.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import tzinfo
     from pathlib import Path
 
 # How long an example takes says nothing on a machine that has other work.
@@ -55,6 +57,22 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
     monkeypatch.delenv("SAFELOAD_KEYRING", raising=False)
+
+
+@pytest.fixture
+def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
+    """Set ahead the clock of whatever asks whether something that was signed is still in time."""
+
+    def ahead(span: timedelta) -> None:
+        class Later(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+                return datetime.now(tz) + span
+
+        for module in ("envelope", "manifest", "store._pointer", "watch"):
+            monkeypatch.setattr(f"safeload.{module}.datetime", Later)
+
+    return ahead
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import threading
 import time
 import warnings
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -149,14 +150,16 @@ def test_releases_count_on(tmp_path: Path, key: safeload.SigningKey) -> None:
     assert safeload.load(path, keyring=key, min_release=3) == [1]
 
 
-def test_releases_count_on_whatever_became_of_the_pair(tmp_path: Path, key: safeload.SigningKey) -> None:
+def test_releases_count_on_whatever_became_of_the_pair(
+    tmp_path: Path, key: safeload.SigningKey, pass_time: Callable[[timedelta], None]
+) -> None:
     path = tmp_path / "model.joblib"
     safeload.dump([1], path, key=key, release=7)
     joblib.dump(list(range(100)), path)  # trained again, in place
     assert safeload.sign(path, key=key, overwrite=True).release == 8
     path.unlink()
-    assert safeload.dump([1], path, key=key, overwrite=True, expires=timedelta(milliseconds=1)).release == 9
-    time.sleep(1.1)
+    assert safeload.dump([1], path, key=key, overwrite=True, expires=timedelta(hours=1)).release == 9
+    pass_time(timedelta(hours=2))
     with pytest.raises(safeload.ExpiredError):
         safeload.read_manifest(path, keyring=key)
     assert safeload.sign(path, key=key, overwrite=True).release == 10

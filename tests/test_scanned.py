@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -101,12 +101,14 @@ def test_a_key_that_is_revoked_meanwhile_is_not_trusted(tmp_path: Path, key: saf
     assert [finding.code for finding in loader.verify(path).findings] == ["SL106"]
 
 
-def test_a_manifest_that_expires_meanwhile_is_not_accepted(tmp_path: Path, key: safeload.SigningKey) -> None:
+def test_a_manifest_that_expires_meanwhile_is_not_accepted(
+    tmp_path: Path, key: safeload.SigningKey, pass_time: Callable[[timedelta], None]
+) -> None:
     path = tmp_path / "model.joblib"
-    safeload.dump([1], path, key=key, expires=timedelta(seconds=2))
+    safeload.dump([1], path, key=key, expires=timedelta(hours=1))
     loader = safeload.Loader(keyring=key)
     assert loader.load(path) == [1]
-    time.sleep(3.1)
+    pass_time(timedelta(hours=2))
     with pytest.raises(safeload.ExpiredError):
         loader.load(path)
 
