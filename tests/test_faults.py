@@ -207,7 +207,7 @@ def test_a_folder_that_is_a_link(tmp_path: Path, key: safeload.SigningKey) -> No
 
 
 @pytest.mark.parametrize(
-    ("seconds", "readers"), [(4, 24), pytest.param(15, 200, marks=pytest.mark.slow)], ids=["small", "large"]
+    ("seconds", "readers"), [(4, 24), pytest.param(8, 200, marks=pytest.mark.slow)], ids=["small", "large"]
 )
 def test_readers_beside_two_writers(tmp_path: Path, seconds: int, readers: int) -> None:
     command = [sys.executable, FOLDER / "crowd.py", tmp_path / "crowd", str(seconds), str(readers)]

@@ -61,14 +61,14 @@ def _matrices(n: int) -> bytes:
     return _many(b"h\x0a)\x81}(h\7h\6h\x08h\3h\x09h\5ub", 12, n, *before)
 
 
-def _keys_that_walk(n: int) -> bytes:
-    """Dicts whose integers look for a place as long as is allowed: a way that is full, and some that walk all of it."""
-    size, count = 1 << 14, 8000
+def keys_that_walk(count: int) -> list[int]:
+    """Integers that fill half a table of 16,384 on the way that CPython's dict looks along, and so many that walk it."""
+    size, half = 1 << 14, 8000
     way = [1]
-    while len(way) < count:
+    while len(way) < half:
         way.append((way[-1] * 5 + 1) % size)
     taken, walkers, key = set(way), [], 1
-    while len(walkers) < 190:
+    while len(walkers) < count:
         key += size
         place, rest = key % size, key
         while rest and place in taken:
@@ -76,7 +76,12 @@ def _keys_that_walk(n: int) -> bytes:
             place = (place * 5 + rest + 1) % size
         if place in taken:
             walkers.append(key)
-    one = b"}(" + b"".join(number(key) + b"N" for key in way + walkers) + b"u"
+    return way + walkers
+
+
+def _dicts_that_walk(n: int) -> bytes:
+    """Dicts whose integers look for a place as long as is allowed: a way that is full, and some that walk all of it."""
+    one = b"}(" + b"".join(number(key) + b"N" for key in keys_that_walk(190)) + b"u"
     return b"\x80\x05](" + one * (n // 16_400 + 1) + b"e."
 
 
@@ -135,7 +140,7 @@ INPUTS: dict[str, Callable[[int], bytes]] = {
     "names of Python 2": _opcode(b"c__builtin__\nset\n", version=2),
     "appends": lambda n: b"\x80\x05]" + b"Na" * (n // 2) + b".",
     "marks below bytes": lambda n: b"\x80\x05" + b"(" * (n // 5) + _many(_raw(150_000), 1, 200)[2:],
-    "keys that walk": _keys_that_walk,
+    "keys that walk": _dicts_that_walk,
     "instances": lambda n: _many(
         b"h\0)\x81}h\1Nsb", 7, n, glob("sklearn.linear_model._base", "LinearRegression"), text("copy_X")
     ),
