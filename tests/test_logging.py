@@ -82,7 +82,7 @@ def test_what_is_saved_in_a_store_is_recorded_where_it_is(
     store.add("m", signed, version="2")
     hostile = tmp_path / "hostile.pkl"
     hostile.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
-    with pytest.raises((safeload.PolicyViolationError, safeload.MalformedArtifactError)):
+    with pytest.raises(safeload.MalformedArtifactError):  # no pickler of Python 3 writes these opcodes
         store.add("m", hostile, version="3")
     with pytest.raises(FileExistsError):
         store.save("m", [1], version="1")
@@ -109,7 +109,7 @@ def test_a_refusal_says_its_codes(tmp_path: Path, signed: Path, key: safeload.Si
     hostile = tmp_path / "hostile.pkl"
     hostile.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     safeload.scan(hostile)
-    with pytest.raises((safeload.PolicyViolationError, safeload.MalformedArtifactError)):
+    with pytest.raises(safeload.MalformedArtifactError):  # no pickler of Python 3 writes these opcodes
         safeload.sign(hostile, key=key)
     data = bytearray(signed.read_bytes())
     data[len(data) // 2] ^= 1

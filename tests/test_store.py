@@ -178,7 +178,7 @@ def test_what_the_policy_refuses_is_neither_saved_nor_promoted(store, folder):
     data = bytearray(artifact(folder, "1.1").read_bytes())
     data[-2] ^= 1
     artifact(folder, "1.1").write_bytes(data)
-    with pytest.raises(safeload.SafeloadError):
+    with pytest.raises(safeload.DigestMismatchError):
         store.promote("fraud", "1.1")
     assert not pointer(folder).exists()
     assert list(refusals(store)) == ["fraud-1.1.joblib"]
@@ -200,7 +200,7 @@ def test_who_can_only_verify_loads_and_cannot_write(folder, tmp_path):
     server = Store(folder, keyring=key.verifying_key)
     assert server.load("fraud") == [1]
     for use in (lambda: server.save("fraud", [1], version="2"), lambda: server.promote("fraud", "1")):
-        with pytest.raises((safeload.KeyringError, TypeError)):
+        with pytest.raises(safeload.KeyringError, match="no active key"):
             use()
     stranger = Store(folder, key=SigningKey.generate())
     with pytest.raises(safeload.UnknownKeyError):

@@ -62,7 +62,7 @@ def _matrices(n: int) -> bytes:
 
 
 def keys_that_walk(count: int) -> list[int]:
-    """Integers that fill half a table of 16,384 on the way that CPython's dict looks along, and so many that walk it."""
+    """Integers that fill half a table of 16,384 along the way on which CPython's dict looks; so many more walk it."""
     size, half = 1 << 14, 8000
     way = [1]
     while len(way) < half:
