@@ -18,7 +18,6 @@ __all__ = [
     "ALGORITHMS",
     "CHUNK_SIZE",
     "DEFAULT_ALGORITHM",
-    "DIGEST_SIZE",
     "MAX_CHUNK_SIZE",
     "MIN_CHUNK_SIZE",
     "FileDigests",
@@ -30,7 +29,6 @@ __all__ = [
 
 ALGORITHMS = ("blake3", "sha256")
 DEFAULT_ALGORITHM = "blake3"
-DIGEST_SIZE = 32
 CHUNK_SIZE = 1 << 20
 # Smaller chunks make manifests large, larger ones make readers hold much before they can trust any of it.
 MIN_CHUNK_SIZE = 64 << 10

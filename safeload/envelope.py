@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from safeload.errors import BadSignatureError, KeyringError, ManifestError, VerificationError
+from safeload.files import read_to_end
 from safeload.keys import encode_base64, is_key_id
 from safeload.strictjson import Node, parse_json
 
@@ -261,13 +262,9 @@ def read_bounded(kind: Kind, path: str | os.PathLike[str]) -> bytes:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise ManifestError(f"{name} is not a regular file, so it is no {kind.noun}")
-        data = bytearray()
-        most = min(max(status.st_size, 64 << 10), 1 << 20)  # of one read: memory for more takes time to get
-        while len(data) <= kind.max_bytes:
-            block = os.read(fd, min(kind.max_bytes + 1 - len(data), most))
-            if not block:
-                return bytes(data)
-            data += block
+        data = read_to_end(fd, kind.max_bytes, at_once=min(max(status.st_size, 64 << 10), 1 << 20))
     finally:
         os.close(fd)
-    raise ManifestError(f"{name} has more than {kind.max_bytes} bytes, so it is no {kind.noun}")
+    if len(data) > kind.max_bytes:
+        raise ManifestError(f"{name} has more than {kind.max_bytes} bytes, so it is no {kind.noun}")
+    return data

@@ -14,7 +14,7 @@ from safeload.errors import StorageError
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["open_artifact", "require_private", "storage_error", "storage_errors"]
+__all__ = ["open_artifact", "read_to_end", "require_private", "storage_error", "storage_errors"]
 
 _SAYS_WHAT_IS_THERE = (FileNotFoundError, FileExistsError, IsADirectoryError)
 _ADVICE = {
@@ -74,6 +74,23 @@ def open_artifact(path: str | os.PathLike[str]) -> int:
             os.close(fd)
             raise
         return fd
+
+
+def read_to_end(fd: int, most: int, *, start: int | None = None, at_once: int = 1 << 20) -> bytes:
+    """Return what an open descriptor has from where it stands, or from `start`; of more than `most` bytes, one more.
+
+    No read asks for more than `at_once` bytes: memory takes time to get, however little then comes.
+
+    Raises: OSError.
+    """
+    data = bytearray()
+    while len(data) <= most:
+        size = min(most + 1 - len(data), at_once)
+        block = os.read(fd, size) if start is None else os.pread(fd, size, start + len(data))
+        if not block:
+            break
+        data += block
+    return bytes(data)
 
 
 def _require_regular(mode: int, path: str | os.PathLike[str]) -> None:

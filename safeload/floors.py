@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from safeload.atomic import lock_path, locked, replace_file
 from safeload.errors import RollbackError, SafeloadError, StorageError
-from safeload.files import storage_errors
+from safeload.files import read_to_end, storage_errors
 from safeload.forking import MemoryLock
 from safeload.strictjson import Node, parse_json
 
@@ -205,19 +205,12 @@ def _read(path: Path) -> _Seen | None:
         try:
             _require_own(path, os.fstat(fd))
             _require_own(path.parent, path.parent.stat())
-            data = _read_bounded(fd, path)
+            data = read_to_end(fd, MAX_BYTES)
         finally:
             os.close(fd)
+    if len(data) > MAX_BYTES:
+        raise _damaged(path, f"has more than {MAX_BYTES} bytes")
     return _parse(data, path)
-
-
-def _read_bounded(fd: int, path: Path) -> bytes:
-    data = bytearray()
-    while block := os.read(fd, 1 << 20):
-        data += block
-        if len(data) > MAX_BYTES:
-            raise _damaged(path, f"has more than {MAX_BYTES} bytes")
-    return bytes(data)
 
 
 def _require_own(path: Path, status: os.stat_result) -> None:

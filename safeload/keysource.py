@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from safeload.atomic import EXCLUSIVE, place_new, sync_folder
 from safeload.errors import KeyringError
+from safeload.files import read_to_end
 from safeload.keys import KEY_SIZE, decode_base64
 
 if TYPE_CHECKING:
@@ -198,17 +199,13 @@ def exposed(name: str, mode: int) -> KeyringError:
 
 def _read_bounded(fd: int, name: str, position: int | None = None) -> bytes:
     """Read to the end: from a position, or from wherever the descriptor stands."""
-    data = bytearray()
-    while len(data) <= MAX_KEYRING_BYTES:
-        size = MAX_KEYRING_BYTES + 1 - len(data)
-        try:
-            block = os.read(fd, size) if position is None else os.pread(fd, size, position + len(data))
-        except OSError as error:
-            raise KeyringError(f"cannot read keyring {name}: {reason_of(error)}") from None
-        if not block:
-            return bytes(data)
-        data += block
-    raise KeyringError(f"{name} is larger than {MAX_KEYRING_BYTES} bytes, so it is no keyring; {how_to_make(None)}")
+    try:
+        data = read_to_end(fd, MAX_KEYRING_BYTES, start=position)
+    except OSError as error:
+        raise KeyringError(f"cannot read keyring {name}: {reason_of(error)}") from None
+    if len(data) > MAX_KEYRING_BYTES:
+        raise KeyringError(f"{name} is larger than {MAX_KEYRING_BYTES} bytes, so it is no keyring; {how_to_make(None)}")
+    return data
 
 
 def write_keyring(name: str, text: str, *, overwrite: bool, public: bool) -> None:

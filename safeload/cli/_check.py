@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from safeload.cli._common import (
-    PATH,
     Output,
     Session,
     Standard,
     debug_option,
+    floors_option,
     jobs_option,
     keyring_option,
     paths_argument,
@@ -67,12 +67,7 @@ class _Task:
 @paths_argument
 @keyring_option
 @click.option("--min-release", metavar="N", type=click.IntRange(min=1), help="Refuse releases before N.")
-@click.option(
-    "--floors",
-    metavar="FILE",
-    type=PATH,
-    help="Refuse releases older than this state file remembers. Nothing is added to it.",
-)
+@floors_option
 @standard_options
 @jobs_option
 @report_options

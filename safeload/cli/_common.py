@@ -30,6 +30,7 @@ __all__ = [
     "Session",
     "Standard",
     "debug_option",
+    "floors_option",
     "gathering",
     "jobs_option",
     "keyring_option",
@@ -295,6 +296,16 @@ def keyring_option(command: _Command) -> _Command:
         metavar="PATH",
         type=PATH,
         help="The keyring file. Default: the one that SAFELOAD_KEYRING names, else the one in your config folder.",
+    )(command)
+
+
+def floors_option(command: _Command) -> _Command:
+    """Add --floors."""
+    return click.option(
+        "--floors",
+        metavar="FILE",
+        type=PATH,
+        help="Refuse what is older than this state file remembers. Nothing is added to it.",
     )(command)
 
 

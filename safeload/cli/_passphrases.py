@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from safeload.cli._text import plain
+from safeload.files import read_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,21 +120,16 @@ def _read(descriptor: int) -> bytes:
     from safeload.errors import KeyringError
 
     where = f"descriptor {descriptor} (--passphrase-fd)"
-    data = bytearray()
     try:
         if os.isatty(descriptor):
             raise KeyringError(f"{where} is a terminal, which would show the passphrase: leave it out to be asked")
-        while len(data) <= _MAX_BYTES:
-            block = os.read(descriptor, _MAX_BYTES + 1 - len(data))
-            if not block:
-                break
-            data += block
+        data = read_to_end(descriptor, _MAX_BYTES)
     except OSError as error:
         raise KeyringError(
             f"cannot read a passphrase from {where}: {error.strerror}. Open it for this process, as in: "
             f"--passphrase-fd {descriptor} {descriptor}<FILE"
         ) from None
-    passphrase = bytes(data).removesuffix(b"\n").removesuffix(b"\r")
+    passphrase = data.removesuffix(b"\n").removesuffix(b"\r")
     if not passphrase or len(data) > _MAX_BYTES or b"\n" in passphrase:
         raise KeyringError(f"{where} has to hold exactly one line, the passphrase")
     return passphrase

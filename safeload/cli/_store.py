@@ -17,6 +17,7 @@ from safeload.cli._common import (
     Output,
     Session,
     debug_option,
+    floors_option,
     jobs_option,
     output_options,
     report_options,
@@ -262,12 +263,7 @@ def _verified(opened: Store, part: Part) -> Result:
 @click.argument("name", callback=checked("name"), required=False, metavar="[NAME]")
 @click.argument("version", callback=checked("version"), required=False, metavar="[VERSION]")
 @verifying_options
-@click.option(
-    "--floors",
-    metavar="FILE",
-    type=PATH,
-    help="Refuse what is older than this state file remembers. Nothing is added to it.",
-)
+@floors_option
 @jobs_option
 @report_options
 @debug_option
