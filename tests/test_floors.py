@@ -264,12 +264,7 @@ def test_two_pointers_of_one_number_are_a_fork():
         floors.require_pointer("m/production", Mark(2, 9, "c" * 64), where="here")
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "safeload", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_rollback_and_floors_on_the_command_line(path, state, key, tmp_path):
+def test_rollback_and_floors_on_the_command_line(path, state, key, tmp_path, run):
     ring = tmp_path / "ring.toml"
     safeload.Keyring.from_keys([key]).save(ring)
     kept = two_releases(path, key)
@@ -277,19 +272,19 @@ def test_rollback_and_floors_on_the_command_line(path, state, key, tmp_path):
     put_back(kept, path)
     verify = ("verify", path, "--keyring", ring, "--floors", state)
     done = run(*verify)
-    assert (done.returncode, "SL108" in done.stdout) == (1, True)
-    assert "safeload rollback" in done.stdout
+    assert (done.code, "SL108" in done.out) == (1, True)
+    assert "safeload rollback" in done.out
     done = run("rollback", path, "--from-release", "1", "--keyring", ring)
-    assert done.returncode == 4
-    assert "not older than release 1" in done.stderr
+    assert done.code == 4
+    assert "not older than release 1" in done.err
     done = run("rollback", path, "--from-release", "2", "--keyring", ring, "-o", path)
-    assert done.returncode == 4
+    assert done.code == 4
     done = run("rollback", path, "--from-release", "2", "--keyring", ring, "--format", "json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["manifest"]["release"] == 3
-    assert run(*verify).returncode == 0
+    assert done.code == 0, done.err
+    assert done.document["manifest"]["release"] == 3
+    assert run(*verify).code == 0
     state.write_bytes(b"")
     done = run(*verify)
-    assert (done.returncode, "cannot be understood" in done.stderr) == (2, True)
+    assert (done.code, "cannot be understood" in done.err) == (2, True)
     done = run("rollback", tmp_path / "missing.joblib", "--from-release", "2", "--keyring", ring)
-    assert (done.returncode, "no such" in done.stderr) == (2, True)
+    assert (done.code, "no such" in done.err) == (2, True)

@@ -19,12 +19,14 @@ from opcodes_builder import call, codes, frame, glob, new, padded, proto, scan, 
 
 import safeload
 from safeload import secondopinion
-from safeload.cli import main
 from safeload.policy import Policy
 from safeload.scan import Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from cli_runs import Outcome
 
 POLICY = Policy.load("sklearn")
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -281,14 +283,6 @@ def test_an_array_in_the_wrong_place_is_a_finding(kind: str) -> None:
 # ------------------------------------------------------------------------------------------------- command line
 
 
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as raised:
-        main([str(argument) for argument in arguments])
-    assert isinstance(raised.value.code, int)
-    return raised.value.code, capsys.readouterr().out
-
-
 @pytest.fixture
 def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SAFELOAD_KEYRING", str(tmp_path / "none.toml"))
@@ -297,35 +291,35 @@ def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_scan_deep_shows_it(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out = run(capsys, "scan", "--deep", saved)
+def test_scan_deep_shows_it(saved: Path, run: Callable[..., Outcome]) -> None:
+    code, out, _ = run("scan", "--deep", saved)
     assert code == 0
     assert "reads the same" in out
     assert "its own judgement: " in out
-    code, out = run(capsys, "scan", "--deep", "--format", "json", saved)
+    code, out, _ = run("scan", "--deep", "--format", "json", saved)
     (result,) = json.loads(out)["results"]
     opinion = result["second_opinion"]
     assert opinion["tool"] == "fickling"
     assert (opinion["examined"], opinion["agrees"], opinion["reason"]) == (True, True, None)
     assert opinion["opcodes"] == result["opcodes"]
-    assert "second_opinion" not in json.loads(run(capsys, "scan", "--format", "json", saved)[1])["results"][0]
+    assert "second_opinion" not in run("scan", "--format", "json", saved).document["results"][0]
 
 
-def test_scan_deep_in_several_processes(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scan_deep_in_several_processes(saved: Path, run: Callable[..., Outcome]) -> None:
     for name in ("a.joblib", "b.joblib"):
         saved.with_name(name).write_bytes(saved.read_bytes())
-    code, out = run(capsys, "scan", "--deep", "--jobs", 2, "--format", "json", saved.parent)
+    code, out, _ = run("scan", "--deep", "--jobs", "2", "--format", "json", saved.parent)
     assert code == 0
     assert [one["second_opinion"]["agrees"] for one in json.loads(out)["results"]] == [True] * 3
 
 
-def test_inspect_decompiles(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out = run(capsys, "inspect", "--decompile", saved)
+def test_inspect_decompiles(saved: Path, run: Callable[..., Outcome]) -> None:
+    code, out, _ = run("inspect", "--decompile", saved)
     assert code == 0
     assert "  from joblib.numpy_pickle import NumpyArrayWrapper\n" in out
     assert out.count("# nested pickle, the objects of an array, at byte ") == 2
     assert "\x1b" not in out
-    (result,) = json.loads(run(capsys, "inspect", "--decompile", "--format", "json", saved)[1])["results"]
+    (result,) = run("inspect", "--decompile", "--format", "json", saved).document["results"]
     assert result["program"]["reason"] is None
     assert [one["nested"] for one in result["program"]["pickles"]] == [False, True, True]
     assert all(one["whole"] and one["text"] for one in result["program"]["pickles"])
@@ -337,13 +331,13 @@ def test_what_is_decompiled_is_bounded() -> None:
     assert not programs[-1].whole
 
 
-def test_inspect_shows_the_opcodes(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out = run(capsys, "inspect", "--opcodes", saved)
+def test_inspect_shows_the_opcodes(saved: Path, run: Callable[..., Outcome]) -> None:
+    code, out, _ = run("inspect", "--opcodes", saved)
     assert code == 0
     assert "# new: joblib.numpy_pickle.NumpyArrayWrapper\n" in out
     assert "# numpy.dtype\n" in out
     assert "\x1b" not in out
-    (result,) = json.loads(run(capsys, "inspect", "--opcodes", "--format", "json", saved)[1])["results"]
+    (result,) = run("inspect", "--opcodes", "--format", "json", saved).document["results"]
     lines = result["disassembly"]["opcodes"]
     names = [line["opcode"] for line in lines]
     assert names.count("(array)") == 3
@@ -360,10 +354,10 @@ def test_inspect_shows_the_opcodes(saved: Path, capsys: pytest.CaptureFixture[st
     assert all(line["note"] for line in noted)
 
 
-def test_inspect_shows_the_opcodes_of_what_it_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_shows_the_opcodes_of_what_it_refuses(tmp_path: Path, run: Callable[..., Outcome]) -> None:
     path = tmp_path / "model.pkl"
     path.write_bytes(stream(text("\x1b[2J" + "x" * 999), pickle.POP, glob("os", "system")) + b"more")
-    code, out = run(capsys, "inspect", "--opcodes", "--decompile", path)
+    code, out, _ = run("inspect", "--opcodes", "--decompile", path)
     assert code == 1
     assert "\x1b" not in out
     assert "… (1003 characters)" in out
