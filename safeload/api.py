@@ -21,23 +21,22 @@ from safeload.files import open_artifact, storage_errors
 from safeload.loader import Accept, Loader, MmapMode, OnMismatch, PathLike, checked_path
 from safeload.manifest import Manifest, seal, unverified_sha256
 from safeload.policy import Policy, resolve_policy
-from safeload.signers import signing_with
+from safeload.signers import SigningSources, signing_with
 from safeload.storage import signing, writing
 from safeload.strictjson import is_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime, timedelta
     from pathlib import Path
 
-    from safeload.keyring import Keyring
-    from safeload.keys import SigningKey, VerifyingKey
+    from safeload.keyring import KeyringSource
     from safeload.reports import Report
     from safeload.scan import Limits
-    from safeload.signers import Signing, SigningSource
+    from safeload.signers import Signing
 
 __all__ = [
     "Accept",
+    "Compress",
     "Loader",
     "MmapMode",
     "NewPair",
@@ -53,6 +52,9 @@ __all__ = [
     "verify",
 ]
 
+# As joblib takes it: a level, whether to, a method, or a method and its level.
+Compress = int | bool | str | tuple[str, int]
+
 # joblib/compressor.py
 _EXTENSIONS = {".z": "zlib", ".gz": "gzip", ".bz2": "bz2", ".lzma": "lzma", ".xz": "xz", ".lz4": "lz4"}
 
@@ -63,10 +65,10 @@ _EXTENSIONS = {".z": "zlib", ".gz": "gzip", ".bz2": "bz2", ".lzma": "lzma", ".xz
 def dump(
     obj: Any,
     path: PathLike,
-    compress: int | bool | str | tuple[str, int] = 0,
+    compress: Compress = 0,
     protocol: int | None = None,
     *,
-    key: SigningSource | Sequence[SigningSource] = None,
+    key: SigningSources = None,
     policy: Policy | PathLike = "sklearn",
     metadata: dict[str, Any] | None = None,
     version: str | None = None,
@@ -118,7 +120,7 @@ def dump(
 def sign(
     path: PathLike,
     *,
-    key: SigningSource | Sequence[SigningSource] = None,
+    key: SigningSources = None,
     policy: Policy | PathLike = "sklearn",
     metadata: dict[str, Any] | None = None,
     version: str | None = None,
@@ -160,7 +162,7 @@ class NewPair:
         self,
         obj: Any,
         target: Path,
-        compress: int | bool | str | tuple[str, int],
+        compress: Compress,
         protocol: int | None,
         claims: Claims,
     ) -> Manifest:
@@ -192,7 +194,7 @@ class NewPair:
         return describe(fd, target, self.signing, self.policy, limits, claims, written_here=written_here)
 
 
-def _compression_for(name: str, compress: int | bool | str | tuple[str, int]) -> Any:
+def _compression_for(name: str, compress: Compress) -> Any:
     """Return what makes `joblib.dump` compress into an open file as it would into one of this name."""
     if isinstance(compress, str | tuple):
         return compress
@@ -224,7 +226,7 @@ def load(
     path: PathLike,
     mmap_mode: MmapMode | None = None,
     *,
-    keyring: Keyring | SigningKey | VerifyingKey | PathLike | None = None,
+    keyring: KeyringSource = None,
     policy: Policy | PathLike = "sklearn",
     min_release: int | None = None,
     limits: Limits | None = None,
@@ -264,7 +266,7 @@ def load(
 def verify(
     path: PathLike,
     *,
-    keyring: Keyring | SigningKey | VerifyingKey | PathLike | None = None,
+    keyring: KeyringSource = None,
     policy: Policy | PathLike = "sklearn",
     min_release: int | None = None,
     limits: Limits | None = None,
@@ -281,7 +283,7 @@ def verify(
     return Loader(keyring=keyring, policy=policy, min_release=min_release, limits=limits, floors=floors).verify(path)
 
 
-def read_manifest(path: PathLike, *, keyring: Keyring | SigningKey | VerifyingKey | PathLike | None = None) -> Manifest:
+def read_manifest(path: PathLike, *, keyring: KeyringSource = None) -> Manifest:
     """Return what was signed about an artifact; the signature is checked, the artifact's bytes are not.
 
     Raises:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from safeload.errors import StorageError
-from safeload.files import storage_error, storage_errors
+from safeload.files import PathLike, storage_error, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +102,7 @@ def _remove_scratch(path: Path) -> None:
 
 
 @contextmanager
-def locked(lock_file: Path, subject: str | os.PathLike[str], timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
+def locked(lock_file: Path, subject: PathLike, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
     """Keep other writers to `subject` out, in this process and in others, with a lock file that they all use.
 
     Raises: StorageError if that takes longer than `timeout` seconds, or the file system says no.

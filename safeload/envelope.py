@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from safeload.errors import BadSignatureError, KeyringError, ManifestError, VerificationError
-from safeload.files import read_to_end
+from safeload.files import PathLike, read_to_end
 from safeload.keys import encode_base64, is_key_id
 from safeload.strictjson import Node, parse_json
 
@@ -242,7 +242,7 @@ def _parse(data: bytes, problem: str) -> Any:
     raise ManifestError(f"{problem}: {reason[:200]}")
 
 
-def read_bounded(kind: Kind, path: str | os.PathLike[str]) -> bytes:
+def read_bounded(kind: Kind, path: PathLike) -> bytes:
     """Read the file of an envelope of this kind, at most as many bytes as the kind allows.
 
     Raises:

@@ -14,7 +14,9 @@ from safeload.errors import StorageError
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["open_artifact", "read_to_end", "require_private", "storage_error", "storage_errors"]
+__all__ = ["PathLike", "open_artifact", "read_to_end", "require_private", "storage_error", "storage_errors"]
+
+PathLike = str | os.PathLike[str]
 
 _SAYS_WHAT_IS_THERE = (FileNotFoundError, FileExistsError, IsADirectoryError)
 _ADVICE = {
@@ -39,7 +41,7 @@ class storage_errors:  # noqa: N801 - it is used as contextlib's are, and a clas
 
     __slots__ = ("_action", "_path")
 
-    def __init__(self, action: str, path: str | os.PathLike[str]) -> None:
+    def __init__(self, action: str, path: PathLike) -> None:
         self._action = action
         self._path = path
 
@@ -53,13 +55,13 @@ class storage_errors:  # noqa: N801 - it is used as contextlib's are, and a clas
             raise storage_error(self._action, self._path, error) from error
 
 
-def storage_error(action: str, path: str | os.PathLike[str], error: OSError) -> StorageError:
+def storage_error(action: str, path: PathLike, error: OSError) -> StorageError:
     """Say what could not be done, and what to do about it."""
     advice = _ADVICE.get(error.errno or 0) or error.strerror or str(error)
     return StorageError(f"cannot {action} {os.fspath(path)}: {advice}.")
 
 
-def open_artifact(path: str | os.PathLike[str]) -> int:
+def open_artifact(path: PathLike) -> int:
     """Open a regular file for reading, without ever waiting; return the descriptor, which the caller closes.
 
     Raises: FileNotFoundError, IsADirectoryError, StorageError if it is something else or may not be read.
@@ -93,14 +95,14 @@ def read_to_end(fd: int, most: int, *, start: int | None = None, at_once: int = 
     return bytes(data)
 
 
-def _require_regular(mode: int, path: str | os.PathLike[str]) -> None:
+def _require_regular(mode: int, path: PathLike) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "this is a folder, not an artifact", os.fspath(path))
     if not stat.S_ISREG(mode):
         raise StorageError(f"{os.fspath(path)} is a pipe, socket or device, not a file. Check the path.")
 
 
-def require_private(fd: int, path: str | os.PathLike[str]) -> None:
+def require_private(fd: int, path: PathLike) -> None:
     """Refuse a file that another user could change while it is mapped into memory.
 
     The file, open as `fd`, and the folder it is in must belong to this user or to root, and must not be

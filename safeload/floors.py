@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from safeload.atomic import lock_path, locked, replace_file
 from safeload.errors import RollbackError, SafeloadError, StorageError
-from safeload.files import read_to_end, storage_errors
+from safeload.files import PathLike, read_to_end, storage_errors
 from safeload.forking import MemoryLock
 from safeload.strictjson import Node, parse_json
 
@@ -82,7 +82,7 @@ class Floors:
         StorageError: the file is damaged, too large, or others may write it.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+    def __init__(self, path: PathLike | None = None) -> None:
         self._path = None if path is None else Path(os.path.abspath(path))  # noqa: PTH100 - nothing is followed
         self._seen = _Seen()
         self._current()  # what is wrong with the file is better said now
@@ -163,7 +163,7 @@ class Floors:
             self._seen.merge(new)
 
 
-def resolve_floors(floors: Floors | str | os.PathLike[str] | None) -> Floors | None:
+def resolve_floors(floors: Floors | PathLike | None) -> Floors | None:
     """Return what was remembered, from whatever the caller passed.
 
     Raises: StorageError as for Floors, TypeError if something else was passed.

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from safeload.errors import ExpiredError, KeyringError, UnknownKeyError, VerificationError
+from safeload.files import PathLike
 from safeload.keyfile import (
     KeyEntry,
     KeyringText,
@@ -45,11 +46,10 @@ __all__ = [
     "ENVIRONMENT_VARIABLE",
     "KeyEntry",
     "Keyring",
+    "KeyringSource",
     "default_path",
     "resolve_keyring",
 ]
-
-_Path = str | os.PathLike[str]
 
 
 class Keyring:
@@ -86,7 +86,7 @@ class Keyring:
         return cls(map(new_entry, keys), threshold=threshold)
 
     @classmethod
-    def load(cls, path: _Path) -> Keyring:
+    def load(cls, path: PathLike) -> Keyring:
         """Read a keyring file, or the open descriptor that a path such as `fd:3` means.
 
         Raises:
@@ -153,7 +153,7 @@ class Keyring:
     # --- signing and verifying ---
 
     def signing_key(
-        self, *, now: datetime | None = None, name: str | None = None, folder: _Path | None = None
+        self, *, now: datetime | None = None, name: str | None = None, folder: PathLike | None = None
     ) -> SigningKey:
         """Return the one active key that can sign now; with a name, that may sign an artifact of this name there.
 
@@ -257,7 +257,7 @@ class Keyring:
             code="SL109",
         )
 
-    def within_scope(self, key_ids: Sequence[str], name: str, folder: _Path | None) -> tuple[str, ...]:
+    def within_scope(self, key_ids: Sequence[str], name: str, folder: PathLike | None) -> tuple[str, ...]:
         """Return those of these keys that may sign an artifact of this name in this folder.
 
         Raises:
@@ -405,7 +405,7 @@ class Keyring:
 
     # --- files ---
 
-    def save(self, path: _Path, *, overwrite: bool = False) -> None:
+    def save(self, path: PathLike, *, overwrite: bool = False) -> None:
         """Write the keyring with mode 0600, or 0644 if it is public; a missing folder is made, with mode 0700.
 
         It is written whole or not at all. Comments in a file that is replaced are lost, but not by `lifecycle.editing`.
@@ -442,7 +442,10 @@ class Keyring:
         return f"<Keyring {self._path!r}: {ids}>" if self._path else f"<Keyring: {ids}>"
 
 
-def resolve_keyring(keyring: Keyring | SigningKey | VerifyingKey | _Path | None) -> Keyring:
+KeyringSource = Keyring | SigningKey | VerifyingKey | PathLike | None  # None is the default keyring
+
+
+def resolve_keyring(keyring: KeyringSource) -> Keyring:
     """Return the keyring to verify with, from whatever the caller passed; None means the default keyring.
 
     Raises:
@@ -464,11 +467,11 @@ def _in_time(entry: KeyEntry, now: datetime) -> bool:
     return (entry.not_before is None or entry.not_before <= now) and (entry.not_after is None or now <= entry.not_after)
 
 
-def _may_sign(entry: KeyEntry, name: str, folder: _Path | None) -> bool:
+def _may_sign(entry: KeyEntry, name: str, folder: PathLike | None) -> bool:
     return not entry.scopes or any(in_scope(scope, name, folder) for scope in entry.scopes)
 
 
-def _shown_place(name: str | None, folder: _Path | None) -> str:
+def _shown_place(name: str | None, folder: PathLike | None) -> str:
     return repr(name) if folder is None else f"{name!r} in {os.path.abspath(folder)!r}"  # noqa: PTH100
 
 

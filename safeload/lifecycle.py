@@ -21,11 +21,13 @@ from safeload.keysource import descriptor_of, read_source, write_keyring
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from safeload.files import PathLike
+
 __all__ = ["editing", "public_part"]
 
 
 @contextmanager
-def editing(path: str | os.PathLike[str]) -> Iterator[Keyring]:
+def editing(path: PathLike) -> Iterator[Keyring]:
     """Read a keyring file, and write back what the body makes of it; other writers are kept out meanwhile.
 
     The file's comments stay, and so does the file as it is if the body raises.

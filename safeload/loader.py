@@ -20,9 +20,10 @@ from safeload.digests import FileDigests
 from safeload.drift import check_drift, drift, warn_caller
 from safeload.errors import ManifestError, RollbackError, VerificationError
 from safeload.examine import examine, verified_reader
+from safeload.files import PathLike
 from safeload.floors import Floors, resolve_floors
 from safeload.guard import import_modules, load_mapped, load_stream, tripwire
-from safeload.keyring import Keyring, resolve_keyring
+from safeload.keyring import KeyringSource, resolve_keyring
 from safeload.manifest import KnownManifests, Manifest, open_envelope
 from safeload.mapping import FolderOfCopies, mappable
 from safeload.opening import with_pair
@@ -36,7 +37,6 @@ from safeload.watch import INTERVAL, Pair, Watch
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from safeload.keys import SigningKey, VerifyingKey
     from safeload.mapping import Copies
     from safeload.scan import Limits
     from safeload.watch import OnRefused, OnSwapped
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Accept", "Loader", "MmapMode", "OnMismatch", "PathLike", "checked_path"]
 
-PathLike = str | os.PathLike[str]
 OnMismatch = Literal["warn", "error", "ignore"]
 MmapMode = Literal["r", "c"]
 Accept = Callable[[Manifest], object]
@@ -89,7 +88,7 @@ class Loader:
     def __init__(
         self,
         *,
-        keyring: Keyring | SigningKey | VerifyingKey | PathLike | None = None,
+        keyring: KeyringSource = None,
         policy: Policy | PathLike = "sklearn",
         min_release: int | None = None,
         limits: Limits | None = None,

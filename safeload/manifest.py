@@ -32,7 +32,7 @@ from safeload.envelope import (
     unverified_envelope,
 )
 from safeload.errors import ExpiredError, ManifestError, UnsignedError
-from safeload.files import storage_errors
+from safeload.files import PathLike, storage_errors
 from safeload.forking import MemoryLock
 from safeload.storage import MANIFEST_SUFFIX, MAX_MANIFEST_BYTES, NEXT_SUFFIX
 from safeload.strictjson import Node, clean_metadata, format_time
@@ -196,7 +196,7 @@ def _predicate(manifest: Manifest) -> dict[str, Any]:
 # --- reading ---
 
 
-def read_envelope_bytes(path: str | os.PathLike[str]) -> bytes:
+def read_envelope_bytes(path: PathLike) -> bytes:
     """Read a manifest file, at most `MAX_MANIFEST_BYTES` of it; `path` is the manifest's own.
 
     Raises:
@@ -258,7 +258,7 @@ def open_envelope(
     data: bytes,
     keyring: Keyring,
     *,
-    folder: str | os.PathLike[str] | None = None,
+    folder: PathLike | None = None,
     now: datetime | None = None,
     known: KnownManifests | None = None,
 ) -> Manifest:

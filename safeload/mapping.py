@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from safeload.atomic import EXCLUSIVE, SCRATCH_PREFIX, locked, remove_scratch
 from safeload.errors import DigestMismatchError, StorageError
 from safeload.examine import verified_reader
-from safeload.files import require_private, storage_errors
+from safeload.files import PathLike, require_private, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ class FolderOfCopies:
     Raises: StorageError where the folder is not private.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: PathLike) -> None:
         self._folder = Path(folder)
         with storage_errors("make", self._folder):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -9,16 +9,13 @@ from safeload.api import Loader, PathLike, belongs, checked_target
 from safeload.decisions import decision
 from safeload.manifest import seal
 from safeload.policy import resolve_policy
-from safeload.signers import signing_with
+from safeload.signers import SigningSources, signing_with
 from safeload.storage import signing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from safeload.manifest import Manifest
     from safeload.policy import Policy
     from safeload.scan import Limits
-    from safeload.signers import SigningSource
 
 __all__ = ["rollback"]
 
@@ -27,7 +24,7 @@ def rollback(
     path: PathLike,
     from_release: int,
     *,
-    key: SigningSource | Sequence[SigningSource] = None,
+    key: SigningSources = None,
     policy: Policy | PathLike = "sklearn",
     limits: Limits | None = None,
 ) -> Manifest:

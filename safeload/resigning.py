@@ -17,7 +17,7 @@ from safeload.errors import KeyringError, ManifestError, VerificationError
 from safeload.keys import Signer, SigningKey
 from safeload.manifest import MANIFEST, Manifest, open_envelope, read_envelope_bytes
 from safeload.policy import resolve_policy
-from safeload.signers import both_of, signing_with
+from safeload.signers import SigningSources, both_of, signing_with
 from safeload.storage import manifest_path, signing
 from safeload.store import POINTER, Pointer, pointer_at
 
@@ -27,11 +27,9 @@ if TYPE_CHECKING:
 
     from safeload.decisions import Decision
     from safeload.envelope import Kind
-    from safeload.keyring import Keyring
-    from safeload.keys import VerifyingKey
+    from safeload.keyring import KeyringSource
     from safeload.policy import Policy
     from safeload.scan import Limits
-    from safeload.signers import SigningSource
     from safeload.store import PointerFile
 
 __all__ = ["Resigned", "Resigner", "cosign", "resign"]
@@ -71,8 +69,8 @@ class Resigner:
     def __init__(
         self,
         *,
-        key: SigningSource | Sequence[SigningSource] = None,
-        keyring: Keyring | SigningKey | VerifyingKey | PathLike | None = None,
+        key: SigningSources = None,
+        keyring: KeyringSource = None,
         policy: Policy | PathLike = "sklearn",
         limits: Limits | None = None,
         beside: bool = False,
@@ -215,8 +213,8 @@ class Resigner:
 def resign(
     path: PathLike,
     *,
-    key: SigningSource | Sequence[SigningSource] = None,
-    keyring: Keyring | SigningKey | VerifyingKey | PathLike | None = None,
+    key: SigningSources = None,
+    keyring: KeyringSource = None,
     policy: Policy | PathLike = "sklearn",
     limits: Limits | None = None,
     replacing: Collection[str] | None = None,
@@ -244,8 +242,8 @@ def resign(
 def cosign(
     path: PathLike,
     *,
-    key: SigningSource | Sequence[SigningSource] = None,
-    keyring: Keyring | SigningKey | VerifyingKey | PathLike | None = None,
+    key: SigningSources = None,
+    keyring: KeyringSource = None,
     policy: Policy | PathLike = "sklearn",
     limits: Limits | None = None,
 ) -> Resigned:

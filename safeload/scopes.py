@@ -12,6 +12,10 @@ to the storage, and where the caller looks is not.
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from safeload.files import PathLike
 
 __all__ = ["MAX_SCOPES", "check_scope", "in_scope"]
 
@@ -34,7 +38,7 @@ def check_scope(scope: str) -> None:
         raise ValueError("a scope knows only * and ?, within one part of a path: no ** [ ] { } or backslash")
 
 
-def in_scope(scope: str, name: str, folder: str | os.PathLike[str] | None) -> bool:
+def in_scope(scope: str, name: str, folder: PathLike | None) -> bool:
     """Return whether the artifact of this name, in this folder, is one that the scope means.
 
     Without a folder only scopes of names alone can hold.

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from safeload.errors import KeyringError
-from safeload.keyring import Keyring, resolve_keyring
+from safeload.files import PathLike
+from safeload.keyring import Keyring, KeyringSource, resolve_keyring
 from safeload.keys import Signer, SigningKey, VerifyingKey, is_encrypted_pem, is_pem
 from safeload.keysource import Source, exposed, read_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["SecuresystemslibSigner", "Signing", "SigningSource", "both_of", "read_pem", "signing_pem", "signing_with"]
+__all__ = [
+    "SecuresystemslibSigner",
+    "Signing",
+    "SigningSource",
+    "SigningSources",
+    "both_of",
+    "read_pem",
+    "signing_pem",
+    "signing_with",
+]
 
-SigningSource = Signer | Keyring | str | os.PathLike[str] | None
+SigningSource = Signer | Keyring | PathLike | None
+SigningSources = SigningSource | Sequence[SigningSource]  # each of them signs
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +45,7 @@ class Signing:
         return tuple(signer.verifying_key.key_id for signer in self.signers)
 
 
-def signing_with(key: SigningSource | Sequence[SigningSource], target: Path) -> Signing:
+def signing_with(key: SigningSources, target: Path) -> Signing:
     """Return who signs the artifact at `target`, from whatever the caller passed.
 
     That is a Signer (a SigningKey, or a hook), a Keyring (its active key that may sign this), a path of a keyring or of
@@ -56,9 +68,9 @@ def signing_with(key: SigningSource | Sequence[SigningSource], target: Path) -> 
 
 
 def both_of(
-    key: SigningSource | Sequence[SigningSource],
-    keyring: Keyring | SigningKey | VerifyingKey | str | os.PathLike[str] | None,
-) -> tuple[SigningSource | Sequence[SigningSource], Keyring]:
+    key: SigningSources,
+    keyring: KeyringSource,
+) -> tuple[SigningSources, Keyring]:
     """Return what signs and whom to trust, for those that do both: either stands for the other where that is None.
 
     Raises:

@@ -38,7 +38,7 @@ from safeload.atomic import (
     sync_folder,
 )
 from safeload.errors import StorageError
-from safeload.files import storage_error, storage_errors
+from safeload.files import PathLike, storage_error, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,12 +75,12 @@ _DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _Stamp = tuple[int, int, int, int, int]
 
 
-def manifest_path(path: str | os.PathLike[str]) -> Path:
+def manifest_path(path: PathLike) -> Path:
     """Return where the manifest of this artifact is."""
     return _with_suffix(path, MANIFEST_SUFFIX)
 
 
-def next_path(path: str | os.PathLike[str]) -> Path:
+def next_path(path: PathLike) -> Path:
     """Return where the manifest is while the artifact is being replaced."""
     return _with_suffix(path, NEXT_SUFFIX)
 
@@ -106,7 +106,7 @@ def snapshot(path: Path) -> Snapshot:
 
 @contextmanager
 def writing(
-    path: str | os.PathLike[str], *, overwrite: bool, belongs: Belongs, lock_timeout: float = LOCK_TIMEOUT
+    path: PathLike, *, overwrite: bool, belongs: Belongs, lock_timeout: float = LOCK_TIMEOUT
 ) -> Iterator[PairWriter]:
     """Write a pair: the body fills `PairWriter.temporary`, then calls `PairWriter.commit`.
 
@@ -129,7 +129,7 @@ def writing(
 
 @contextmanager
 def signing(
-    path: str | os.PathLike[str], *, overwrite: bool, belongs: Belongs, lock_timeout: float = LOCK_TIMEOUT
+    path: PathLike, *, overwrite: bool, belongs: Belongs, lock_timeout: float = LOCK_TIMEOUT
 ) -> Iterator[ManifestWriter]:
     """Write a manifest beside an artifact that stays as it is: the body calls `ManifestWriter.commit`.
 
@@ -299,7 +299,7 @@ class _Target:
     extension: str
 
     @classmethod
-    def at(cls, path: str | os.PathLike[str]) -> _Target:
+    def at(cls, path: PathLike) -> _Target:
         artifact = Path(path)
         if not artifact.name or artifact.name == "..":
             raise IsADirectoryError(errno.EISDIR, "this names a folder, not an artifact", str(path))
@@ -395,7 +395,7 @@ def _finish(target: _Target) -> None:
     sync_folder(target.folder)
 
 
-def _with_suffix(path: str | os.PathLike[str], suffix: str) -> Path:
+def _with_suffix(path: PathLike, suffix: str) -> Path:
     artifact = Path(path)
     return artifact.with_name(artifact.name + suffix)
 

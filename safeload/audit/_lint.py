@@ -13,9 +13,9 @@ from safeload.rules import RULES
 from safeload.scan import FORM_NAMES
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Mapping, Sequence
 
+    from safeload.files import PathLike
     from safeload.policy import AllowRule, Fault, PolicyFile
 
 __all__ = ["LintFinding", "PolicyLint", "lint"]
@@ -80,7 +80,7 @@ class PolicyLint:
         return not any(finding.severity == "error" for finding in self.findings)
 
 
-def lint(source: str | os.PathLike[str], *, environment: bool = True) -> PolicyLint:
+def lint(source: PathLike, *, environment: bool = True) -> PolicyLint:
     """Look a policy over, with all that it extends.
 
     With `environment`, every module that the policy names is imported, in a process of its own, to see what the names

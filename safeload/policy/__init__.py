@@ -25,6 +25,8 @@ from safeload.scan import ROLES, Grant, Limits
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from safeload.files import PathLike
+
 __all__ = [
     "AllowRule",
     "Fault",
@@ -69,7 +71,7 @@ class Policy:
         self.digest = _digest(self.rules, self._limits)
 
     @classmethod
-    def load(cls, source: str | os.PathLike[str]) -> Policy:
+    def load(cls, source: PathLike) -> Policy:
         """Load a pack by its name, or a policy file by its path.
 
         Raises:
@@ -136,7 +138,7 @@ class Policy:
         return limits if limits is not None else Limits().tightened(self._limits)
 
 
-def survey_policy(source: str | os.PathLike[str]) -> tuple[list[PolicyFile], list[Fault]]:
+def survey_policy(source: PathLike) -> tuple[list[PolicyFile], list[Fault]]:
     """Read a policy for an audit: its files, without the rules that are not valid, and these as faults.
 
     Raises:
@@ -146,7 +148,7 @@ def survey_policy(source: str | os.PathLike[str]) -> tuple[list[PolicyFile], lis
     return _with_extended(source if isinstance(source, str) else Path(source), faults), faults
 
 
-def resolve_policy(policy: Policy | str | os.PathLike[str]) -> Policy:
+def resolve_policy(policy: Policy | PathLike) -> Policy:
     """Return the policy that an argument of the public functions means.
 
     Raises:

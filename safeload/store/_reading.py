@@ -14,7 +14,7 @@ from safeload.errors import ManifestError, RollbackError, VerificationError
 from safeload.floors import Floors, resolve_floors
 from safeload.reports import Report
 from safeload.rules import Finding
-from safeload.signers import both_of
+from safeload.signers import SigningSources, both_of
 from safeload.store._layout import Layout, all_strays, plain_names
 from safeload.store._names import check_channel, check_name, check_version, version_order
 from safeload.store._pointer import Place, Pointer, read_pointer
@@ -22,16 +22,14 @@ from safeload.store._watching import Channel
 from safeload.watch import INTERVAL, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from safeload.api import MmapMode, OnMismatch, PathLike
-    from safeload.keyring import Keyring
-    from safeload.keys import SigningKey, VerifyingKey
+    from safeload.keyring import KeyringSource
     from safeload.manifest import Manifest
     from safeload.mapping import Copies
     from safeload.policy import Policy
     from safeload.scan import Limits
-    from safeload.signers import SigningSource
     from safeload.watch import OnRefused, OnSwapped
 
 __all__ = [
@@ -92,10 +90,10 @@ class Reader:
 
     def __init__(
         self,
-        folder: str | os.PathLike[str],
+        folder: PathLike,
         *,
-        key: SigningSource | Sequence[SigningSource] = None,
-        keyring: Keyring | SigningKey | VerifyingKey | PathLike | None = None,
+        key: SigningSources = None,
+        keyring: KeyringSource = None,
         policy: Policy | PathLike = "sklearn",
         limits: Limits | None = None,
         on_version_mismatch: OnMismatch = "warn",

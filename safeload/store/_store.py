@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from pathlib import Path
 
-    from safeload.api import PathLike
+    from safeload.api import Compress, PathLike
     from safeload.decisions import Decision
     from safeload.manifest import Manifest
 
@@ -66,7 +66,7 @@ class Store(Reader):
         *,
         version: str,
         metadata: dict[str, Any] | None = None,
-        compress: int | bool | str | tuple[str, int] = 0,
+        compress: Compress = 0,
         protocol: int | None = None,
         release: int | None = None,
         expires: datetime | timedelta | None = None,
