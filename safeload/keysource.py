@@ -224,7 +224,15 @@ def write_keyring(name: str, text: str, *, overwrite: bool, public: bool) -> Non
 
 
 def write_private(name: str, data: bytes, *, overwrite: bool, mode: int = 0o600) -> None:
-    """Write a file, whole or not at all; without another `mode`, one that only this user can read."""
+    """Write a file, whole or not at all; without another `mode`, one that only this user can read.
+
+    Raises:
+        FileExistsError: the file is there, and `overwrite` is false.
+        KeyringError: the name means a descriptor to whoever reads it.
+        OSError, ValueError: it cannot be written.
+    """
+    if descriptor_of(name) is not None:
+        raise KeyringError(f"{name} means an open descriptor, which is only read: for a file of this name, ./{name}")
     target = os.path.realpath(name)  # a link stays a link
     folder = os.path.dirname(target)  # noqa: PTH120 - paths may be any string here
     if not os.path.isdir(folder):  # noqa: PTH112

@@ -354,6 +354,15 @@ def test_a_keyring_that_cannot_be_written_says_so(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
+def test_no_keyring_goes_to_a_name_that_means_a_descriptor(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ring = Keyring.from_keys([SigningKey.generate(key_id="only")])
+    with pytest.raises(KeyringError, match=r"\./fd:3"):
+        ring.save("fd:3")
+    ring.save("./fd:3")
+    assert Keyring.load("./fd:3").entries[0].key_id == "only"
+
+
 def test_a_keyring_goes_to_file_systems_without_links_and_without_syncing_of_folders(tmp_path, monkeypatch):
     real = os.fsync
 
