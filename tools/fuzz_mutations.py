@@ -218,29 +218,27 @@ def _swap_values(tokens: Tokens, rng: random.Random, _donor: Tokens) -> None:
         tokens[one.start : one.end] = second
 
 
-def _drop_values(tokens: Tokens, rng: random.Random, _donor: Tokens) -> None:
-    """Take one or two values that stand side by side away: an item, or a key with its value."""
+def _some_place(tokens: Tokens, rng: random.Random) -> tuple[int, int]:
+    """Return where one value stands, or two side by side: an item, a key with its value; nowhere if there is none."""
     there = spans(tokens)
     if not there:
-        return
+        return 0, 0
     one = rng.choice(there)
     end = one.end
     if rng.random() < 0.6:
         end = next((span.end for span in there if span.start == one.end), one.end)
-    del tokens[one.start : end]
+    return one.start, end
+
+
+def _drop_values(tokens: Tokens, rng: random.Random, _donor: Tokens) -> None:
+    start, end = _some_place(tokens, rng)
+    del tokens[start:end]
 
 
 def _repeat_values(tokens: Tokens, rng: random.Random, _donor: Tokens) -> None:
-    there = spans(tokens)
-    if not there:
-        return
-    one = rng.choice(there)
-    end = one.end
-    if rng.random() < 0.6:
-        end = next((span.end for span in there if span.start == one.end), one.end)
-    piece = tokens[one.start : end]
-    if len(piece) < 500:
-        tokens[end:end] = piece
+    start, end = _some_place(tokens, rng)
+    if end - start < 500:
+        tokens[end:end] = tokens[start:end]
 
 
 def _share_value(tokens: Tokens, rng: random.Random, _donor: Tokens) -> None:

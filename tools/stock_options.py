@@ -1,5 +1,7 @@
 """Every estimator of scikit-learn with every value that its own constraints name for each of its parameters.
 
+As a command it looks at these and at what `stock_models` fits, and prints what a policy lacks.
+
     python tools/stock_options.py                 # all of the installed scikit-learn; prints the rules that no pack has
     python tools/stock_options.py --only Forest   # estimators whose name contains that text
 
@@ -14,12 +16,13 @@ import io
 import pickle
 import sys
 import warnings
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
 from stock_data import DATA, TEXTS, X, sk
-from stock_models import every_kind, make
+from stock_models import every_kind, make, stock_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -188,7 +191,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
     missing = Missing(chosen.policy)
-    for name, model in options(chosen.only):
+    for name, model in chain(stock_models(chosen.only), options(chosen.only)):
         missing.look_at(name, written(model, tuple(chosen.protocols)))
     print(missing.told())
     return 1 if missing.refused else 0
