@@ -94,8 +94,11 @@ def test_the_demo_says_so_when_something_is_not_refused(
     assert "All as it should be" not in outcome.out
 
 
-def test_from_a_key_to_a_verdict(tmp_path: Path, pipeline: Any) -> None:
-    joblib.dump(pipeline, tmp_path / "model.joblib")
+def test_from_a_key_to_a_verdict(
+    tmp_path: Path, pipeline: Any, run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    joblib.dump(pipeline, "model.joblib")
     for arguments, code in (
         (("verify", "model.joblib"), ERROR),  # no keyring yet
         (("key", "new"), ALLOWED),
@@ -109,13 +112,14 @@ def test_from_a_key_to_a_verdict(tmp_path: Path, pipeline: Any) -> None:
         (("scan", "model.joblib"), ALLOWED),
         (("inspect", "model.joblib"), ALLOWED),
     ):
-        done = command(*arguments, cwd=tmp_path)
-        assert done.returncode == code, (arguments, done.stdout, done.stderr)
-        assert (done.stderr == "") == (code in (ALLOWED, REFUSED)) or arguments[0] == "key"
+        done = run(*arguments)
+        assert done.code == code, (arguments, done)
+        assert (done.err == "") == (code in (ALLOWED, REFUSED)) or arguments[0] == "key"
+    assert command("verify", "model.joblib").returncode == ALLOWED  # as a process of its own
     tamper(tmp_path / "model.joblib")
-    done = command("verify", "model.joblib", cwd=tmp_path)
-    assert done.returncode == REFUSED
-    assert "SL201" in done.stdout
+    process = command("verify", "model.joblib")
+    assert (process.returncode, process.stderr) == (REFUSED, "")
+    assert "SL201" in process.stdout
 
 
 def test_several_processes_give_the_same_report(models: Path, ring: Path, hostile: Path, tmp_path: Path) -> None:
