@@ -18,6 +18,7 @@ from safeload.atomic import EXCLUSIVE, SCRATCH_PREFIX, locked, remove_scratch
 from safeload.errors import DigestMismatchError, StorageError
 from safeload.examine import verified_reader
 from safeload.files import PathLike, require_private, storage_errors
+from safeload.forking import MemoryLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,6 +135,7 @@ class SealedCopies:
         if not hasattr(os, "memfd_create") or not hasattr(fcntl, "F_ADD_SEALS"):
             raise StorageError("sealed memory files are Linux's. Name a private folder instead.")
         self._copies: dict[str, int] = {}
+        self._lock = MemoryLock()  # else a descriptor might be another file's by the time that it is used
 
     def __del__(self) -> None:
         for fd in getattr(self, "_copies", {}).values():
@@ -141,9 +143,10 @@ class SealedCopies:
 
     def find(self, sha256: str) -> tuple[int, str] | None:
         """Return the copy, if this object holds it."""
-        fd = self._copies.get(sha256)
-        # The name is how joblib's worker processes find it, as long as this process has it open.
-        return None if fd is None else (os.dup(fd), f"/proc/{os.getpid()}/fd/{fd}")
+        with self._lock:
+            fd = self._copies.get(sha256)
+            # The name is how joblib's worker processes find it, as long as this process has it open.
+            return None if fd is None else (os.dup(fd), f"/proc/{os.getpid()}/fd/{fd}")
 
     def make(self, sha256: str, reader: VerifiedReader) -> None:
         """Copy into a memory file, and seal it."""
@@ -156,14 +159,16 @@ class SealedCopies:
             except BaseException:
                 os.close(fd)
                 raise
-        if self._copies.setdefault(sha256, fd) != fd:  # another thread was quicker
-            os.close(fd)
+        with self._lock:
+            if self._copies.setdefault(sha256, fd) != fd:  # another thread was quicker
+                os.close(fd)
 
     def drop(self, sha256: str) -> None:
         """Let go of the memory file; whoever has it mapped keeps it."""
-        fd = self._copies.pop(sha256, None)
-        if fd is not None:
-            os.close(fd)
+        with self._lock:
+            fd = self._copies.pop(sha256, None)
+            if fd is not None:
+                os.close(fd)
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def both_of(
         TypeError: `key` says nothing of whom to trust: it is several keys, or a hook.
     """
     if keyring is None:
-        if key is not None and not isinstance(key, Keyring | SigningKey | str | os.PathLike):
+        if key is not None and not isinstance(key, Keyring | SigningKey | VerifyingKey | str | os.PathLike):
             raise TypeError("say with keyring= whom to trust: what signs here is neither one key nor a keyring")
         keyring, key = key, None
     trusted = resolve_keyring(keyring)
