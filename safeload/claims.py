@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from safeload.scan import Limits, Trace
     from safeload.signers import Signing
 
-__all__ = ["Claims", "describe"]
+__all__ = ["Claims", "describe", "end_of"]
 
 SCANNER = "1"  # what the manifest says of the rules that an artifact was scanned by
 
@@ -53,11 +53,15 @@ class Claims:
         self.allow_lower_release = allow_lower_release
         now = datetime.now(UTC)
         self.created = now.replace(microsecond=0)
-        self.expires = None if expires is None else _end(expires, now)
+        self.expires = None if expires is None else end_of(expires, now)
 
 
-def _end(expires: datetime | timedelta, now: datetime) -> datetime:
-    """Return until when to accept it: exactly the time that is given; of a span the next whole second, never less."""
+def end_of(expires: datetime | timedelta, now: datetime) -> datetime:
+    """Return until when to accept it: exactly the time that is given; of a span the next whole second, never less.
+
+    Raises:
+        TypeError, ValueError: it is no time, has no zone, is past, or after the year 9999.
+    """
     try:
         end = now + expires if isinstance(expires, timedelta) else expires
         if not isinstance(end, datetime):

@@ -6,11 +6,12 @@ import os
 import shutil
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from safeload import api
 from safeload.atomic import replace_file
-from safeload.claims import Claims
+from safeload.claims import Claims, end_of
 from safeload.decisions import decision
 from safeload.errors import ReportedError, RollbackError, SafeloadError, VerificationError
 from safeload.files import open_artifact, storage_errors
@@ -32,7 +33,7 @@ from safeload.store._reading import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime, timedelta
+    from datetime import timedelta
     from pathlib import Path
 
     from safeload.api import Compress, PathLike
@@ -289,11 +290,18 @@ class Store(Reader):
         counted = max(last.sequence if last else 0, mark.sequence if mark else 0)
         if sequence is not None and (type(sequence) is not int or sequence <= counted):
             raise ValueError(f"sequence is a whole number above {counted}, not {sequence!r}")
-        created, until = _times(expires)
+        now = datetime.now(UTC)
         pointer = Pointer(
-            name=layout.name, channel=channel, place=place, sequence=sequence or counted + 1, action=action,
-            created=created, expires=until, reason=reason, history=history,
-        )  # fmt: skip
+            name=layout.name,
+            channel=channel,
+            place=place,
+            sequence=sequence or counted + 1,
+            action=action,
+            created=now.replace(microsecond=0),
+            expires=None if expires is None else end_of(expires, now),
+            reason=reason,
+            history=history,
+        )
         path = layout.pointer(channel)
         replace_file(path, seal_pointer(pointer, signing_with(self._key, layout.artifact(place.version)).signers))
         return read_pointer(layout, channel, self._keyring)
@@ -324,8 +332,3 @@ class Store(Reader):
             for version in removed if not dry_run else ():
                 layout.remove_version(version)
         return removed
-
-
-def _times(expires: datetime | timedelta | None) -> tuple[datetime, datetime | None]:
-    claims = Claims(None, None, None, expires)
-    return claims.created, claims.expires
