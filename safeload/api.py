@@ -212,7 +212,12 @@ def belongs(envelope: bytes, fd: int) -> bool:
 
 
 def checked_target(path: PathLike) -> Path:
-    """Return the path of an artifact that is to be signed, or say why it cannot be."""
+    """Return the path of an artifact that is to be signed.
+
+    Raises:
+        TypeError: it is a stream.
+        StorageError: its name cannot be signed.
+    """
     target = checked_path(path)
     if not is_text(target.name):
         raise StorageError(f"cannot sign {target.name!r}: a name that is not UTF-8 cannot be signed. Rename the file.")

@@ -147,7 +147,10 @@ def _remove_lock_file(path: Path) -> None:
 
 
 def place_new(source: Path, destination: Path) -> None:
-    """Rename a file, but never onto another, not even onto one that appears meanwhile."""
+    """Rename a file, but never onto another, not even onto one that appears meanwhile.
+
+    Raises: FileExistsError, OSError.
+    """
     try:
         destination.hardlink_to(source)
     except FileExistsError as error:

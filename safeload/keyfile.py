@@ -222,7 +222,11 @@ def check_entry(entry: KeyEntry, where: str) -> KeyEntry:
 
 
 def parse_keyring(data: bytes, name: str) -> KeyringText:
-    """Return what a keyring file's content says; `name` is its path, for messages."""
+    """Return what a keyring file's content says; `name` is its path, for messages.
+
+    Raises:
+        KeyringError: it is no keyring of this version, or contradicts itself.
+    """
     where = f"keyring {name}"
     if is_pem(data) and b"[[" not in data:
         raise KeyringError(f"{name} is a PEM file, not a keyring: put its key in one with safeload key import")

@@ -51,7 +51,11 @@ Accept = Callable[[Manifest], object]
 
 
 def checked_path(path: PathLike) -> Path:
-    """Return the path of an artifact, or say that a stream is none."""
+    """Return the path of an artifact.
+
+    Raises:
+        TypeError: it is a stream.
+    """
     if hasattr(path, "write") or hasattr(path, "read"):
         raise TypeError("safeload needs a path: a signature has to stand beside the artifact, not in a stream")
     return _path(path) if type(path) is str else Path(path)

@@ -228,9 +228,10 @@ def _short(text: str) -> str:
 
 
 class Node:
-    """A value of a parsed JSON text and where it stands; each method checks its kind and returns it, or raises.
+    """A value of a parsed JSON text and where it stands; each method checks its kind and returns it.
 
-    Messages name places and what is expected, and never repeat what stands there.
+    Raises (from each of these): ManifestError, which names the place and what is expected, and never repeats what
+        stands there.
     """
 
     __slots__ = ("_above", "_at", "value")

@@ -173,7 +173,10 @@ def pointer_bytes(layout: Layout, channel: str) -> bytes:
 
 
 def pointer_for(layout: Layout, channel: str, data: bytes, keyring: Keyring) -> Pointer:
-    """Return the pointer in these bytes, if it is this channel's; see `read_pointer`."""
+    """Return the pointer in these bytes, if it is this channel's.
+
+    Raises: VerificationError, as `read_pointer` says.
+    """
     path = layout.pointer(channel)
     try:
         pointer = open_pointer(data, keyring)
