@@ -32,7 +32,8 @@ _MODULES: dict[str, str] = {
         ),
         _RUNS,
     ),
-    **dict.fromkeys(("importlib", "_frozen_importlib", "imp", "pkgutil", "zipimport", "pkg_resources", "site"), _IMPORTS
+    **dict.fromkeys(
+        ("importlib", "_frozen_importlib", "imp", "pkgutil", "zipimport", "pkg_resources", "site"), _IMPORTS
     ),
     **dict.fromkeys(
         ("pickle", "_pickle", "cPickle", "pickletools", "marshal", "shelve", "dill", "cloudpickle", "skops", "yaml"),
