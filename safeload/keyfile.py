@@ -42,12 +42,14 @@ from safeload.keys import (
     is_key_id,
     is_pem,
 )
-from safeload.scopes import MAX_SCOPES, check_scope
+from safeload.scopes import MAX_SCOPES, check_scope, in_scope
 from safeload.strictjson import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Unpack
+
+    from safeload.files import PathLike
 
 __all__ = [
     "MAX_REASON",
@@ -121,6 +123,31 @@ class KeyEntry:
     def is_public(self) -> bool:
         """Whether everybody may read all of it."""
         return self.algorithm == "ed25519" and not self.can_sign
+
+    @property
+    def material(self) -> frozenset[bytes]:
+        """The key itself, each half that there is: entries that share one are of one key. Never log it."""
+        return frozenset((self.verifying_key.reveal(), self.key.reveal()))
+
+    @property
+    def shown_times(self) -> str:
+        """From when and until when it is trusted, in words."""
+        times = (("from", self.not_before), ("until", self.not_after))
+        return " ".join(f"{word} {format_time(time)}" for word, time in times if time is not None)
+
+    @property
+    def revocation(self) -> str:
+        """When and why it was revoked, as what follows on that it was."""
+        when = f" on {format_time(self.revoked)}" if self.revoked else ""
+        return when + (f" ({self.reason})" if self.reason else "")
+
+    def in_time(self, now: datetime) -> bool:
+        """Return whether it is neither before nor past its time."""
+        return (self.not_before is None or self.not_before <= now) and (self.not_after is None or now <= self.not_after)
+
+    def may_sign(self, name: str, folder: PathLike | None) -> bool:
+        """Return whether its scopes let it sign an artifact of this name in this folder."""
+        return not self.scopes or any(in_scope(scope, name, folder) for scope in self.scopes)
 
 
 class Terms(TypedDict, total=False):

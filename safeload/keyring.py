@@ -33,7 +33,6 @@ from safeload.keysource import (
     read_source,
     write_keyring,
 )
-from safeload.scopes import in_scope
 from safeload.strictjson import format_time
 
 if TYPE_CHECKING:
@@ -162,8 +161,8 @@ class Keyring:
         """
         now = datetime.now(UTC) if now is None else now
         active = [entry for entry in self.entries if entry.status == "active"]
-        timely = [entry for entry in active if _in_time(entry, now)]
-        usable = timely if name is None else [entry for entry in timely if _may_sign(entry, name, folder)]
+        timely = [entry for entry in active if entry.in_time(now)]
+        usable = timely if name is None else [entry for entry in timely if entry.may_sign(name, folder)]
         if len(usable) == 1:
             key = usable[0].key
             if isinstance(key, SigningKey):
@@ -182,13 +181,13 @@ class Keyring:
             scopes = "; ".join(f"{entry.key_id}: {', '.join(entry.scopes)}" for entry in timely)
             raise KeyringError(f"{self.where}: no active key may sign {_shown_place(name, folder)} (scopes: {scopes})")
         if active:
-            times = "; ".join(f"{entry.key_id}: {_shown_times(entry)}" for entry in active)
+            times = "; ".join(f"{entry.key_id}: {entry.shown_times}" for entry in active)
             raise KeyringError(
                 f"{self.where}: no active key is within its time, and it is {format_time(now)} ({times}). For a "
                 f"new one: safeload key rotate{self._named_by_option}"
             )
         known = "; ".join(
-            f"{entry.key_id}: {entry.status}{_revocation(entry) if entry.status == 'revoked' else ''}"
+            f"{entry.key_id}: {entry.status}{entry.revocation if entry.status == 'revoked' else ''}"
             for entry in self.entries
         )
         raise KeyringError(
@@ -215,7 +214,7 @@ class Keyring:
             )
         if entry.status == "revoked":
             raise VerificationError(
-                f"key {key_id!r} was revoked{_revocation(entry)}, says {self.where}: "
+                f"key {key_id!r} was revoked{entry.revocation}, says {self.where}: "
                 "sign the artifact again with an active key",
                 code="SL106",
             )
@@ -263,7 +262,7 @@ class Keyring:
         Raises:
             VerificationError: these are fewer than `threshold` (SL106).
         """
-        kept = tuple(key_id for key_id in key_ids if _may_sign(self._entries[key_id], name, folder))
+        kept = tuple(key_id for key_id in key_ids if self._entries[key_id].may_sign(name, folder))
         if len(kept) >= self._threshold:
             return kept
         out = [self._entries[key_id] for key_id in key_ids if key_id not in kept]
@@ -301,7 +300,7 @@ class Keyring:
             raise KeyringError(f"{self.where} has key id {entry.key_id!r} twice: ids must differ")
         # Under a second id a revoked key would go on, and one key would count for two.
         for other in self._entries.values():
-            if _material(other) & _material(entry):
+            if other.material & entry.material:
                 raise KeyringError(f"{self.where}: {other.key_id!r} and {entry.key_id!r} are the same key: remove one")
         self._entries[entry.key_id] = entry
 
@@ -336,7 +335,7 @@ class Keyring:
         """
         entry = self._known(key_id)
         if entry.status == "revoked":
-            raise KeyringError(f"key {key_id!r} was revoked{_revocation(entry)} already, says {self.where}")
+            raise KeyringError(f"key {key_id!r} was revoked{entry.revocation} already, says {self.where}")
         if not reason.strip():
             raise KeyringError("say why the key is revoked: whoever is refused will read it")
         now = datetime.now(UTC).replace(microsecond=0)
@@ -463,27 +462,5 @@ def resolve_keyring(keyring: KeyringSource) -> Keyring:
     raise TypeError(f"keyring must be a Keyring, a key or a keyring's path, not {type(keyring).__name__}")
 
 
-def _in_time(entry: KeyEntry, now: datetime) -> bool:
-    return (entry.not_before is None or entry.not_before <= now) and (entry.not_after is None or now <= entry.not_after)
-
-
-def _may_sign(entry: KeyEntry, name: str, folder: PathLike | None) -> bool:
-    return not entry.scopes or any(in_scope(scope, name, folder) for scope in entry.scopes)
-
-
 def _shown_place(name: str | None, folder: PathLike | None) -> str:
     return repr(name) if folder is None else f"{name!r} in {os.path.abspath(folder)!r}"  # noqa: PTH100
-
-
-def _shown_times(entry: KeyEntry) -> str:
-    times = (("from", entry.not_before), ("until", entry.not_after))
-    return " ".join(f"{word} {format_time(time)}" for word, time in times if time is not None)
-
-
-def _revocation(entry: KeyEntry) -> str:
-    when = f" on {format_time(entry.revoked)}" if entry.revoked else ""
-    return when + (f" ({entry.reason})" if entry.reason else "")
-
-
-def _material(entry: KeyEntry) -> set[bytes]:
-    return {entry.verifying_key.reveal(), entry.key.reveal()}
