@@ -11,10 +11,12 @@ import functools
 import io
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from safeload.collector import COLLECTOR_PAUSED
 from safeload.decisions import Decision, decision
 from safeload.digests import FileDigests
 from safeload.drift import check_drift, drift, warn_caller
@@ -48,6 +50,7 @@ __all__ = ["Accept", "Loader", "MmapMode", "OnMismatch", "PathLike", "checked_pa
 OnMismatch = Literal["warn", "error", "ignore"]
 MmapMode = Literal["r", "c"]
 Accept = Callable[[Manifest], object]
+_PAUSED_UP_TO = 32 << 20  # bytes: what loads in a moment, so that other threads are not long without the collector
 
 
 def checked_path(path: PathLike) -> Path:
@@ -224,7 +227,8 @@ class Loader:
         load: Callable[[io.BufferedReader[Any], io.BytesIO, Guarded], Any],
     ) -> Any:
         """Scan, and let `load` make the object of the same verified bytes, under the tripwire."""
-        with verified_stream(reader) as stream:
+        paused = COLLECTOR_PAUSED if manifest.size <= _PAUSED_UP_TO else nullcontext()
+        with paused, verified_stream(reader) as stream:
             names = self._scanned.get(manifest)
             unpacked = io.BytesIO()
             if names is None:

@@ -12,7 +12,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "safeload"
 LAYERS = [
     {"errors", "rules", "forking"},
-    {"files"},
+    {"files", "collector"},
     {"atomic"},
     {"keys", "digests", "storage"},
     {"scopes", "keysource", "strictjson"},
