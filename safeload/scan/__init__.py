@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from safeload.rules import Finding, RefusedError
@@ -127,6 +128,10 @@ def scan_stream(
 def _use(named_as: tuple[str, str], seen: Global) -> GlobalUse:
     used = used_roles(seen)
     roles = {role: first_use(seen, bit) for role, bit in ROLES.items() if used & bit}
-    held = 0 if seen.grant is None else seen.grant.roles
-    granted = frozenset(role for role, bit in ROLES.items() if held & bit)
+    granted = _roles(0 if seen.grant is None else seen.grant.roles)
     return GlobalUse(seen.module, seen.qualname, named_as, roles, tuple(seen.seen_args), seen.seen_state, granted)
+
+
+@lru_cache(maxsize=64)
+def _roles(bits: int) -> frozenset[str]:
+    return frozenset(role for role, bit in ROLES.items() if bits & bit)

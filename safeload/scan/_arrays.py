@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from mypy_extensions import i64
 
+    from safeload.scan._contents import Watcher
     from safeload.scan._window import Source
     from safeload.scan.limits import Limits
     from safeload.scan.values import Grant
@@ -120,12 +121,13 @@ class Arrays(Effects):
             self.padding()
         start: i64 = self.base + self.pos
         array = Array(None)
-        if found.dtype.watcher is None:
+        kind: Watcher | None = found.dtype.watcher
+        if kind is None:
             self.pass_over(found.length)
         else:
-            array.contents = found.dtype.watcher.another()
-            self.watch(found.length, found.dtype.real.itemsize, array.contents)
-            self.structures.seen(array.contents)
+            contents = array.contents = kind.another()
+            self.watch(found.length, found.dtype.itemsize, contents)
+            self.structures.seen(contents)
         if self.record is not None:
             self.record.append(("array", int(start), found.length, int(here)))
         array.dtype, array.shape, array.built = found.dtype.real, found.shape, True

@@ -20,7 +20,7 @@ _SIZED: Final = re.compile(r"[SUV](?:0|[1-9][0-9]{0,9})", re.ASCII)
 _TIMED: Final = re.compile(r"[Mm]8", re.ASCII)
 _ALIGNED_STRUCT: Final = 0x80  # NPY_ALIGNED_STRUCT of numpy's dtype flags
 _UNITS: Final = frozenset(b"Y M W D h m s ms us ns ps fs as generic".split())
-MAX_EXTENT: Final = 1 << 62
+MAX_EXTENT: Final = (1 << 62) - 1  # more would be a slow integer in compiled code
 
 
 def dtype_call(origin: Global, args: tuple[Any, ...], at: int) -> DType:
@@ -52,6 +52,9 @@ def dtype_build(dtype: DType, state: object, at: int) -> None:
         message = f"the state of dtype {shown(dtype.code)} is odd: {error}"
         raise RefusedError(code, message, at, "numpy.dtype") from None
     dtype.real = real
+    dtype.itemsize = real.itemsize
+    dtype.objects = real.hasobject
+    dtype.subarray = real.subdtype is not None
     dtype.watcher = watcher_of(real)
 
 
@@ -174,6 +177,6 @@ def shape_of(shape: object) -> tuple[int, ...]:
     if not isinstance(shape, tuple) or len(shape) > _MAX_DIMENSIONS:
         raise ValueError("the shape is not a tuple of up to 64 sizes")
     for size in shape:
-        if type(size) is not int or not 0 <= size < MAX_EXTENT:
+        if type(size) is not int or not 0 <= size <= MAX_EXTENT:
             raise ValueError("the shape is not a tuple of sizes")
     return shape

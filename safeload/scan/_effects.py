@@ -386,7 +386,10 @@ class Effects(Globals):
                 raise self.changed(target)
             if len(target.items) >= VAST:
                 self.let_go(items)
-            target.items.extend(items)
+            if target.items:
+                target.items.extend(items)
+            else:
+                target.items = items  # nobody else has them
             self.memory += A_SLOT * len(items)
         else:
             self.items_of(target, _AS_LIST)
@@ -400,7 +403,10 @@ class Effects(Globals):
         if isinstance(target, ADict):
             if len(target.flat) >= 2 * VAST:
                 self.let_go(items)
-            target.flat.extend(items)
+            if target.flat:
+                target.flat.extend(items)
+            else:
+                target.flat = items  # nobody else has them
             self.memory += A_SLOT * len(items)
         else:
             self.items_of(target, _AS_DICT)

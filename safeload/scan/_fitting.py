@@ -51,8 +51,11 @@ def need(holds: bool, text: str) -> None:
 def is_function(value: object) -> bool:
     """Tell whether it can be called: a function or class by name, or an instance that is known to be one."""
     if isinstance(value, Instance):
-        name = value.origin.name
-        return name in _FUNCTIONS or name.startswith(_CALLED)
+        origin = value.origin
+        known = origin.makes_functions
+        if known is None:
+            known = origin.makes_functions = origin.name in _FUNCTIONS or origin.name.startswith(_CALLED)
+        return known
     return isinstance(value, Global)
 
 

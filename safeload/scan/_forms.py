@@ -18,6 +18,7 @@ from safeload.scan.values import (
     Blob,
     DType,
     Global,
+    Long,
     Text,
     attributes,
     describe,
@@ -104,13 +105,12 @@ class WrapperState:
 
     def set_shape(self, shape: object, at: int, remaining: int) -> None:
         """Check the shape; `remaining` is how many bytes follow at most, -1 if unknown."""
-        real = self.dtype.real
         try:
             self.shape = shape_of(shape)
-            length = _extent(self.shape, real.itemsize)
+            length = _extent(self.shape, self.dtype.itemsize)
         except ValueError as error:
             raise RefusedError("SL311", f"an array wrapper: {error}", at) from None
-        if real.hasobject:
+        if self.dtype.objects:
             return
         if remaining >= 0 and length > remaining:
             raise RefusedError("SL507", f"an array of {length} bytes where at most {remaining} are left", at)
@@ -165,7 +165,7 @@ def kept(data: bytes) -> bytes | Blob:
 
 def _data(value: object) -> Any:
     """Take the bytes that a value stands for, or what they could say; None if they were let go."""
-    if not isinstance(value, (Blob, Text)):
+    if not isinstance(value, Long):
         return value
     data, value.data = value.data, None
     return data
@@ -174,9 +174,10 @@ def _data(value: object) -> Any:
 def _contents(dtype: DType, value: object) -> Watcher | None:
     """Return what the bytes of an array say, where that could matter; None also where nobody can tell."""
     data = _data(value)
-    if dtype.watcher is None:
+    kind: Watcher | None = dtype.watcher
+    if kind is None:
         return None
-    watcher: Watcher = dtype.watcher.another()
+    watcher = kind.another()
     if isinstance(data, Unclear):
         return data.settle(watcher)
     if not isinstance(data, bytes):
@@ -195,7 +196,7 @@ def _extent(shape: tuple[int, ...], itemsize: int) -> int:
     for size in shape:
         extent *= size
         nonzero *= size or 1
-        if nonzero >= MAX_EXTENT:
+        if nonzero > MAX_EXTENT:
             raise ValueError("the shape is larger than memory can be")
     return extent
 
@@ -214,7 +215,7 @@ def _proven(value: object) -> DType | None:
 
     None for a subarray, too: it is part of a structure, and numpy never lets an array or a scalar be of one.
     """
-    if not isinstance(value, DType) or value.real is None or value.real.subdtype is not None:
+    if not isinstance(value, DType) or value.real is None or value.subarray:
         return None
     return value
 
@@ -238,9 +239,9 @@ def wrapper_state(state: object, at: int, remaining: int) -> WrapperState:
     alignment = found.get("numpy_array_alignment_bytes")
     if alignment is not None and (type(alignment) is not int or alignment != 16):
         raise RefusedError("SL311", "an array wrapper's alignment is not joblib's", at)
-    if proven.real.itemsize == 0:
+    if proven.itemsize == 0:
         raise RefusedError("SL311", "an array of items without size", at)
-    if proven.real.hasobject and allow_mmap:
+    if proven.objects and allow_mmap:
         raise RefusedError("SL311", "an array of objects that asks to be memory-mapped", at)
     made = WrapperState(subclass, proven, alignment is not None)
     made.set_shape(found["shape"], at, remaining)
@@ -290,12 +291,12 @@ def array_build(array: Array, state: object, at: int, *, masked: bool) -> None:
     dtype = proven.real
     try:
         shape = shape_of(state[1])
-        extent = _extent(shape, dtype.itemsize)
+        extent = _extent(shape, proven.itemsize)
         count = _extent(shape, 1)
     except ValueError as error:
         raise RefusedError("SL324", f"an array: {error}", at) from None
     data = state[4]
-    if dtype.hasobject:
+    if proven.objects:
         # Numpy reads as many as the shape says, whatever the list's length.
         if not isinstance(data, AList) or is_used_up(data) or len(data.items) != count:
             raise RefusedError("SL324", "an array of objects whose list has another length than its shape", at)
@@ -324,7 +325,7 @@ def _check_mask(dtype: Any, count: int, mask: object, fill: object, at: int) -> 
 def scalar_call(origin: Global, args: tuple[Any, ...], at: int) -> str:
     """Check `scalar(dtype, bytes of its item size)`, and return the kind of its dtype, as numpy letters them."""
     proven = _proven(args[0]) if len(args) == 2 else None
-    if proven is None or proven.real.hasobject or _length(args[1]) != proven.real.itemsize:
+    if proven is None or proven.objects or _length(args[1]) != proven.itemsize:
         raise RefusedError("SL324", "numpy writes scalar(dtype, bytes of its item size)", at, origin.name)
     kind: str = proven.real.kind
     return kind
@@ -333,12 +334,11 @@ def scalar_call(origin: Global, args: tuple[Any, ...], at: int) -> str:
 def frombuffer_call(origin: Global, args: tuple[Any, ...], at: int) -> Array:
     """Check `_frombuffer(bytes, dtype, shape, 'C' or 'F')`, or with order 'K' and the order of the axes."""
     proven = _proven(args[1]) if len(args) in (4, 5) else None
-    if proven is None or proven.real.hasobject or proven.real.itemsize == 0 or not isinstance(args[3], str):
+    if proven is None or proven.objects or proven.itemsize == 0 or not isinstance(args[3], str):
         raise RefusedError("SL324", "numpy writes _frombuffer(bytes, dtype, shape, order)", at, origin.name)
-    dtype = proven.real
     try:
         shape = shape_of(args[2])
-        extent = _extent(shape, dtype.itemsize)
+        extent = _extent(shape, proven.itemsize)
     except ValueError as error:
         raise RefusedError("SL324", f"an array: {error}", at, origin.name) from None
     if _length(args[0]) != extent:
@@ -348,7 +348,7 @@ def frombuffer_call(origin: Global, args: tuple[Any, ...], at: int) -> Array:
     if not plain and not (args[3] == "K" and _is_permutation(axes, len(shape))):
         raise RefusedError("SL324", "an array's order is odd", at, origin.name)
     array = Array(origin)
-    array.dtype, array.shape, array.built = dtype, shape, True
+    array.dtype, array.shape, array.built = proven.real, shape, True
     array.contents = _contents(proven, args[0])
     return array
 

@@ -90,7 +90,10 @@ class Globals(Ledger):
         new_module, new_name = module, name
         if self.outer_proto < 3:
             new_module, new_name = names.python3_name(module, name)
-        for one_module, one_name in ((module, name), (new_module, new_name)):
+        pairs = [(module, name)]
+        if (new_module, new_name) != (module, name):
+            pairs.append((new_module, new_name))
+        for one_module, one_name in pairs:
             if not names.is_plain_module(one_module) or not names.is_plain_name(one_name):
                 raise RefusedError("SL308", f"{shown(module)}, {shown(name)} is no plain name", self.at)
         full = new_module + "." + new_name

@@ -175,8 +175,13 @@ class Ledger(Window):
 
     def kept(self, value: object) -> object:
         """Return what the memo keeps of a value: of what may be used only once, nothing that could be fetched."""
-        if isinstance(value, (Instance, ADict, Array)):
-            value.slot = len(self.memo) if value.slot == -1 else -2
+        # Compiled, setting an attribute of one of several classes would be slow.
+        if isinstance(value, ADict):  # noqa: SIM114
+            value.slot = self.slot_after(value.slot)
+        elif isinstance(value, Array):  # noqa: SIM114
+            value.slot = self.slot_after(value.slot)
+        elif isinstance(value, Instance):
+            value.slot = self.slot_after(value.slot)
         elif isinstance(value, int):
             self.recounted = True
         elif isinstance(value, Wrapper):
@@ -193,6 +198,10 @@ class Ledger(Window):
             ):
                 return FORBIDDEN_ARGUMENTS
         return value
+
+    def slot_after(self, slot: i64) -> i64:
+        """Return where the memo keeps a value, now that it takes it, for one that was kept there before."""
+        return len(self.memo) if slot == -1 else -2
 
     def memo_full(self) -> RefusedError:
         return RefusedError("SL502", f"more than {self.max_memo} memoised values (max_memo)", self.at)
@@ -215,7 +224,7 @@ class Ledger(Window):
         """Tell whether the memo never gave out a value that it keeps here, so that it stands in one more place only."""
         return slot > self.fetched and slot >= 0
 
-    def used_up(self, parts: Any, data: i64) -> None:
+    def used_up(self, parts: tuple[Any, ...], data: i64) -> None:
         """Forget a tuple that a form of numpy's took, if it was memoised just before; and its bytes, number `data`.
 
         numpy makes both for this one use, so no pickler fetches them again.
@@ -300,10 +309,11 @@ class Ledger(Window):
                 self.memory -= AN_OBJECT
             return shared
         if isinstance(target, Array):
-            self.used_up(state, 4)
-            if isinstance(state, tuple) and isinstance(state[4], AList):
-                self.memory -= A_SLOT * len(state[4].items)
-                state[4].items = USED_UP
+            if isinstance(state, tuple):
+                self.used_up(state, 4)
+                if isinstance(state[4], AList):
+                    self.memory -= A_SLOT * len(state[4].items)
+                    state[4].items = USED_UP
             return self.one_array(target)
         return target
 
@@ -348,9 +358,9 @@ def text_size(text: str, encoded: i64) -> i64:
     return A_TEXT + (encoded if len(text) == encoded else 4 * len(text))
 
 
-def add_containers(parts: Any, pending: list[object]) -> None:
+def add_containers(parts: list[Any] | tuple[Any, ...], pending: list[object]) -> None:
     """Add those parts that have parts of their own."""
-    for part in parts:
+    for part in parts if isinstance(parts, list) else list(parts):
         # One by one, and the most frequent first: this is done for every word of a vocabulary.
         if isinstance(part, (str, int)) or part is None:
             continue

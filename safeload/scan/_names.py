@@ -8,6 +8,7 @@ import re
 __all__ = ["is_plain_module", "is_plain_name", "python3_name"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}", re.ASCII)
+_MODULE = re.compile(rf"{_NAME.pattern}(?:\.{_NAME.pattern})*", re.ASCII)
 
 
 def is_plain_name(name: str) -> bool:
@@ -17,7 +18,7 @@ def is_plain_name(name: str) -> bool:
 
 def is_plain_module(module: str) -> bool:
     """Tell whether `module` is ASCII identifiers joined by dots."""
-    return len(module) < 512 and all(_NAME.fullmatch(part) for part in module.split("."))
+    return len(module) < 512 and _MODULE.fullmatch(module) is not None
 
 
 def python3_name(module: str, name: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from safeload.rules import RefusedError
 from safeload.scan import _contents as contents
 from safeload.scan import _forms as forms
-from safeload.scan.values import Blob, Text
+from safeload.scan.values import Blob, Long, Text
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -48,7 +48,7 @@ class Window:
         self.at: i64 = 0  # where the current opcode is
         self.exhausted: bool = False
         self.work: i64 = 0  # what costs more than its opcodes, in opcodes
-        self.held: Blob | Text | None = None  # the latest long bytes, or text that could be bytes
+        self.held: Long | None = None  # the latest long bytes, or text that could be bytes
         self.proto: i64 = 0
         self.arrow: bool = False  # long bytes may be data of Arrow, and are looked at as such
 
@@ -227,7 +227,7 @@ class Window:
         self.watch(size, 1, blob.data)
         return blob
 
-    def hold(self, value: Blob | Text) -> None:
+    def hold(self, value: Long) -> None:
         """Keep the bytes of this one only: numpy writes an array's bytes and its dtype one after the other."""
         if self.held is not None:
             self.held.data = None

@@ -71,6 +71,7 @@ class Global:
         self.grant: Grant | None = grant
         self.form: i64 = form
         self.native: bool = False  # whether `_structures` checks what is made of it
+        self.makes_functions: bool | None = None  # whether what is made of it can be called; None until that was asked
         self.used: i64 = 0
         self.pushed: i64 = 0
         self.called: i64 = 0
@@ -116,16 +117,20 @@ class DType:
     """What a call of `numpy.dtype` made; `real` is numpy's own dtype, once BUILD has proven it.
 
     `depth` and `leaves` say how deep it is nested, and how many plain dtypes it unfolds to.  `watcher` is what to take
-    another of for each array whose bytes matter (see `_contents`); None where they do not.
+    another of for each array whose bytes matter (see `_contents`); None where they do not.  `itemsize`, `objects` and
+    `subarray` are what `real` says, which is slower to ask.
     """
 
-    __slots__ = ("code", "depth", "leaves", "origin", "real", "watcher")
+    __slots__ = ("code", "depth", "itemsize", "leaves", "objects", "origin", "real", "subarray", "watcher")
 
     def __init__(self, origin: Global, code: str) -> None:
         self.origin = origin
         self.code = code
         self.real: Any = None
         self.watcher: Any = None
+        self.itemsize: i64 = 0
+        self.objects: bool = False
+        self.subarray: bool = False
         self.depth: i64 = 1
         self.leaves: i64 = 1
 
@@ -208,34 +213,42 @@ class ASet:
         self.proven: Any = None
 
 
-@final
-class Blob:
-    """Bytes that are too long to keep, or a bytearray: only the length is known.
+class Long:
+    """What is too long to keep: only the length is known.
 
     `data` is the bytes themselves, or what they could say, until they are used or other such bytes follow.
     """
 
-    __slots__ = ("data", "length", "mutable")
+    __slots__ = ("data", "length")
 
-    def __init__(self, length: i64, mutable: bool) -> None:
+    def __init__(self, length: i64) -> None:
         self.length: i64 = length
-        self.mutable: bool = mutable
         self.data: Any = None
 
 
 @final
-class Text:
+class Blob(Long):
+    """Bytes that are too long to keep, or a bytearray."""
+
+    __slots__ = ("mutable",)
+
+    def __init__(self, length: i64, mutable: bool) -> None:
+        super().__init__(length)
+        self.mutable: bool = mutable
+
+
+@final
+class Text(Long):
     """A str that is too long to keep; `length` in characters, `latin1` if all of them are.
 
-    `data` is of what could be bytes below protocol 3: as in Blob.
+    `data` is of what could be bytes below protocol 3.
     """
 
-    __slots__ = ("data", "latin1", "length")
+    __slots__ = ("latin1",)
 
     def __init__(self, length: i64, latin1: bool) -> None:
-        self.length: i64 = length
+        super().__init__(length)
         self.latin1: bool = latin1
-        self.data: Any = None
 
 
 @final
