@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from safeload.errors import LimitExceededError, MalformedArtifactError, PolicyViolationError
+from safeload.errors import LimitExceededError, MalformedArtifactError, PolicyViolationError, StorageError
 from safeload.scan import FORM_NAMES, ROLES
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class Report:
 
     Attributes:
         path: the artifact, as it was given.
-        findings: every reason to refuse it; empty if and only if it is allowed.
+        findings: every reason to refuse it; without any it is allowed, or there is an `error`.
+        error: why it could not be judged, which is neither allowed nor refused; `Store.verify` only.
         globals: every global that its pickle names, with the roles it is used in.
         format: "joblib" or "pickle", None where that was not reached.
         compression: joblib's name of the compressor, or "none".
@@ -95,16 +96,19 @@ class Report:
     manifest: Manifest | None = None
     second_opinion: SecondOpinion | None = None
     drift: tuple[str, ...] = ()
+    error: str | None = None
 
     @property
     def allowed(self) -> bool:
-        """Whether nothing was found against it."""
-        return not self.findings
+        """Whether it was judged, and nothing was found against it."""
+        return not self.findings and self.error is None
 
     @property
     def verdict(self) -> str:
-        """Return "allowed" or "refused"."""
-        return "allowed" if self.allowed else "refused"
+        """Return "allowed", "refused" or "error"."""
+        if self.findings:
+            return "refused"
+        return "allowed" if self.allowed else "error"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON can hold it."""
@@ -125,6 +129,7 @@ class Report:
             "manifest": None if self.manifest is None else self.manifest.to_dict(),
             "drift": list(self.drift),
             **({} if self.second_opinion is None else {"second_opinion": self.second_opinion.to_dict()}),
+            **({} if self.error is None else {"error": self.error}),
         }
 
     def raise_if_refused(self) -> None:
@@ -132,9 +137,12 @@ class Report:
 
         Raises:
             MalformedArtifactError, LimitExceededError, PolicyViolationError: by what weighs most.
+            StorageError: it could not be judged.
         """
-        if not self.findings:
+        if self.allowed:
             return
+        if not self.findings:
+            raise StorageError(f"{self.path}: it could not be judged: {self.error}")
         codes = {finding.code[:3] for finding in self.findings}
         kind: type[MalformedArtifactError | LimitExceededError | PolicyViolationError]
         if codes & {"SL1", "SL2", "SL3", "SL6"}:

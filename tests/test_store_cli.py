@@ -265,7 +265,6 @@ USAGES = [
     ("store", "promote", "fraud", "1.0", "--reason", "two\nlines"),
     ("store", "promote", "fraud", "1.0", "--expires", "2020-01-01"),
     ("store", "promote", "fraud", "1.0", "--sequence", "0"),
-    ("store", "rollback", "fraud", "--to", "1.2"),  # which is newer
     ("store", "rollback", "fraud", "--to", ""),
     ("store", "prune", "fraud"),
     ("store", "prune", "fraud", "--keep", "0"),
@@ -298,6 +297,52 @@ def test_what_is_not_there_could_not_be_judged(run: Any, folder: Path, tmp_path:
     monkeypatch.delenv("SAFELOAD_STORE")
     done = run("store", "list")
     assert (done.code, "--store" in done.err) == (USAGE, True)
+
+
+def test_nowhere_to_go_back_to_is_no_wrong_usage(run: Any, store: Store) -> None:
+    assert run("store", "rollback", "fraud").code == ALLOWED
+    for more, says in (((), "nothing to go back to"), (("--to", "1.2"), "to go on, promote it")):
+        done = run("store", "rollback", "fraud", *more)
+        assert (done.code, done.out, says in done.err, "Usage" in done.err) == (ERROR, "", True, False)
+    assert store.channel("fraud").version == "1.0"
+
+
+def test_what_cannot_be_read_hides_nothing_of_the_others(run: Any, store: Store, folder: Path) -> None:
+    for path in (artifact(folder, "1.2"), folder / "fraud" / "channels" / "production.json"):
+        path.unlink()
+        path.mkdir()
+    spoil(artifact(folder, "1.0"))
+    reports = {Path(report.path).name: report for report in store.verify()}
+    assert {name: report.verdict for name, report in reports.items()} == {
+        "fraud-1.0.joblib": "refused", "fraud-1.1.joblib": "allowed", "fraud-1.2.joblib": "error",
+        "production.json": "refused", "other-7.joblib": "allowed"}  # fmt: skip
+    unread = reports["fraud-1.2.joblib"]
+    assert (unread.allowed, unread.findings, unread.to_dict()["verdict"]) == (False, (), "error")
+    assert unread.error is not None
+    assert "folder, not an artifact" in unread.error
+    with pytest.raises(safeload.StorageError, match="could not be judged"):
+        unread.raise_if_refused()
+    problems = {one.version: type(one.problem) for one in store.versions("fraud")}
+    assert problems == {"1.0": safeload.DigestMismatchError, "1.1": type(None), "1.2": safeload.StorageError}
+    for command in (("list",), ("show", "fraud")):
+        done = run("store", *command)
+        assert (done.code, "refused" in done.out, "folder, not an artifact" in done.out) == (REFUSED, True, True)
+        assert done.err == ""
+    document = run("store", "show", "fraud", "--format", "json").document
+    assert [one["verdict"] for one in document["versions"]] == ["refused", "allowed", "error"]
+    shutil.rmtree(folder / "fraud" / "versions" / "1.0")
+    (folder / "fraud" / "channels" / "production.json").rmdir()
+    with pytest.raises(safeload.StorageError, match="which release comes next"):
+        store.save("fraud", [9], version="1.3")
+    for command in (("list",), ("show", "fraud"), ("verify",)):  # nothing is refused, and one is not judged
+        assert run("store", *command).code == ERROR
+
+
+def test_a_file_is_no_store(run: Any, folder: Path) -> None:
+    folder.write_text("what somebody put there")
+    for command in (("list",), ("add", "fraud", folder, "--version", "1")):
+        done = run("store", *command)
+        assert (done.code, "no folder, so it is no store" in done.err) == (ERROR, True)
 
 
 def test_add_refuses_what_the_policy_does(run: Any, folder: Path, tmp_path: Path) -> None:

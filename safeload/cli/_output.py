@@ -52,6 +52,7 @@ __all__ = [
     "say_failures",
     "suggestion_lines",
     "summary",
+    "write_policy",
 ]
 
 SCHEMA_VERSION = 1
@@ -91,6 +92,8 @@ def judged(path: str, report: Report) -> Result:
     """Return the result for a report."""
     from safeload.reports import missing_uses
 
+    if report.error is not None:
+        return Result(path=path, verdict="error", error=report.error)
     data = report.to_dict()
     if report.manifest is not None:
         data["manifest"] = manifest_dict(report.manifest)
@@ -278,8 +281,8 @@ def finding_lines(result: Result, paint: Painter) -> Iterator[str]:
         yield f"{_INDENT}… and {len(findings) - _MAX_SHOWN} more: --format json has them all"
     if result.missing:
         return  # see suggestion_lines
-    # A message about trust or integrity says what to do itself.
-    codes = [finding["code"] for finding in findings if finding["code"][:3] not in ("SL1", "SL2")]
+    # A message about trust or integrity says what to do itself, but for what is wrong inside of a manifest.
+    codes = [one["code"] for one in findings if one["code"] == "SL102" or one["code"][:3] not in ("SL1", "SL2")]
     for advice in dict.fromkeys(RULES[code].advice for code in codes):
         for line in _wrapped(advice, paint):
             yield _INDENT + paint(line.removeprefix(_INDENT), "cyan")
@@ -359,6 +362,25 @@ def emit(text: str, output: str | None) -> None:
     except OSError as error:
         where = "stdout" if output is None else plain(output)
         raise click.ClickException(f"cannot write the result to {where}: {error.strerror or error}") from error
+
+
+def write_policy(name: str, text: str) -> None:
+    """Write a new policy file: whole or not at all, and never over another.
+
+    Raises:
+        click.ClickException: it cannot be written.
+    """
+    made = False
+    try:
+        with Path(name).open("x", encoding="utf-8", errors="backslashreplace") as file:
+            made = True
+            file.write(text)
+    except BaseException as error:
+        if made:
+            Path(name).unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        raise click.ClickException(f"cannot write the policy to {plain(name)}: {error.strerror or error}") from error
 
 
 def drop_output() -> None:

@@ -13,7 +13,6 @@ from safeload.cli._common import (
     ALLOWED,
     NOTHING,
     PATH,
-    REFUSED,
     Output,
     Session,
     debug_option,
@@ -23,6 +22,7 @@ from safeload.cli._common import (
     report_options,
     say_error,
     say_note,
+    worst,
 )
 from safeload.cli._output import Result, deliver, deliver_facts, exit_code, judged, manifest_dict
 from safeload.cli._storeoptions import (
@@ -45,11 +45,14 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from safeload.cli._text import Painter
-    from safeload.errors import VerificationError
+    from safeload.errors import StorageError, VerificationError
     from safeload.store import Part, Pointer, Store, StoredVersion
+
+    Problem = VerificationError | StorageError
 
 __all__ = ["store"]
 
+_WORDS = ("allowed", "refused", "error")  # by exit code
 _VERSION_HEADINGS = ("version", "release", "created", "signed by", "channels")
 _CHANNEL_HEADINGS = ("channel", "at", "decided", "decision", "before", "until", "reason")
 
@@ -71,14 +74,14 @@ class _Channel:
     """A channel as it is read: where it is, or why that cannot be trusted."""
 
     def __init__(self, opened: Store, name: str, channel: str) -> None:
-        from safeload.errors import VerificationError
+        from safeload.errors import StorageError, VerificationError
 
         self.name = channel
         self.pointer: Pointer | None = None
-        self.problem: VerificationError | None = None
+        self.problem: Problem | None = None
         try:
             self.pointer = opened.channel(name, channel)
-        except VerificationError as error:
+        except (VerificationError, StorageError) as error:
             self.problem = error
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,9 +96,17 @@ def _pointer_facts(pointer: Pointer) -> dict[str, Any]:
     return {"expires": None, "reason": None, **content, "key_ids": list(pointer.key_ids)}
 
 
-def _verdict(problem: VerificationError | None) -> dict[str, Any]:
-    findings = [] if problem is None else [{"code": problem.code, "message": str(problem)}]
+def _verdict(problem: Problem | None) -> dict[str, Any]:
+    code = getattr(problem, "code", None)
+    if problem is not None and code is None:
+        return {"verdict": "error", "findings": [], "error": str(problem)}
+    findings = [] if problem is None else [{"code": code, "message": str(problem)}]
     return {"verdict": "refused" if findings else "allowed", "findings": findings}
+
+
+def _worst(problems: Sequence[tuple[str, Problem]]) -> int:
+    """Return the exit code for a store, or a model, with these problems."""
+    return worst(_verdict(problem)["verdict"] for _, problem in problems) if problems else ALLOWED
 
 
 def _channels(opened: Store, name: str) -> list[_Channel]:
@@ -111,13 +122,15 @@ def _version_dict(one: StoredVersion) -> dict[str, Any]:
     return described
 
 
-def _problem_lines(problems: Sequence[tuple[str, VerificationError]], paint: Painter, out: Output) -> Iterator[str]:
-    """Say, below a table if there is one, what is wrong with what it calls refused."""
+def _problem_lines(problems: Sequence[tuple[str, Problem]], paint: Painter, out: Output) -> Iterator[str]:
+    """Say, below a table if there is one, what is wrong with what it calls refused, or error."""
     for what, problem in problems:
-        head, *rest = wrapped(f"refused {plain(what)}: {problem.code} {plain(str(problem))}", paint.width, "", "  ")
+        verdict = _verdict(problem)
+        word, code = verdict["verdict"], "".join(f"{finding['code']} " for finding in verdict["findings"])
+        head, *rest = wrapped(f"{word} {plain(what)}: {code}{plain(str(problem))}", paint.width, "", "  ")
         if not out.quiet:
             yield ""
-        yield head.replace("refused", paint("refused", "red", bold=True), 1)
+        yield head.replace(word, paint(word, "red", bold=True), 1)
         yield from rest
 
 
@@ -135,7 +148,7 @@ def list_models(at: Opening, out: Output) -> int:
     opened, now = at.open(), datetime.now(UTC)
     rows: list[tuple[str, ...]] = []
     models: list[dict[str, Any]] = []
-    problems: list[tuple[str, VerificationError]] = []
+    problems: list[tuple[str, Problem]] = []
     for name in opened.names():
         versions, channels = opened.versions(name), _channels(opened, name)
         found = [(f"{name} {one.version}", one.problem) for one in versions if one.problem is not None]
@@ -145,7 +158,7 @@ def list_models(at: Opening, out: Output) -> int:
         models.append(
             {
                 "name": name,
-                "verdict": "refused" if found else "allowed",
+                "verdict": _WORDS[_worst(found)],
                 "findings": [finding for _, problem in found for finding in _verdict(problem)["findings"]],
                 "versions": len(versions),
                 "highest_release": max(trusted, default=None),
@@ -154,7 +167,7 @@ def list_models(at: Opening, out: Output) -> int:
         )
         title = (name, str(len(versions)))
         for channel in channels:
-            rows.append((*title, channel.name, *_where(channel.pointer, now)))
+            rows.append((*title, channel.name, *_where(channel, now)))
             title = ("", "")
         if not channels:
             rows.append((*title, "-", "", "", "no channel yet"))
@@ -168,12 +181,13 @@ def list_models(at: Opening, out: Output) -> int:
     if not models:
         say_error(f"{plain(at.folder)}: there are no models in this store")
         return NOTHING
-    return REFUSED if problems else ALLOWED
+    return _worst(problems)
 
 
-def _where(pointer: Pointer | None, now: datetime) -> tuple[str, str, str]:
+def _where(channel: _Channel, now: datetime) -> tuple[str, str, str]:
+    pointer = channel.pointer
     if pointer is None:
-        return "refused", "", ""
+        return _verdict(channel.problem)["verdict"], "", ""
     return pointer.version, str(pointer.release), human_age(pointer.created, now)
 
 
@@ -191,7 +205,9 @@ def show(name: str, at: Opening, out: Output) -> int:
     at.check_output(out)
     opened = at.open()
     versions, channels = opened.versions(name), _channels(opened, name)
-    problems = [(f"version {one.version}", one.problem) for one in versions if one.problem is not None]
+    problems: list[tuple[str, Problem]] = [
+        (f"version {one.version}", one.problem) for one in versions if one.problem is not None
+    ]
     problems += [(f"channel {one.name}", one.problem) for one in channels if one.problem is not None]
 
     def lines(paint: Painter) -> Iterator[str]:
@@ -209,20 +225,20 @@ def show(name: str, at: Opening, out: Output) -> int:
     if not versions:
         say_error(f"there are no versions of {plain(name)}")
         return NOTHING
-    return REFUSED if problems else ALLOWED
+    return _worst(problems)
 
 
 def _version_row(one: StoredVersion) -> tuple[str, ...]:
     channels = ", ".join(one.channels)
     if one.manifest is None:
-        return one.version, "refused", "", "", channels
+        return one.version, _verdict(one.problem)["verdict"], "", "", channels
     manifest = one.manifest
     return one.version, str(manifest.release), _minute(manifest.created), ", ".join(manifest.key_ids), channels
 
 
 def _channel_row(one: _Channel) -> tuple[str, ...]:
     if one.pointer is None:
-        return one.name, "refused", "", "", "", "", ""
+        return one.name, _verdict(one.problem)["verdict"], "", "", "", "", ""
     pointer = one.pointer
     before = pointer.history[0].version if pointer.history else "-"
     until = "-" if pointer.expires is None else _minute(pointer.expires)
@@ -287,11 +303,22 @@ def verify(
     parts = {str(part.path): part for part in opened.parts(name, version)}
     task = _Task(at, floors, parts, session.debug)
     results = judge_each(task, lambda path: _verified(opened, parts[path]), list(parts), jobs, quiet=out.quiet)
-    strays = list(map(str, opened.strays(name, version)))
-    for stray in () if out.quiet else strays:
+    strays = _strays(opened, name, version)
+    for stray in () if out.quiet else strays or ():
         say_note(f"{plain(stray)}: no part of the store, so it was not looked at")
     deliver(results, command="store verify", policy=at.standard.policy, out=out, extra={"strays": strays})
     return exit_code(results, "nothing to check")
+
+
+def _strays(opened: Store, name: str | None, version: str | None) -> list[str] | None:
+    """Return what is no part of the store, or None where a folder cannot be listed: what it holds was an error."""
+    from safeload.errors import StorageError
+
+    try:
+        return list(map(str, opened.strays(name, version)))
+    except StorageError as error:
+        say_note(f"what is no part of the store is not known: {error}")
+        return None
 
 
 # -------------------------------------------------------------------------------------------------- changing
@@ -403,8 +430,8 @@ def rollback(
     opened = at.open()
     try:
         pointer = opened.rollback(name, channel, to=to, expires=expires, reason=reason)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+    except ValueError as error:  # about what is in the store, as the options have been checked
+        raise click.ClickException(str(error)) from None
     return _say_moved("store rollback", at, pointer, out)
 
 

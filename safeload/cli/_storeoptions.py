@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -79,15 +80,19 @@ class Opening:
         """Return a store that is there, or, if it may be made, will be.
 
         Raises:
-            FileNotFoundError: there is no such folder.
+            FileNotFoundError, NotADirectoryError: there is no such folder.
             KeyringError, PolicyFileError: they cannot be used.
             click.BadParameter: there are no such limits.
         """
         from safeload.store import Store
 
         policy, limits = self.standard.load()
-        if not make and not Path(self.folder).is_dir():
-            raise FileNotFoundError(errno.ENOENT, "there is no such store: safeload store add makes one", self.folder)
+        if not Path(self.folder).is_dir():
+            if os.path.lexists(self.folder):
+                raise NotADirectoryError(errno.ENOTDIR, "this is no folder, so it is no store", self.folder)
+            if not make:
+                why = "there is no such store: safeload store add makes one"
+                raise FileNotFoundError(errno.ENOENT, why, self.folder)
         ring = signing_keyring(self.keyring, self.descriptor) if self.signs else self.keyring
         return Store(self.folder, keyring=ring, policy=policy, limits=limits, floors=floors)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safeload import api
-from safeload.errors import ManifestError, RollbackError, VerificationError
+from safeload.errors import ManifestError, RollbackError, StorageError, VerificationError
+from safeload.files import storage_error
 from safeload.floors import Floors, resolve_floors
 from safeload.reports import Report
 from safeload.rules import Finding
@@ -55,13 +56,14 @@ class StoredVersion:
     """One version of a model in a store.
 
     `manifest` is what was signed about it, None where no trusted key signed it for this place, and `problem` then
-    says why. `channels` are those that are at it. That the artifact's bytes are as signed, `Store.verify` tells.
+    says why: a VerificationError, or a StorageError where that could not be read. `channels` are those that are at it.
+    That the artifact's bytes are as signed, `Store.verify` tells.
     """
 
     version: str
     path: Path
     manifest: Manifest | None
-    problem: VerificationError | None
+    problem: VerificationError | StorageError | None
     channels: tuple[str, ...] = ()
 
 
@@ -235,7 +237,7 @@ class Reader:
         for channel in layout.all_channels():
             try:
                 at.setdefault(self.channel(name, channel).version, []).append(channel)
-            except (VerificationError, FileNotFoundError):
+            except (VerificationError, StorageError, OSError):
                 continue  # `verify` says what is wrong with it
         return tuple(replace(one, channels=tuple(at.get(one.version, ()))) for one in self._stored(name))
 
@@ -244,22 +246,27 @@ class Reader:
         found = []
         for version in sorted(layout.all_versions(), key=version_order):
             path = layout.artifact(version)
-            manifest, problem = None, None
+            manifest: Manifest | None = None
+            problem: VerificationError | StorageError | None = None
             try:
                 manifest = self._loader.read_manifest(path, accept=acceptor(path, version))
-            except VerificationError as error:
+            except (VerificationError, StorageError) as error:
                 problem = error
             except FileNotFoundError:
                 if not path.parent.exists():
                     continue  # pruned meanwhile
                 problem = _gone(path)
+            except OSError as error:
+                problem = storage_error("read", path, error)
             found.append(StoredVersion(version=version, path=path, manifest=manifest, problem=problem))
         return found
 
     def verify(self, name: str | None = None, version: str | None = None) -> tuple[Report, ...]:
         """Verify every version and every channel in full, of one model or of all; nothing is loaded or remembered.
 
-        Raises: FileNotFoundError if there is no such model or version; what is wrong with them is in the reports.
+        What is wrong with one is in its report, and so is why one could not be judged (`Report.error`).
+
+        Raises: FileNotFoundError if there is no such model or version, StorageError if the folders cannot be read.
         """
         return tuple(map(self.verify_part, self.parts(name, version)))
 
@@ -291,6 +298,9 @@ class Reader:
             return _refusal(part.path, error)
         except FileNotFoundError:
             return _refusal(part.path, _gone(part.path) if part.channel is None else _leads_nowhere(part.path))
+        except (StorageError, OSError) as error:  # one that cannot be read hides nothing of the others
+            why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+            return Report(path=str(part.path), findings=(), error=why)
         return Report(path=str(part.path), findings=())
 
     def strays(self, name: str | None = None, version: str | None = None) -> tuple[Path, ...]:

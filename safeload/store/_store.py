@@ -13,7 +13,7 @@ from safeload import api
 from safeload.atomic import replace_file
 from safeload.claims import Claims, end_of
 from safeload.decisions import decision
-from safeload.errors import ReportedError, RollbackError, SafeloadError, VerificationError
+from safeload.errors import ReportedError, RollbackError, SafeloadError, StorageError, VerificationError
 from safeload.files import open_artifact, storage_errors
 from safeload.policy import resolve_policy
 from safeload.signers import signing_with
@@ -154,10 +154,10 @@ class Store(Reader):
             if stored.manifest is not None:
                 highest = max(highest, stored.manifest.release)
             elif wanted is None and stored.problem is not None:
-                raise type(stored.problem)(
-                    f"{stored.problem} (until then it is not known which release comes next: say so with release=…)",
-                    code=stored.problem.code,
-                )
+                said = f"{stored.problem} (until then it is not known which release comes next: say so with release=…)"
+                if isinstance(stored.problem, VerificationError):
+                    raise type(stored.problem)(said, code=stored.problem.code)
+                raise StorageError(said)
         if wanted is None:
             return highest + 1
         if type(wanted) is int and wanted <= highest:
@@ -232,8 +232,8 @@ class Store(Reader):
                 raise no_channel(layout, channel)
             if to is None and not last.history:
                 raise ValueError(
-                    f"channel {channel!r} of {name!r} was nowhere before version {last.version}: name the one to go "
-                    "back to (to=, --to)"
+                    f"channel {channel!r} of {name!r} was nowhere before version {last.version}, so there is nothing "
+                    "to go back to. If an older version is there, name it: to= (--to)"
                 )
             before = next((place for place in last.history if to in (None, place.version)), None)
             place = self._examined(layout, to or last.history[0].version, made, before)
