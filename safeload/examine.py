@@ -50,6 +50,7 @@ def examine(
             source.finish()
     except RefusedError as refused:
         findings = (refused.finding,)
+    unread = trace is _NOTHING or any(finding.code == "SL323" for finding in findings)  # it is no pickle, then
     if manifest is not None and not findings and compression != manifest.compression:
         findings = (
             Finding("SL102", f"it says compression {manifest.compression}, and the artifact's is {compression}"),
@@ -59,10 +60,10 @@ def examine(
             path=str(target),
             findings=findings,
             globals=trace.globals,
-            format="joblib" if trace.arrays else "pickle",
+            format=None if unread else "joblib" if trace.arrays else "pickle",
             compression=compression,
             size=size,
-            protocol=trace.protocol,
+            protocol=None if unread else trace.protocol,
             opcodes=trace.opcodes,
             arrays=trace.arrays,
             policy_name=policy.name,

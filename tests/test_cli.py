@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import pickle
@@ -384,6 +385,25 @@ def test_an_internal_error_is_no_verdict(
     assert "Traceback" in run("scan", models, "--debug").err
     assert "Traceback" in run("--debug", "inspect", models / "a.pkl.gz").err
     assert run("inspect", models / "a.pkl.gz").code == ERROR
+
+
+def test_a_mistake_of_the_scanner_is_not_taken_for_one_of_the_file(
+    run: Callable[..., Outcome], models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = tmp_path / "empty.pkl"
+    empty.write_bytes(b"\x80\x04.")  # takes from an empty stack, which is the file's mistake
+    assert "SL306" in run("scan", empty).out
+    ring = safeload.Keyring.from_keys([safeload.SigningKey.generate()])
+    safeload.dump({1: __import__("datetime").date(2026, 1, 1)}, tmp_path / "m.joblib", key=ring)
+
+    def broken(*_: Any) -> Any:
+        raise IndexError("a bug")
+
+    monkeypatch.setattr(safeload.Policy, "grant", broken)
+    with pytest.raises(IndexError):
+        safeload.load(tmp_path / "m.joblib", keyring=ring)
+    outcome = run("scan", tmp_path / "m.joblib")
+    assert (outcome.code, outcome.out, "internal error" in outcome.err) == (ERROR, "", True)
 
 
 def test_a_command_without_a_verdict_is_an_error(run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -993,6 +1013,21 @@ def test_what_was_changed_since_it_was_signed_is_not_signed_in_passing(
     signed = run("sign", path, "--keyring", ring, "--overwrite")
     assert signed.code == ALLOWED
     assert "make sure that you know why" in signed.out
+
+
+def test_what_another_policy_let_be_signed_is_refused_by_its_reason(
+    tmp_path: Path, ring: Path, run: Callable[..., Outcome]
+) -> None:
+    wider = tmp_path / "wider.toml"
+    wider.write_text(
+        'name = "w"\nversion = 1\nextends = ["sklearn"]\n[[allow]]\nmodule = "ipaddress"\nnames = ["IPv4Address"]\n'
+        'roles = ["call"]\nargs = [["int"]]\n'
+    )
+    artifact = tmp_path / "m.pkl"
+    artifact.write_bytes(pickle.dumps(ipaddress.IPv4Address("10.0.0.1")))
+    assert run("sign", artifact, "--keyring", ring, "--policy", wider).code == ALLOWED
+    outcome = run("sign", artifact, "--keyring", ring)
+    assert (outcome.code, outcome.err, "SL401" in outcome.out) == (REFUSED, "", True)
 
 
 def test_what_is_signed_is_checked_whatever_its_name(tmp_path: Path, ring: Path, run: Callable[..., Outcome]) -> None:

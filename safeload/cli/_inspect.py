@@ -208,7 +208,7 @@ def _file_facts(data: dict[str, Any]) -> list[tuple[str, str]]:
         ("size", f"{human_size(data['size'])} ({data['size']})" if data["size"] >= 1000 else human_size(data["size"])),
         ("format", data["format"] or "unknown"),
         ("compression", data["compression"] or "unknown"),
-        ("protocol", str(data["protocol"])),
+        ("protocol", "unknown" if data["protocol"] is None else str(data["protocol"])),
         ("opcodes", str(data["opcodes"])),
         ("arrays", str(data["arrays"])),
         ("policy", f"{data['policy']['name']} ({data['policy']['digest']})"),
@@ -228,7 +228,7 @@ def _manifest_facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("signed by", ", ".join(manifest["key_ids"])),
         ("sha256", manifest["sha256"]),
         ("python", f"{producer['python']} on {producer['platform']}"),
-        ("packages", packages),
+        ("packages", packages or "unknown"),
         ("policy", f"{scan['policy']['name']} ({scan['policy']['digest']})"),
     ]
 

@@ -110,6 +110,9 @@ def _left(path: str, before: Report | None) -> Result:
     """Return the result for what is signed already, and was left as it is."""
     if before is not None and before.allowed:
         return replace(judged(path, before), word="signed", notes=("signed already, and left as it is",))
+    if before is not None and before.manifest is not None and not _is_changed(before):
+        # It is as it was signed, and refused all the same: by this policy, or these limits.
+        return judged(path, before)
     why = "its bytes are not those that were signed" if _is_changed(before) else "the manifest does not hold here"
     return Result(path=path, verdict="error", error=f"it has a manifest, but {why}. {_RESIGN}")
 

@@ -41,6 +41,8 @@ __all__ = [
 # The globals whose form the scanner proves itself, whatever a policy allows beyond it.
 FORM_NAMES = frozenset(FORMS)
 
+_LOOP = frozenset({"run", "rare"})  # of Machine: what takes values from the stack, and calls all else
+
 COMPILED = not _machine.__file__.endswith(".py")
 
 
@@ -97,7 +99,8 @@ def scan_stream(
 ) -> Trace:
     """Scan a whole pickle stream against what `grant_of` grants each `module.qualname`.
 
-    Raises nothing that a hostile stream could cause: what is wrong with it stands in the trace's findings.
+    Raises nothing that a hostile stream could cause: what is wrong with it stands in the trace's findings. Mistakes of
+    the scanner's own are raised as what they are.
     """
     events: list[tuple[Any, ...]] | None = [] if record else None
     machine = Machine(source, grant_of, limits, events)
@@ -106,9 +109,9 @@ def scan_stream(
         machine.scan()
     except RefusedError as refused:
         findings.append(refused.finding)
-    except IndexError:
-        # Every pop and every look at the top of the stack can meet an empty one: pickle._Unpickler
-        # raises IndexError at the same places.
+    except IndexError as error:
+        if not _of_stack(error):  # a mistake of the scanner's own, which is no verdict on the stream
+            raise
         findings.append(Finding("SL306", "an opcode takes more from the stack than is there", machine.at))
     # Also of a stream that was not understood, say what it named: that is why it was made.
     machine.check_roles()
@@ -123,6 +126,17 @@ def scan_stream(
         sources=tuple(sorted(machine.sources)),
         events=tuple(events or ()),
     )
+
+
+def _of_stack(error: IndexError) -> bool:
+    """Tell whether the loop over the opcodes itself met an empty stack, as pickle._Unpickler does at the same places.
+
+    Every pop and every look at the top of the stack can, and asking before each would cost as much as all the rest.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_name in _LOOP
 
 
 def _use(named_as: tuple[str, str], seen: Global) -> GlobalUse:
