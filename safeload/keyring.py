@@ -297,11 +297,13 @@ class Keyring:
         """Add a key with all that is said of it; errors as for `add`."""
         entry = check_entry(entry, self.where)
         if entry.key_id in self._entries:
-            raise KeyringError(f"{self.where} has key id {entry.key_id!r} twice: ids must differ")
+            raise KeyringError(f"{self.where}: key id {entry.key_id!r} is taken: each of its keys needs another")
         # Under a second id a revoked key would go on, and one key would count for two.
         for other in self._entries.values():
             if other.material & entry.material:
-                raise KeyringError(f"{self.where}: {other.key_id!r} and {entry.key_id!r} are the same key: remove one")
+                raise KeyringError(
+                    f"{self.where}: {other.key_id!r} and {entry.key_id!r} are the same key, which may be there once"
+                )
         self._entries[entry.key_id] = entry
 
     def unlock(self, passphrase: bytes) -> None:

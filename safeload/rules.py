@@ -34,7 +34,11 @@ RULES: dict[str, Rule] = {
     for rule in (
         # trust
         Rule("SL101", "unsigned", "Sign it where it was trained: safeload sign FILE."),
-        Rule("SL102", "manifest not understood", "Sign the artifact again from a trusted copy."),
+        Rule(
+            "SL102",
+            "manifest not understood",
+            "Get artifact and manifest again from where they were signed, or sign a trusted copy again.",
+        ),
         Rule("SL103", "unknown key", "Add the signer's key to the keyring, if you trust it: safeload key import."),
         Rule("SL104", "bad signature", "The manifest was changed, or another key signed it. Do not load it."),
         Rule("SL105", "expired", "Sign a newer release, or the same one with a later expiry."),

@@ -441,6 +441,8 @@ def test_versions_that_wrote_them(run: Callable[..., Outcome], models: Path, tmp
     # Unsigned, or signed by nobody who is trusted: then only the estimator's own word.
     assert "1.2.3" not in run("audit", models).out
     safeload.Keyring.from_keys([safeload.SigningKey.generate()]).save(tmp_path / "other.toml")
+    unsigned = run("audit", models, "--keyring", ring).out
+    assert "note it is not signed, so no manifest says which versions wrote it" in unsigned
     other = run("audit", path, "--keyring", tmp_path / "other.toml")
     assert "1.2.3" not in other.out
     assert "its manifest tells nothing here" in other.out

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import tomllib
+from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -236,6 +237,18 @@ def test_what_cannot_be_written_is_said(run: Callable[..., Outcome], models: Pat
     assert "cannot write the policy" in outcome.err
 
 
+@pytest.mark.parametrize("arguments", [["policy", "learn", "-o"], ["audit", "--minimal"]], ids=" ".join)
+def test_a_full_disk_leaves_no_half_of_a_policy(models: Path, tmp_path: Path, arguments: list[str]) -> None:
+    target = tmp_path / "half.toml"
+    (models / "plain.pkl").write_bytes(pickle.dumps(OrderedDict(a=1)))  # which a rule of the pack allows
+    words = [sys.executable, "-m", "safeload", *arguments, str(target), str(models)]
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -f 0; exec "$@"', "bash", *words], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, "cannot write the policy" in done.stderr) == (ERROR, True)
+    assert not target.exists()
+
+
 def test_learning_imports_nothing_of_the_artifact(models: Path) -> None:
     code = (
         "import sys\n"
@@ -375,6 +388,23 @@ def test_policies_that_cannot_be_used(run: Callable[..., Outcome], tmp_path: Pat
         assert (outcome.code, outcome.out) == (ERROR, "")
         assert says in outcome.err
         assert outcome.err.count("\n") == 1
+
+
+def test_a_file_that_is_named_like_a_pack_is_shown_and_not_taken(
+    run: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "acme.toml", 'name = "acme"\nversion = 1\nextends = ["core"]\n')
+    for name, says in (
+        ("acme", "A file needs its path: ./acme.toml\n"),
+        ("other", "A file needs its path: ./other\n"),
+        ("./acme", "There is acme.toml\n"),
+        ("", "names none"),
+        (".", "Is a directory"),
+    ):
+        outcome = run("policy", "check", name)
+        assert (outcome.code, outcome.out, says in outcome.err) == (ERROR, "", True), name
+    assert run("policy", "check", "./acme.toml").code == ALLOWED
 
 
 def test_a_reader_who_leaves_is_no_error(models: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from safeload.audit._scan import look_into
 from safeload.drift import UNKNOWN, drift
-from safeload.errors import PolicyFileError, VerificationError
+from safeload.errors import PolicyFileError, UnsignedError, VerificationError
 from safeload.policy import Policy, policy_text
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def _written_by_manifest(path: str, keyring: Keyring | None) -> tuple[list[str],
         return [], []
     try:
         producer = read_manifest(path, keyring=keyring).producer
+    except UnsignedError:
+        return [], ["it is not signed, so no manifest says which versions wrote it"]
     except VerificationError as error:
         return [], [f"its manifest tells nothing here: {str(error).removeprefix(f'{path}: ')}"]
     return drift(producer.python, producer.packages), []

@@ -341,6 +341,8 @@ def _artifact_lines(
         yield ""
     counts = [f"{sum(one.report.allowed for one in audits)} allowed"]
     counts.append(f"{sum(not one.report.allowed for one in audits)} refused")
+    if len(audits) < len(results):
+        counts.append(f"{len(results) - len(audits)} could not be judged")
     yield f"{len(results)} audited under policy {plain(policy.name)}: {', '.join(counts)}"
     if task.against is not None:
         yield ""

@@ -52,7 +52,6 @@ __all__ = [
     "say_failures",
     "suggestion_lines",
     "summary",
-    "write_policy",
 ]
 
 SCHEMA_VERSION = 1
@@ -362,25 +361,6 @@ def emit(text: str, output: str | None) -> None:
     except OSError as error:
         where = "stdout" if output is None else plain(output)
         raise click.ClickException(f"cannot write the result to {where}: {error.strerror or error}") from error
-
-
-def write_policy(name: str, text: str) -> None:
-    """Write a new policy file: whole or not at all, and never over another.
-
-    Raises:
-        click.ClickException: it cannot be written.
-    """
-    made = False
-    try:
-        with Path(name).open("x", encoding="utf-8", errors="backslashreplace") as file:
-            made = True
-            file.write(text)
-    except BaseException as error:
-        if made:
-            Path(name).unlink(missing_ok=True)
-        if not isinstance(error, OSError):
-            raise
-        raise click.ClickException(f"cannot write the policy to {plain(name)}: {error.strerror or error}") from error
 
 
 def drop_output() -> None:

@@ -30,7 +30,7 @@ def policy_name(path: str | None, default: str) -> str:
 
 
 def write_policy(text: str, path: str | None) -> None:
-    """Write a policy to a new file, or to stdout.
+    """Write a policy to a new file, whole or not at all, or to stdout.
 
     Raises:
         click.ClickException: it cannot be written, or the file is there by now.
@@ -38,8 +38,14 @@ def write_policy(text: str, path: str | None) -> None:
     if path is None:
         emit(text, None)
         return
+    made = False
     try:
         with Path(path).open("x", encoding="utf-8", errors="backslashreplace") as file:
+            made = True
             file.write(text)
-    except OSError as error:
+    except BaseException as error:
+        if made:
+            Path(path).unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise click.ClickException(f"cannot write the policy to {plain(path)}: {error.strerror or error}") from error

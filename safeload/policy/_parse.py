@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -94,12 +95,9 @@ def read_policy(source: str | Path, faults: list[Fault] | None = None) -> Policy
     Raises:
         PolicyFileError: there is none, or it is not a valid policy; the message says the file and line.
     """
-    if isinstance(source, str) and not ("/" in source or "\\" in source or source.endswith(".toml")):
+    if isinstance(source, str) and not _is_path(source):
         if not _PACK.fullmatch(source) or source not in pack_names():
-            known = ", ".join(pack_names())
-            raise PolicyFileError(
-                f"there is no policy pack {source!r}; there are: {known}. A file needs its path: ./{source}"
-            )
+            raise PolicyFileError(_no_pack(source))
         text, document = read_pack(source)
         origin = f"{_PACK_ORIGIN}{source}"
         return _read(text, document or _document(text, origin), origin, None, faults)
@@ -108,7 +106,8 @@ def read_policy(source: str | Path, faults: list[Fault] | None = None) -> Policy
         with path.open("rb") as file:
             data = file.read(MAX_POLICY_BYTES + 1)
     except OSError as error:
-        raise PolicyFileError(f"{path}: the policy cannot be read: {error.strerror or error}") from error
+        meant = f". There is {path}.toml" if os.path.isfile(f"{path}.toml") else ""  # noqa: PTH113 - any text will do
+        raise PolicyFileError(f"{path}: the policy cannot be read: {error.strerror or error}{meant}") from error
     if len(data) > MAX_POLICY_BYTES:
         raise PolicyFileError(f"{path}: a policy of more than {MAX_POLICY_BYTES} bytes; nobody could review it")
     try:
@@ -116,6 +115,19 @@ def read_policy(source: str | Path, faults: list[Fault] | None = None) -> Policy
     except UnicodeDecodeError as error:
         raise PolicyFileError(f"{path}: the policy is not UTF-8 (byte {error.start})") from None
     return _read(text, _document(text, str(path)), str(path), path.parent, faults)
+
+
+def _is_path(source: str) -> bool:
+    return "/" in source or "\\" in source or source.endswith(".toml") or source in (".", "..")
+
+
+def _no_pack(name: str) -> str:
+    """Say that there is no pack of this name, and how to name the file that may be meant; it is never taken for it."""
+    known = ", ".join(pack_names())
+    if not name:
+        return f"a policy is named by a pack's name or a file's path, and this names none; packs: {known}"
+    meant = f"{name}.toml" if os.path.isfile(f"{name}.toml") else name  # noqa: PTH113 - any text will do
+    return f"there is no policy pack {name!r}; there are: {known}. A file needs its path: ./{meant}"
 
 
 def parse_policy(text: str, origin: str) -> PolicyFile:
