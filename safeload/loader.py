@@ -25,7 +25,6 @@ from safeload.examine import examine, verified_reader
 from safeload.files import PathLike
 from safeload.floors import Floors, resolve_floors
 from safeload.guard import import_modules, load_mapped, load_stream, tripwire
-from safeload.keyring import KeyringSource, resolve_keyring
 from safeload.manifest import KnownManifests, Manifest, open_envelope
 from safeload.mapping import FolderOfCopies, mappable
 from safeload.opening import with_pair
@@ -34,11 +33,13 @@ from safeload.reader import VerifiedReader, verified_stream
 from safeload.reports import Report
 from safeload.rules import Finding
 from safeload.scanned import Scanned
+from safeload.trust import Trust
 from safeload.watch import INTERVAL, Pair, Watch
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from safeload.keyring import Keyring, KeyringSource
     from safeload.mapping import Copies
     from safeload.scan import Limits
     from safeload.watch import OnRefused, OnSwapped
@@ -72,7 +73,8 @@ def _path(text: str) -> Path:
 class Loader:
     """`load`, `verify` and `read_manifest`, configured once, for serving.
 
-    Keyring and policy are read when the Loader is made, and their errors raised there.  Content that was scanned
+    Keyring and policy are read when the Loader is made, and their errors raised there; `watch` alone reads the
+    keyring's file again when it changes.  Content that was scanned
     and allowed is not scanned again by `load`; its bytes are verified every time.  Of a manifest whose bytes are those
     of before, all but the trust in its keys and its time is known.  A Loader may be used from any
     number of threads.
@@ -107,7 +109,7 @@ class Loader:
             raise ValueError(f"on_version_mismatch is 'warn', 'error' or 'ignore', not {on_version_mismatch!r}")
         if min_release is not None and type(min_release) is not int:
             raise TypeError(f"min_release is a whole number, not {min_release!r}")
-        self._keyring = resolve_keyring(keyring)
+        self._trust = Trust(keyring)
         self._policy = resolve_policy(policy)
         self._limits = self._policy.limits(limits)
         self._min_release = min_release
@@ -143,18 +145,29 @@ class Loader:
     ) -> Watch:
         """Load an artifact, and return a handle whose `model` follows it: see `Watch`.
 
-        It looks every `interval` seconds. Without `floors` of the Loader's, the handle remembers by itself the highest
+        It looks every `interval` seconds. A keyring that was named by its path, or is the default one, is read anew
+        when its file is another. Without `floors` of the Loader's, the handle remembers by itself the highest
         release that it served, and goes back to none before.
 
         Raises: what `load` does, if what is there now is refused.
         """
-        loader = self
-        if self._floors is None:
-            loader = copy.copy(self)
-            loader._floors = Floors()  # noqa: SLF001 - one of ours
+        loader, trust = self.following()
+        if loader._floors is None:  # noqa: SLF001 - one of ours
+            loader._floors = Floors()  # noqa: SLF001
         target = checked_path(path).absolute()
-        pair = Pair(target, lambda: loader.load_with_manifest(target, mmap_mode))
+        pair = Pair(target, trust, lambda: loader.load_with_manifest(target, mmap_mode))
         return Watch(pair, interval=interval, on_swapped=on_swapped, on_refused=on_refused)
+
+    @property
+    def keyring(self) -> Keyring:
+        """Whom it trusts."""
+        return self._trust.keyring
+
+    def following(self) -> tuple[Loader, Trust]:
+        """Return a Loader for a watch, which has the same and changes whom it trusts on its own, and that trust."""
+        loader = copy.copy(self)
+        loader._trust = self._trust.copied()  # noqa: SLF001 - one of ours
+        return loader, loader._trust  # noqa: SLF001
 
     def verify(self, path: PathLike, *, accept: Accept | None = None) -> Report:
         """Return the report of all that `load` checks; see `safeload.verify`, and `load_with_manifest` for `accept`."""
@@ -263,7 +276,7 @@ class Loader:
         """Hold the envelope against the keyring and against what it is beside; nothing of the artifact is read."""
         made.manifest = None  # of a try before, while a writer was at work
         try:
-            manifest = open_envelope(envelope, self._keyring, folder=target.parent, known=self._manifests)
+            manifest = open_envelope(envelope, self._trust.keyring, folder=target.parent, known=self._manifests)
         except VerificationError as error:
             raise type(error)(f"{target}: {error}", code=error.code) from error
         made.manifest = manifest

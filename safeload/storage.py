@@ -57,10 +57,12 @@ __all__ = [
     "ManifestWriter",
     "PairWriter",
     "Snapshot",
+    "Stamp",
     "manifest_path",
     "next_path",
     "signing",
     "snapshot",
+    "stamp",
     "writing",
 ]
 
@@ -72,7 +74,7 @@ _MAX_EXTENSION = 16
 _READABLE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
-_Stamp = tuple[int, int, int, int, int]
+Stamp = tuple[int, int, int, int, int]
 
 
 def manifest_path(path: PathLike) -> Path:
@@ -89,9 +91,9 @@ def next_path(path: PathLike) -> Path:
 class Snapshot:
     """Which files make up a pair: device, inode, size, mtime and ctime (ns) of each, None where absent."""
 
-    artifact: _Stamp | None
-    manifest: _Stamp | None
-    next: _Stamp | None
+    artifact: Stamp | None
+    manifest: Stamp | None
+    next: Stamp | None
 
 
 def snapshot(path: Path) -> Snapshot:
@@ -101,7 +103,7 @@ def snapshot(path: Path) -> Snapshot:
     """
     name = str(path)
     with storage_errors("look at", path):
-        return Snapshot(_stamp(name), _stamp(name + MANIFEST_SUFFIX), _stamp(name + NEXT_SUFFIX))
+        return Snapshot(stamp(name), stamp(name + MANIFEST_SUFFIX), stamp(name + NEXT_SUFFIX))
 
 
 @contextmanager
@@ -159,12 +161,12 @@ class ManifestWriter:
         self._target = target
         self._overwrite = overwrite
         self._manifest_temporary = target.scratch(".manifest")
-        self._artifact_stamp: _Stamp | None = None
+        self._artifact_stamp: Stamp | None = None
         self._committed = False
 
     def begin(self) -> None:
         """Note which artifact is being signed."""
-        self._artifact_stamp = _stamp(self._target.artifact)
+        self._artifact_stamp = stamp(self._target.artifact)
 
     def commit(self, manifest: bytes) -> None:
         """Put the manifest in place, durably, in one step.
@@ -175,7 +177,7 @@ class ManifestWriter:
         self._commit_once()
         with storage_errors("sign", target.artifact):
             self._write_manifest(manifest)
-            if _stamp(target.artifact) != self._artifact_stamp:
+            if stamp(target.artifact) != self._artifact_stamp:
                 raise StorageError(f"{target.artifact} was changed while it was being signed. Sign it again.")
             if self._overwrite:
                 self._manifest_temporary.replace(target.manifest)
@@ -400,7 +402,8 @@ def _with_suffix(path: PathLike, suffix: str) -> Path:
     return artifact.with_name(artifact.name + suffix)
 
 
-def _stamp(path: str | Path) -> _Stamp | None:
+def stamp(path: str | Path) -> Stamp | None:
+    """Return what tells a file, links followed, from what may take its place; None if there is none."""
     try:
         status = os.stat(path)  # noqa: PTH116 - every load does this three times
     except FileNotFoundError:

@@ -2,7 +2,8 @@
 
 A thread in the background looks at the files' identities, size and times every few seconds, which reads nothing. Where
 they have changed it loads what is there as any load does, verified in full, and only then puts it in the place of what
-was served. What is refused is not loaded, is told, and is not tried again until the files change again. What could not
+was served. The keyring's file is one of them: where it has changed, it is read anew, and what is there verified under
+it. What is refused is not loaded, is told, and is not tried again until the files change again. What could not
 be judged (a disk that fails, say) is tried again, less and less often. So whoever changes the files all along costs one
 attempt after the other, never two at once, with pauses between that are as long as the attempts.
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from safeload.manifest import Manifest
     from safeload.storage import Snapshot
+    from safeload.trust import Trust
 
 __all__ = ["INTERVAL", "LoadedModel", "OnRefused", "OnSwapped", "Pair", "Source", "Watch"]
 
@@ -77,9 +79,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """An artifact and its manifest, and how to load them."""
+    """An artifact and its manifest, whom to trust, and how to load them."""
 
     path: Path
+    trust: Trust
     loads: Callable[[], tuple[Any, Manifest]]
 
     @property
@@ -87,12 +90,13 @@ class Pair:
         """The artifact."""
         return str(self.path)
 
-    def look(self) -> Snapshot:
-        """Return the identities of both."""
-        return snapshot(self.path)
+    def look(self) -> tuple[Snapshot, Hashable]:
+        """Return the identities of both, and of the keyring."""
+        return snapshot(self.path), self.trust.look()
 
     def load(self) -> LoadedModel:
         """Load the artifact."""
+        self.trust.renew()
         model, manifest = self.loads()
         return LoadedModel(model, manifest, manifest.expires)
 

@@ -19,7 +19,7 @@ LAYERS = [
     {"keyfile"},
     {"keyedit"},
     {"keyring", "floors"},
-    {"envelope", "lifecycle", "signers"},
+    {"envelope", "lifecycle", "signers", "trust"},
     {"manifest", "reader", "unpack", "scan"},
     {"policy", "guard", "reports", "drift"},
     {"opening", "examine", "secondopinion", "decisions"},

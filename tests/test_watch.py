@@ -19,6 +19,7 @@ import pytest
 
 import safeload
 from safeload import Keyring, LoadedModel, Loader, Policy, RollbackError, SigningKey, Store
+from safeload.lifecycle import editing
 from safeload.storage import manifest_path
 
 SOON = 60  # seconds, on a machine that has other work
@@ -187,6 +188,99 @@ def test_what_the_policy_of_the_server_refuses_is_not_served(path, key, told, tm
     assert (watch.check(), watch.model) == (False, ["one"])
     assert [type(error) for error in told.refused] == [safeload.PolicyViolationError]
     assert Loader(keyring=key, policy=lax).watch(path).model == [IPv4Address("10.0.0.1")]
+
+
+@pytest.fixture
+def ring(tmp_path: Path, key: SigningKey) -> Path:
+    """A keyring's file, with the key that signed `path` and `store`."""
+    ring = tmp_path / "ring.toml"
+    Keyring.from_keys([key]).save(ring)
+    return ring
+
+
+def watches(path: Path, store: Store, ring: Any, told: Told) -> list[Any]:
+    return [
+        Loader(keyring=ring).watch(path, **told.by_hand),
+        Store(store.folder, keyring=ring).watch("fraud", **told.by_hand),
+    ]
+
+
+def test_a_key_that_is_revoked_is_not_trusted_on(path, store, key, ring, told, monkeypatch, caplog):
+    monkeypatch.chdir(ring.parent)
+    both = watches(path, store, ring.name, told)
+    monkeypatch.chdir("/")  # as services do
+    with editing(ring) as keyring:
+        keyring.revoke(key.key_id, "stolen")
+    for watch in both:
+        before = watch.model
+        assert (watch.check(), watch.model is before, watch.problem.code) == (False, True, "SL106")
+        assert "stolen" in str(watch.problem)
+        assert not watch.check()
+    assert len(told.refused) == 2  # each once
+    safeload.dump(["two"], path, key=key, overwrite=True)
+    store.promote("fraud", "1.2")
+    for watch in both:
+        assert not watch.check()
+    assert [watch.model for watch in both] == [["one"], [1]]
+    assert {record.codes[0] for record in caplog.records if record.action == "watch"} == {"SL106"}
+    assert (told.swapped, len(told.refused)) == ([], 4)
+
+
+def test_a_key_that_is_added_is_trusted_from_then_on(path, store, key, ring, told):
+    both = watches(path, store, ring, told)
+    new = SigningKey.generate()
+    safeload.dump(["two"], path, key=new, overwrite=True, release=2)
+    Store(store.folder, key=new, keyring=Keyring.from_keys([key, new])).promote("fraud", "1.2")
+    for watch in both:
+        assert (watch.check(), watch.problem.code) == (False, "SL103")
+    with editing(ring) as keyring:
+        keyring.add(new, status="verify-only")
+    assert [(watch.check(), watch.model, watch.problem) for watch in both] == [
+        (True, ["two"], None), (True, [2], None)]  # fmt: skip
+    shutil.copy(ring, ring.with_name("same"))
+    ring.with_name("same").replace(ring)  # another file that says the same: verified, and not swapped
+    assert [(watch.check(), watch.problem) for watch in both] == [(False, None)] * 2
+    assert (len(told.swapped), len(told.refused)) == (2, 2)
+
+
+@pytest.mark.parametrize("broken", ["gone", "empty", "others", "half"])
+def test_a_keyring_that_cannot_be_used_changes_nothing(path, store, key, ring, told, broken):
+    good = ring.read_bytes()
+    both = watches(path, store, ring, told)
+    if broken == "gone":
+        ring.unlink()
+    elif broken == "others":
+        ring.chmod(0o666)
+    else:
+        ring.write_bytes(good[: len(good) // 2] if broken == "half" else b"")
+    safeload.dump(["two"], path, key=key, overwrite=True)
+    store.promote("fraud", "1.2")
+    for watch in both:
+        assert (watch.check(), type(watch.problem)) == (False, safeload.KeyringError)
+    assert [watch.model for watch in both] == [["one"], [1]]
+    assert (told.swapped, len(told.refused)) == ([], 2)
+    ring.unlink(missing_ok=True)
+    ring.write_bytes(good)
+    ring.chmod(0o600)
+    assert [(watch.check(), watch.model, watch.problem) for watch in both] == [
+        (True, ["two"], None), (True, [2], None)]  # fmt: skip
+
+
+def test_a_keyring_that_was_given_itself_is_not_read_again(path, store, key, ring, told, monkeypatch):
+    both = watches(path, store, Keyring.load(ring), told)
+    monkeypatch.setenv("SAFELOAD_KEYRING_DATA", ring.read_text())
+    both += watches(path, store, None, told)
+    monkeypatch.delenv("SAFELOAD_KEYRING_DATA")
+    monkeypatch.setenv("SAFELOAD_KEYRING", str(ring))
+    followed = watches(path, store, None, told)
+    loader = Loader()
+    with editing(ring) as keyring:
+        keyring.revoke(key.key_id, "stolen")
+    assert [(watch.check(), watch.problem) for watch in both] == [(False, None)] * 4
+    assert [(watch.check(), watch.problem.code) for watch in followed] == [(False, "SL106")] * 2
+    assert loader.load(path) == ["one"]  # as long as it is asked itself
+    with pytest.raises(safeload.VerificationError, match="revoked"):
+        loader.watch(path)  # also of what was revoked before the watch began
 
 
 def test_an_older_release_is_not_gone_back_to(path, key, told, tmp_path):

@@ -7,7 +7,7 @@ import errno
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from safeload import api
 from safeload.errors import ManifestError, RollbackError, StorageError, VerificationError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from safeload.api import MmapMode, OnMismatch, PathLike
-    from safeload.keyring import KeyringSource
+    from safeload.keyring import Keyring, KeyringSource
     from safeload.manifest import Manifest
     from safeload.mapping import Copies
     from safeload.policy import Policy
@@ -103,18 +103,23 @@ class Reader:
         floors: Floors | PathLike | None = None,
     ) -> None:
         self._folder = Path(folder)
-        self._key, self._keyring = both_of(key, keyring)
+        self._key, _ = both_of(key, keyring)
         self._policy = policy
         self._limits = limits
         self._floors = resolve_floors(floors) or Floors()
         self._loader = api.Loader(
-            keyring=self._keyring,
+            # As it was named, so that a watch can follow it.
+            keyring=cast("KeyringSource", key) if keyring is None else keyring,
             policy=policy,
             limits=limits,
             on_version_mismatch=on_version_mismatch,
             mmap_copies=mmap_copies,
             floors=self._floors,
         )
+
+    @property
+    def _keyring(self) -> Keyring:
+        return self._loader.keyring
 
     @property
     def folder(self) -> Path:
@@ -172,13 +177,14 @@ class Reader:
     ) -> Watch:
         """Load the model that a channel is at, and return a handle whose `model` follows the channel: see `Watch`.
 
-        It looks every `interval` seconds.
+        It looks every `interval` seconds, at the keyring's file, too: see `Loader.watch`.
 
         Raises: what `load` does, if what the channel is at now is refused.
         """
         store = copy.copy(self)
         store._folder = self._folder.absolute()  # noqa: SLF001 - one of ours, and servers change their directory
-        source = Channel(store, store._layout(name, None, channel), channel, mmap_mode)  # noqa: SLF001
+        store._loader, trust = self._loader.following()  # noqa: SLF001
+        source = Channel(store, trust, store._layout(name, None, channel), channel, mmap_mode)  # noqa: SLF001
         return Watch(source, interval=interval, on_swapped=on_swapped, on_refused=on_refused)
 
     def resolve(self, name: str, version: str | None = None, *, channel: str | None = None) -> Resolved:

@@ -1,0 +1,63 @@
+"""Whom a Loader trusts: a keyring, which whoever follows a model follows, too, as long as it is a file."""
+
+from __future__ import annotations
+
+import copy
+import os
+from typing import TYPE_CHECKING, Self
+
+from safeload.keyring import Keyring, resolve_keyring
+from safeload.keysource import DATA_VARIABLE, default_path, descriptor_of
+from safeload.storage import Stamp, stamp
+
+if TYPE_CHECKING:
+    from safeload.keyring import KeyringSource
+
+__all__ = ["Trust"]
+
+
+class Trust:
+    """A keyring, and the file that it was read from, if whoever gave it named a file, or left it to the default.
+
+    Raises:
+        KeyringError, TypeError: as `resolve_keyring`.
+    """
+
+    def __init__(self, given: KeyringSource) -> None:
+        self._path = _file_of(given)
+        self._read = self.look()  # before it is read, so that no change after it is missed
+        self.keyring = resolve_keyring(given)
+
+    def look(self) -> Stamp | str | None:
+        """Return what changes when the file may be another; None where there is no file to look at."""
+        if self._path is None:
+            return None
+        try:
+            return stamp(self._path) or "missing"
+        except (OSError, ValueError) as error:
+            return type(error).__name__  # `renew` will say it properly
+
+    def renew(self) -> None:
+        """Read the file anew, if it is another than the one that was read last.
+
+        Raises:
+            KeyringError: it cannot be used, and what was read last stays.
+        """
+        found = self.look()
+        if self._path is not None and found != self._read:
+            self.keyring = Keyring.load(self._path)
+            self._read = found
+
+    def copied(self) -> Self:
+        """Return the same, to be renewed on its own."""
+        return copy.copy(self)
+
+
+def _file_of(given: object) -> str | None:
+    """Return the absolute path of what can be read again, as services change their directory; None for all else."""
+    if given is None and DATA_VARIABLE not in os.environ:
+        given = default_path()
+    if not isinstance(given, str | os.PathLike):
+        return None
+    name = os.fsdecode(given)
+    return None if descriptor_of(name) is not None else os.path.abspath(name)  # noqa: PTH100 - as the link that it is
