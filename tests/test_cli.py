@@ -22,6 +22,7 @@ import pytest
 from cli_runs import ALLOWED, ERROR, NOTHING, REFUSED, USAGE, Outcome, command
 
 import safeload
+from safeload.storage import manifest_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -1028,6 +1029,21 @@ def test_what_another_policy_let_be_signed_is_refused_by_its_reason(
     assert run("sign", artifact, "--keyring", ring, "--policy", wider).code == ALLOWED
     outcome = run("sign", artifact, "--keyring", ring)
     assert (outcome.code, outcome.err, "SL401" in outcome.out) == (REFUSED, "", True)
+
+
+def test_a_report_does_not_take_the_place_of_what_is_written(
+    tmp_path: Path, ring: Path, run: Callable[..., Outcome]
+) -> None:
+    artifact = tmp_path / "m.pkl"
+    artifact.write_bytes(pickle.dumps([1]))
+    (tmp_path / "link").symlink_to("m.pkl.manifest.json")
+    for output in (manifest_path(artifact), tmp_path / "x" / ".." / "m.pkl.manifest.json", tmp_path / "link"):
+        assert run("sign", artifact, "--keyring", ring, "-o", output).code == USAGE
+    minimal = tmp_path / "minimal.toml"
+    assert run("audit", artifact, "--minimal", minimal, "-o", minimal).code == USAGE
+    assert not minimal.exists()
+    assert not manifest_path(artifact).exists()
+    assert run("scan", artifact, "-o", tmp_path / "sklearn").code == ALLOWED  # which is no file, but a policy's name
 
 
 def test_what_is_signed_is_checked_whatever_its_name(tmp_path: Path, ring: Path, run: Callable[..., Outcome]) -> None:

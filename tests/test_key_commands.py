@@ -14,6 +14,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -735,3 +736,42 @@ def test_a_keyring_in_the_environment_is_not_changed(run: Any, ring: Path, monke
         outcome = run(*arguments)
         assert outcome.code == ERROR
         assert "SAFELOAD_KEYRING_DATA cannot be changed: name its file with --keyring" in outcome.err
+
+
+def test_scripts_read_what_was_done_as_json(run: Any, models: Path, tmp_path: Path) -> None:
+    ring, pem, report = tmp_path / "made.toml", tmp_path / "a.pem", tmp_path / "report.json"
+    made = run("key", "new", "--out", ring, "--algorithm", "ed25519", "--id", "a", "--format", "json")
+    assert (made.code, made.document["command"], made.document["keyring"]) == (ALLOWED, "key new", str(ring))
+    key = made.document["key"]
+    assert (key["id"], key["status"], key["can_sign"], key["encrypted"]) == ("a", "active", True, False)
+    listed = run("key", "list", "--keyring", ring, "--format", "json").document["keys"]
+    assert listed == [key]
+    public = tmp_path / "public.toml"
+    for more, kind, out in (((), "keyring", public), (("--pem",), "public key", pem)):
+        done = run("key", "export", "--keyring", ring, "--out", out, "--format", "json", *more)
+        assert (done.code, done.document["kind"], done.document["out"]) == (ALLOWED, kind, str(out))
+        assert [one["fingerprint"] for one in done.document["keys"]] == [key["fingerprint"]]
+    bare = run("key", "export", "--keyring", ring, "--format", "json")
+    assert (bare.code, bare.out, "--out" in bare.err) == (USAGE, "", True)
+    other = tmp_path / "other.toml"
+    done = run("key", "import", pem, "--keyring", other, "--id", "b", "--format", "json", "-o", report)
+    assert (done.code, done.out) == (ALLOWED, "")
+    imported = json.loads(report.read_text())
+    assert (imported["key"]["id"], imported["key"]["status"]) == ("b", "verify-only")
+    assert imported["key"]["fingerprint"] == key["fingerprint"]
+    done = run("key", "revoke", "a", "--reason", "gone", "--keyring", ring, "--format", "json")
+    assert (done.code, done.document["key"]["status"], done.document["key"]["reason"]) == (ALLOWED, "revoked", "gone")
+    assert any("no key signs here any more" in note for note in done.document["notes"])
+    secret = tomllib.loads(ring.read_text())["keys"][0]["private"]
+    assert secret not in made.out + bare.err + done.out + report.read_text()
+    quiet = run("key", "revoke", "b", "--reason", "gone", "--keyring", other, "--quiet")
+    assert quiet == Outcome(ALLOWED, "", "")
+    for arguments in (("new",), ("export", "--keyring", ring)):
+        assert run("key", *arguments, "-o", report).code == USAGE  # --out may have been meant
+        assert run("key", *arguments, "--out", tmp_path / "one", "-o", tmp_path / "one").code == USAGE
+    assert not (tmp_path / "one").exists()
+    fresh = tmp_path / "fresh.toml"
+    assert run("key", "import", pem, "--keyring", fresh, "-o", fresh).code == USAGE
+    assert not fresh.exists()
+    # The keyring is none of the files that a report may replace.
+    assert run("key", "revoke", "b", "--reason", "x", "--keyring", other, "-o", other).code == USAGE

@@ -454,7 +454,7 @@ def test_an_unreadable_file_says_why(tmp_path):
         ("version = 1.0\n" + table(), "version must be 1"),
         ('version = "1"\n' + table(), "version must be 1"),
         ("version = 1\nextra = 1\n" + table(), "unknown field"),
-        ("version = 1\n" + table() + table(), "'k1' twice"),
+        ("version = 1\n" + table() + table(), "'k1' is taken"),
         (ring_text(extra="1"), "unknown field"),
         (ring_text(private='"x"'), "unknown field"),
         (ring_text(algorithm='"rsa"'), "algorithm must be one of"),
@@ -567,7 +567,7 @@ def test_keys_are_added_once():
     ring = Keyring.from_keys([SigningKey.generate(key_id="old")])
     ring.add(SigningKey.generate(key_id="new"), status="verify-only", reason="rotation", not_after=NOW + DAY)
     assert [(entry.key_id, entry.status) for entry in ring.entries] == [("old", "active"), ("new", "verify-only")]
-    with pytest.raises(KeyringError, match="'new' twice"):
+    with pytest.raises(KeyringError, match="'new' is taken"):
         ring.add(SigningKey.generate(key_id="new"))
     with pytest.raises(KeyringError, match="status must be one of"):
         ring.add(SigningKey.generate(), status="trusted")

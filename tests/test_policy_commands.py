@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
@@ -281,6 +282,33 @@ def test_every_pack_is_shown_as_a_policy_that_loads_to_the_same(
 # ---------------------------------------------------------------------------------------------------- diff
 
 BASE = 'name = "a"\nversion = 1\n[[allow]]\nmodule = "acme"\nnames = ["f", "g"]\nroles = ["call"]\nargs = [["int"]]\n'
+
+
+def test_show_and_check_speak_json(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    text = (
+        'name = "acme"\nversion = 1\nextends = ["core"]\n[[allow]]\nmodule = "acme.x"\nnames = ["A", "B"]\n'
+        'roles = ["call"]\nargs = [["int"]]\nexpires = 2999-01-01\n[limits]\nmax_opcodes = 7000000\n'
+    )
+    path = write(tmp_path / "acme.toml", text)
+    shown = run("policy", "show", path, "--format", "json")
+    policy = Policy.load(path)
+    assert (shown.code, shown.document["policy"]) == (ALLOWED, {"name": "acme", "digest": policy.digest})
+    assert shown.document["limits"] == {"max_opcodes": 7_000_000}
+    assert len(shown.document["rules"]) == len(policy.rules)
+    assert shown.document["rules"][-1] == {
+        "where": f"{path}, line 4", "module": "acme.x", "names": ["A", "B"], "roles": ["call"], "args": [["int"]],
+        "state": None, "events": [], "held_by": [], "reason": "", "expires": "2999-01-01"}  # fmt: skip
+    checked = run("policy", "check", path, "--format", "json")
+    assert (checked.code, checked.document["valid"], checked.document["rules"]) == (ALLOWED, True, len(policy.rules))
+    assert checked.document["without_reason"] == [f"{path}, line 4"]
+    report = tmp_path / "report.json"
+    broken = write(tmp_path / "broken.toml", text.replace("roles", "rolse"))
+    done = run("policy", "check", broken, "--format", "json", "-o", report)
+    assert (done.code, done.out, "rolse" in done.err) == (ERROR, "", True)
+    found = json.loads(report.read_text())
+    assert (found["command"], found["valid"], "line 4" in found["error"]) == ("policy check", False, True)
+    assert run("policy", "check", path, "--quiet") == Outcome(ALLOWED, "", "")
+    assert run("policy", "show", path, "-o", path).code == USAGE  # not over the policy itself
 
 
 def test_diff_says_what_became_allowed_and_what_no_longer_is(run: Callable[..., Outcome], tmp_path: Path) -> None:

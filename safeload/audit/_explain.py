@@ -45,18 +45,7 @@ class Explanation:
             "global": self.name,
             "verdict": self.verdict,
             "reason": self.reason,
-            "rules": [
-                {
-                    "where": rule.where,
-                    "roles": list(rule.roles),
-                    "args": rule.args,
-                    "state": rule.state,
-                    "held_by": list(rule.held_by),
-                    "reason": rule.reason,
-                    "expires": None if rule.expires is None else rule.expires.isoformat(),
-                }
-                for rule in self.rules
-            ],
+            "rules": [rule.to_dict() for rule in self.rules],
             "proven_by_scanner": self.proven,
             "similar": list(self.similar),
             "suggestion": self.suggestion or None,

@@ -9,21 +9,33 @@ from typing import TYPE_CHECKING
 
 import click
 
-from safeload.cli._common import ERROR, PATH, debug_option, keyring_option, say_error, say_note
+from safeload.cli._common import (
+    ERROR,
+    PATH,
+    Output,
+    debug_option,
+    keyring_option,
+    output_options,
+    say_error,
+    say_note,
+)
 from safeload.cli._keyoptions import (
     check_key_id,
+    described_key,
     encrypt_option,
     keyring_file,
     not_after_option,
     not_before_option,
+    require_target,
     say_secret,
     scopes_option,
 )
-from safeload.cli._output import emit
+from safeload.cli._output import check_output, deliver_facts, emit
 from safeload.cli._passphrases import choose_passphrase, passphrase_option, read_passphrase
 from safeload.cli._text import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from safeload.keyring import KeyEntry, Keyring
@@ -41,23 +53,25 @@ _PUBLIC = re.compile(rb"PUBLIC KEY-----|^\s*\[\[\s*keys\s*\]\]", re.MULTILINE)
 
 @click.command(short_help="Write the public half of a keyring, or a key as PEM.")
 @keyring_option
-@click.option("--out", metavar="PATH", type=PATH, help="Where to write it. Default: stdout, if it is public.")
+@click.option("--out", "target", metavar="PATH", type=PATH, help="Where to write it. Default: stdout, if it is public.")
 @click.option("--pem", is_flag=True, help="One public key as PEM, as other tools read it, instead of a keyring.")
 @click.option("--private", is_flag=True, help="One private key as PEM, encrypted with a passphrase. Needs --out.")
 @click.option("--id", "key_id", metavar="ID", help="Which key, with --pem and --private, where there are several.")
 @click.option("--without-hmac", is_flag=True, help="Leave out HMAC keys, which have no public half.")
 @click.option("--overwrite", is_flag=True, help="Replace the file that is there.")
 @passphrase_option
+@output_options
 @debug_option
 def export(
     keyring: str | None,
-    out: str | None,
+    target: str | None,
     pem: bool,
     private: bool,
     key_id: str | None,
     without_hmac: bool,
     overwrite: bool,
     passphrase_fd: int | None,
+    out: Output,
 ) -> int:
     """Write what those who verify need: a keyring that can check all that this one can, and sign nothing.
 
@@ -68,7 +82,7 @@ def export(
 
     if pem and private:
         raise click.UsageError("--pem is the public key, --private the private one: give one of them")
-    if private and out is None:
+    if private and target is None:
         raise click.UsageError("a private key goes to a file: add --out PATH")
     if passphrase_fd is not None and not private:
         raise click.UsageError("--passphrase-fd is for --private")
@@ -76,20 +90,41 @@ def export(
         raise click.UsageError("--id is for --pem and --private: a keyring is exported whole")
     if without_hmac and (pem or private):
         raise click.UsageError("--without-hmac is for keyrings, and not for --pem or --private")
-    if out is not None and os.path.lexists(out):  # before a passphrase is asked for
+    require_target(target, out)
+    if target is not None and os.path.lexists(target):  # before a passphrase is asked for
         if not overwrite:
-            return _exists(out)
-        _require_replaceable(out)
+            return _exists(target)
+        _require_replaceable(target)
     ring = resolve_keyring(keyring)
+    entries: Sequence[KeyEntry]
     try:
         if private:
-            _export_private(_chosen(ring, key_id, signing=True), str(out), passphrase_fd, overwrite=overwrite)
+            chosen = _chosen(ring, key_id, signing=True)
+            _export_private(chosen, str(target), passphrase_fd, overwrite=overwrite)
+            entries, done = [chosen], f"wrote the private key {chosen.key_id} to {plain(str(target))}, encrypted"
         elif pem:
-            _export_public(_chosen(ring, key_id, signing=False), out, overwrite=overwrite)
+            chosen = _chosen(ring, key_id, signing=False)
+            _export_public(chosen, target, overwrite=overwrite)
+            entries, done = [chosen], f"wrote the public key {chosen.key_id} to {plain(str(target))}"
         else:
-            _export_keyring(ring, out, without_hmac=without_hmac, overwrite=overwrite)
+            entries = _export_keyring(ring, target, without_hmac=without_hmac, overwrite=overwrite)
+            done = f"wrote the public half of {', '.join(entry.key_id for entry in entries)} to {plain(str(target))}"
     except FileExistsError:
-        return _exists(str(out))
+        return _exists(str(target))
+    if target is not None:
+        content = {
+            "keyring": ring.path,
+            "out": target,
+            "kind": "private key" if private else "public key" if pem else "keyring",
+            "keys": [described_key(entry) for entry in entries],
+        }
+        deliver_facts(content, lambda _: () if out.quiet else (done,), command="key export", out=out)
+    if private:
+        say_secret()
+    else:
+        for entry in entries:
+            head = "fingerprint:" if pem else f"{entry.key_id}: fingerprint"
+            click.echo(f"{head} {entry.verifying_key.fingerprint}", err=True)
     return 0
 
 
@@ -146,8 +181,6 @@ def _export_private(entry: KeyEntry, out: str, descriptor: int | None, *, overwr
             raise KeyringError(f"key {entry.key_id!r} has no private half here")
         data = entry.key.to_pem(choose_passphrase(f"the copy of key {entry.key_id!r}", descriptor))
     _write(out, data, overwrite=overwrite, mode=0o600)
-    click.echo(f"wrote the private key {entry.key_id} to {plain(out)}, encrypted")
-    say_secret()
 
 
 def _export_public(entry: KeyEntry, out: str | None, *, overwrite: bool) -> None:
@@ -156,11 +189,9 @@ def _export_public(entry: KeyEntry, out: str | None, *, overwrite: bool) -> None
         emit(data.decode(), None)
     else:
         _write(out, data, overwrite=overwrite, mode=0o644)
-        click.echo(f"wrote the public key {entry.key_id} to {plain(out)}")
-    click.echo(f"fingerprint: {entry.verifying_key.fingerprint}", err=True)
 
 
-def _export_keyring(ring: Keyring, out: str | None, *, without_hmac: bool, overwrite: bool) -> None:
+def _export_keyring(ring: Keyring, out: str | None, *, without_hmac: bool, overwrite: bool) -> Sequence[KeyEntry]:
     from safeload.keyfile import format_keyring
     from safeload.lifecycle import public_part
 
@@ -169,10 +200,7 @@ def _export_keyring(ring: Keyring, out: str | None, *, without_hmac: bool, overw
         emit(format_keyring(public.text), None)
     else:
         public.save(out, overwrite=overwrite)
-        ids = ", ".join(entry.key_id for entry in public.entries)
-        click.echo(f"wrote the public half of {ids} to {plain(out)}")
-    for entry in public.entries:
-        click.echo(f"{entry.key_id}: fingerprint {entry.verifying_key.fingerprint}", err=True)
+    return public.entries
 
 
 def _write(out: str, data: bytes, *, overwrite: bool, mode: int) -> None:
@@ -200,6 +228,7 @@ def _write(out: str, data: bytes, *, overwrite: bool, mode: int) -> None:
 @not_after_option
 @encrypt_option
 @passphrase_option
+@output_options
 @debug_option
 def import_key(
     pem: str,
@@ -211,6 +240,7 @@ def import_key(
     not_after: datetime | None,
     encrypt: bool,
     passphrase_fd: int | None,
+    out: Output,
 ) -> int:
     """Take an Ed25519 key from a PEM file into a keyring, which is made if there is none.
 
@@ -222,6 +252,7 @@ def import_key(
     from safeload.keys import SigningKey
     from safeload.lifecycle import editing
 
+    check_output(out.path, ())
     path = keyring_file(keyring)
     key, passphrase = _read_key(pem, key_id, passphrase_fd, encrypt=encrypt, verify_only=verify_only)
     entry = new_entry(key, scopes=scopes, not_before=not_before, not_after=not_after, passphrase=passphrase)
@@ -232,7 +263,9 @@ def import_key(
         ring = Keyring([entry])
         ring.save(path)
     kind = "encrypted, " * (passphrase is not None) + entry.status
-    click.echo(f"added key {entry.key_id} ({kind}) to {plain(path)}")
+    done = f"added key {entry.key_id} ({kind}) to {plain(path)}"
+    content = {"keyring": path, "key": described_key(entry)}
+    deliver_facts(content, lambda _: () if out.quiet else (done,), command="key import", out=out)
     click.echo(f"fingerprint: {entry.verifying_key.fingerprint}", err=True)
     if isinstance(key, SigningKey):
         say_secret()

@@ -9,20 +9,29 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from safeload.cli._common import parse_when
+from safeload.cli._output import check_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from safeload.cli._common import Output
+    from safeload.keyfile import KeyEntry
+
 __all__ = [
+    "KEY_TIMES",
     "algorithm_option",
     "check_key_id",
+    "described_key",
     "encrypt_option",
     "keyring_file",
     "not_after_option",
     "not_before_option",
+    "require_target",
     "say_secret",
     "scopes_option",
 ]
+
+KEY_TIMES = ("not_before", "not_after", "revoked")
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
@@ -123,6 +132,39 @@ def keyring_file(keyring: str | None) -> str:
     if keyring is None and DATA_VARIABLE in os.environ:
         raise KeyringError(f"the keyring in {DATA_VARIABLE} cannot be changed: name its file with --keyring")
     return default_path() if keyring is None else keyring
+
+
+def described_key(entry: KeyEntry) -> dict[str, Any]:
+    """Return what is said of a key, as JSON can hold it, and never the key itself."""
+    described: dict[str, Any] = {
+        "id": entry.key_id,
+        "algorithm": entry.algorithm,
+        "status": entry.status,
+        "created": entry.created.isoformat(),
+        "can_sign": entry.status == "active" and entry.can_sign,
+        "encrypted": entry.encrypted is not None,
+        "scopes": list(entry.scopes),
+        "replaces": entry.replaces,
+        "fingerprint": entry.verifying_key.fingerprint,
+        "reason": entry.reason,
+    }
+    for name in KEY_TIMES:
+        moment = getattr(entry, name)
+        described[name] = None if moment is None else moment.isoformat()
+    return described
+
+
+def require_target(target: str | None, out: Output) -> None:
+    """Refuse a report where the key's own file is not named: it may have been meant, or go the same way.
+
+    Raises:
+        click.UsageError: it is.
+    """
+    check_output(out.path, ())
+    if target is None and (out.layout != "text" or out.path is not None):
+        raise click.UsageError(
+            "--format and --output are of the report about what was written; where the key goes says --out PATH"
+        )
 
 
 def say_secret() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,12 +21,15 @@ from safeload.cli._common import (
 )
 from safeload.cli._keyfiles import export, import_key
 from safeload.cli._keyoptions import (
+    KEY_TIMES,
     algorithm_option,
     check_key_id,
+    described_key,
     encrypt_option,
     keyring_file,
     not_after_option,
     not_before_option,
+    require_target,
     say_secret,
     scopes_option,
 )
@@ -46,8 +49,6 @@ if TYPE_CHECKING:
 
 __all__ = ["key"]
 
-_TIMES = ("not_before", "not_after", "revoked")
-
 
 @click.group(no_args_is_help=False, short_help="Make, list, rotate, revoke, export and import keys.")
 @debug_option
@@ -58,6 +59,7 @@ def key() -> None:
 @key.command(short_help="Make a keyring with one new key.")
 @click.option(
     "--out",
+    "target",
     metavar="PATH",
     type=PATH,
     help="Where to write it. Default: the keyring that SAFELOAD_KEYRING names, else the one in your config folder.",
@@ -69,9 +71,10 @@ def key() -> None:
 @not_after_option
 @encrypt_option
 @passphrase_option
+@output_options
 @debug_option
 def new(
-    out: str | None,
+    target: str | None,
     algorithm: str,
     key_id: str | None,
     scopes: tuple[str, ...],
@@ -79,6 +82,7 @@ def new(
     not_after: datetime | None,
     encrypt: bool,
     passphrase_fd: int | None,
+    out: Output,
 ) -> int:
     """Make a keyring file with one new key, readable by you only. A file that is there stays as it is."""
     from safeload.keyfile import new_entry
@@ -89,7 +93,8 @@ def new(
         raise click.UsageError("only Ed25519 keys can be encrypted: add --algorithm ed25519")
     if passphrase_fd is not None and not encrypt:
         raise click.UsageError("--passphrase-fd is for an encrypted key: add --encrypt")
-    path = default_path() if out is None else out
+    require_target(target, out)
+    path = default_path() if target is None else target
     made = SigningKey.generate(algorithm, key_id=key_id)
     if os.path.lexists(path):  # before a passphrase is asked for
         return _exists(path)
@@ -99,9 +104,12 @@ def new(
         Keyring([entry]).save(path)
     except FileExistsError:
         return _exists(path)
-    click.echo(f"made key {made.key_id} ({made.algorithm}{', encrypted' if encrypt else ''}) in {plain(path)}")
-    if out is not None:
-        click.echo(f"to use it: --keyring {shlex.quote(plain(path))}, or SAFELOAD_KEYRING={shlex.quote(plain(path))}")
+    lines = [f"made key {made.key_id} ({made.algorithm}{', encrypted' if encrypt else ''}) in {plain(path)}"]
+    if target is not None:
+        shown = shlex.quote(plain(path))
+        lines.append(f"to use it: --keyring {shown}, or SAFELOAD_KEYRING={shown}")
+    content = {"keyring": path, "key": described_key(entry)}
+    deliver_facts(content, lambda _: () if out.quiet else lines, command="key new", out=out)
     say_secret()
     return 0
 
@@ -127,7 +135,7 @@ def list_keys(keyring: str | None, out: Output) -> int:
     check_output(out.path, ())
     ring = resolve_keyring(keyring)
     about = {"keyring": ring.path, "threshold": ring.threshold, "rotating_to": ring.rotating_to}
-    content = {**about, "keys": [_described(entry) for entry in ring.entries]}
+    content = {**about, "keys": [described_key(entry) for entry in ring.entries]}
     deliver_facts(content, lambda paint: () if out.quiet else _lines(ring, paint), command="key list", out=out)
     return 0
 
@@ -147,45 +155,34 @@ def _lines(ring: Keyring, paint: Painter) -> Iterator[str]:
 @click.argument("key_id", metavar="ID")
 @line_option("--reason", "Why: one line, for those who will be refused.", most=MAX_REASON, required=True)
 @keyring_option
+@output_options
 @debug_option
-def revoke(key_id: str, reason: str, keyring: str | None) -> int:
+def revoke(key_id: str, reason: str, keyring: str | None, out: Output) -> int:
     """Trust nothing any more that this key signed or will sign. It stays in the keyring, so that refusals say why.
 
     What only this key has signed is refused from then on. Re-sign it first, unless the key was stolen: see resign.
     """
     from safeload.lifecycle import editing
 
+    check_output(out.path, ())
     path = keyring_file(keyring)
     with editing(path) as ring:
         ring.revoke(key_id, reason)
-    click.echo(f"revoked key {key_id} in {plain(path)}")
     notes = ["other copies of this keyring trust it on: bring its changes to them"]
     if not any(entry.status == "active" for entry in ring.entries):
         notes.append("no key signs here any more: safeload key rotate makes a new one")
     if sum(entry.status != "revoked" for entry in ring.entries) < ring.threshold:
         notes.append(f"it has fewer trusted keys than the {ring.threshold} it demands, so it refuses everything")
-    for note in notes:
+    done = f"revoked key {key_id} in {plain(path)}"
+    content = {
+        "keyring": path,
+        "key": next(described_key(entry) for entry in ring.entries if entry.key_id == key_id),
+        "notes": notes,
+    }
+    deliver_facts(content, lambda _: () if out.quiet else (done,), command="key revoke", out=out)
+    for note in () if out.quiet else notes:
         say_note(note)
     return 0
-
-
-def _described(entry: KeyEntry) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        "id": entry.key_id,
-        "algorithm": entry.algorithm,
-        "status": entry.status,
-        "created": entry.created.isoformat(),
-        "can_sign": entry.status == "active" and entry.can_sign,
-        "encrypted": entry.encrypted is not None,
-        "scopes": list(entry.scopes),
-        "replaces": entry.replaces,
-        "fingerprint": entry.verifying_key.fingerprint,
-        "reason": entry.reason,
-    }
-    for name in _TIMES:
-        moment = getattr(entry, name)
-        described[name] = None if moment is None else moment.isoformat()
-    return described
 
 
 def _day(entry: KeyEntry) -> str:
@@ -195,7 +192,7 @@ def _day(entry: KeyEntry) -> str:
 def _notes(entry: KeyEntry) -> str:
     notes = [
         f"{name.replace('_', ' ')} {moment.isoformat()}"
-        for name in _TIMES
+        for name in KEY_TIMES
         if (moment := getattr(entry, name)) is not None
     ]
     if entry.reason:

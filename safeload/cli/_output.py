@@ -382,9 +382,13 @@ def check_output(output: str | None, inputs: Iterable[str]) -> None:
     Raises:
         click.BadParameter: it is.
     """
-    if output is None or not Path(output).is_file():
+    if output is None:
         return
     target = Path(output)
+    if not target.exists():
+        _require_apart(output, inputs)
+    if not target.is_file():
+        return
     for path in (*_named_files(), *inputs):
         for one in (path, f"{path}{MANIFEST_SUFFIX}"):
             with contextlib.suppress(OSError, ValueError):  # there is no such file, or that is no name of one
@@ -396,6 +400,15 @@ def check_output(output: str | None, inputs: Iterable[str]) -> None:
         raise click.BadParameter(
             f"{plain(output)} is there, and by its name no report but a keyring or policy", param_hint="--output"
         )
+
+
+def _require_apart(output: str, inputs: Iterable[str]) -> None:
+    """Refuse a report where the command itself will first write what is not there yet: manifests, keys, a policy."""
+    params = click.get_current_context().params
+    written = [params[name] for name in ("keyring", "target", "minimal") if params.get(name)]
+    written += [f"{path}.manifest.json" for path in inputs]
+    if os.path.realpath(output) in map(os.path.realpath, written):
+        raise click.BadParameter(f"{plain(output)} is what the command writes besides", param_hint="--output")
 
 
 def _named_files() -> Iterator[str]:

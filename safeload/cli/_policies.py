@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from safeload.cli._common import ALLOWED, REFUSED, Output, debug_option, output_options, policy_option, say_note
 from safeload.cli._learn import learn
-from safeload.cli._output import check_output, deliver_facts, emit
+from safeload.cli._output import check_output, deliver_facts
 from safeload.cli._text import Painter, plain, plain_lines, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from safeload.audit import Comparison, Explanation
-    from safeload.policy import AllowRule
+    from safeload.policy import AllowRule, Policy
 
 __all__ = ["policy"]
 
@@ -34,37 +34,59 @@ policy.add_command(learn)
 
 @policy.command(short_help="Print what a policy allows, with all that it extends.")
 @click.argument("name", metavar="[NAME|PATH]", default="sklearn")
+@output_options
 @debug_option
-def show(name: str) -> int:
+def show(name: str, out: Output) -> int:
     """Print the policy in force, as one policy file: its own rules and those of all that it extends.
 
     NAME is a pack (sklearn if none is given), PATH a policy file.
     """
     from safeload.policy import Policy, policy_text
 
+    check_output(out.path, ())
     shown = Policy.load(name)
-    emit(policy_text(shown.name, shown.rules, shown.tightened, [shown.digest]), None)
+    lines = policy_text(shown.name, shown.rules, shown.tightened, [shown.digest]).removesuffix("\n").split("\n")
+    content = {**_named(shown), "rules": [rule.to_dict() for rule in shown.rules], "limits": shown.tightened}
+    deliver_facts(content, lambda _: () if out.quiet else lines, command="policy show", out=out)
     return ALLOWED
 
 
 @policy.command(short_help="Tell whether a policy file is valid.")
 @click.argument("name", metavar="NAME|PATH")
+@output_options
 @debug_option
-def check(name: str) -> int:
+def check(name: str, out: Output) -> int:
     """Tell whether a policy, and all that it extends, is valid: exit code 0, or 2 with the file and line.
 
     Rules without a reason are valid, and noted: a reviewer has to write it. What the rules let happen, and whether
     the names are what they seem, is shown by: safeload audit --policy PATH.
     """
+    from safeload.errors import PolicyFileError
     from safeload.policy import Policy
 
-    checked = Policy.load(name)
-    for rule in checked.rules:
-        if not rule.is_reviewed:
-            say_note(f"{rule.where}: no reason yet: say who reviewed it, and why it is safe to load")
-    emit(f"valid: policy {plain(checked.name)}, {len(checked.rules)} rules, {len(checked.names)} globals\n", None)
-    emit(f"{checked.digest}\n", None)
+    check_output(out.path, ())
+    try:
+        checked = Policy.load(name)
+    except PolicyFileError as error:
+        if out.layout == "json":
+            content: dict[str, Any] = {"valid": False, "error": str(error)}
+            deliver_facts(content, lambda _: (), command="policy check", out=out)
+        raise
+    unreviewed = [rule.where for rule in checked.rules if not rule.is_reviewed]
+    for where in () if out.quiet else unreviewed:
+        say_note(f"{where}: no reason yet: say who reviewed it, and why it is safe to load")
+    counts = {"rules": len(checked.rules), "globals": len(checked.names)}
+    lines = (
+        f"valid: policy {plain(checked.name)}, {counts['rules']} rules, {counts['globals']} globals",
+        checked.digest,
+    )
+    content = {"valid": True, **_named(checked), **counts, "without_reason": unreviewed}
+    deliver_facts(content, lambda _: () if out.quiet else lines, command="policy check", out=out)
     return ALLOWED
+
+
+def _named(one: Policy) -> dict[str, Any]:
+    return {"policy": {"name": one.name, "digest": one.digest}}
 
 
 @policy.command(short_help="Say what a second policy allows that a first does not.")

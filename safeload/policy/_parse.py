@@ -59,6 +59,21 @@ class AllowRule:
         reason = self.reason.strip()
         return bool(reason) and not reason.upper().startswith("TODO") and not reason.endswith("…")
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the rule as JSON can hold it."""
+        return {
+            "where": self.where,
+            "module": self.module,
+            "names": list(self.names),
+            "roles": list(self.roles),
+            "args": self.args,
+            "state": self.state,
+            "events": list(self.events),
+            "held_by": list(self.held_by),
+            "reason": self.reason,
+            "expires": None if self.expires is None else self.expires.isoformat(),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyFile:
