@@ -53,11 +53,11 @@ def rollback(
 
     check_output(out.path, [path])
     policy, limits = standard.load()
+    ring = signing_keyring(keyring, passphrase_fd)
     try:
-        ring = signing_keyring(keyring, passphrase_fd)
         manifest = sign_again(path, from_release, key=ring, policy=policy, limits=limits)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+    except ValueError as error:  # about the release that is there
+        raise click.ClickException(str(error)) from None
     version = "" if manifest.version is None else f" (version {manifest.version})"
     done = (
         f"{plain(path)}{plain(version)} is release {manifest.release} now: "
