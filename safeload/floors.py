@@ -203,7 +203,10 @@ def _read(path: Path) -> _Seen | None:
         except FileNotFoundError:
             return None
         try:
-            _require_own(path, os.fstat(fd))
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise StorageError(f"{path} is no file, so it remembers no releases. Check the path.")
+            _require_own(path, status)
             _require_own(path.parent, path.parent.stat())
             data = read_to_end(fd, MAX_BYTES)
         finally:

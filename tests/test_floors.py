@@ -283,6 +283,10 @@ def test_rollback_and_floors_on_the_command_line(path, state, key, tmp_path, run
     assert done.code == 0, done.err
     assert done.document["manifest"]["release"] == 3
     assert run(*verify).code == 0
+    misspelt = run(*verify[:-1], tmp_path / "misspelt.json")
+    assert (misspelt.code, "no such state file" in misspelt.err) == (0, True)
+    folder = run(*verify[:-1], tmp_path)
+    assert (folder.code, f"{tmp_path} is no file" in folder.err) == (2, True)
     state.write_bytes(b"")
     done = run(*verify)
     assert (done.code, "cannot be understood" in done.err) == (2, True)

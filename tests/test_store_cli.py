@@ -265,6 +265,7 @@ USAGES = [
     ("store", "promote", "fraud", "1.0", "--reason", "two\nlines"),
     ("store", "promote", "fraud", "1.0", "--expires", "2020-01-01"),
     ("store", "promote", "fraud", "1.0", "--sequence", "0"),
+    ("store", "add", "fraud", "m.joblib", "--version", "2", "--set", "a=1", "--set", "a=2"),
     ("store", "rollback", "fraud", "--to", ""),
     ("store", "prune", "fraud"),
     ("store", "prune", "fraud", "--keep", "0"),

@@ -63,14 +63,16 @@ def merged_metadata(metadata: dict[str, Any], texts: tuple[str, ...]) -> dict[st
     """
     from safeload.manifest import clean_metadata
 
-    merged = dict(metadata)
+    given: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not name or not equals:
             raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--set")
-        merged[name] = value
+        if name in given:
+            raise click.BadParameter(f"{name!r} is given twice", param_hint="--set")
+        given[name] = value
     try:
-        return clean_metadata(merged)
+        return clean_metadata({**metadata, **given})
     except (TypeError, ValueError) as error:
         raise click.BadParameter(str(error), param_hint="--metadata") from None
 

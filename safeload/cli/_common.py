@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import traceback
 from dataclasses import dataclass, replace
@@ -265,6 +266,23 @@ def limits_with(policy: Policy, given: Mapping[str, int]) -> Limits:
         raise click.BadParameter(str(error), param_hint="--limit") from None
 
 
+def _note_missing(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not os.path.lexists(value):  # as before the first load, and where it is misspelt
+        say_note(f"{value}: there is no such state file, so no release is refused for being old")
+    return value
+
+
+def floors_option(command: _Command) -> _Command:
+    """Add --floors, of a state file that is read only."""
+    return click.option(
+        "--floors",
+        metavar="FILE",
+        type=PATH,
+        callback=_note_missing,
+        help="Refuse what is older than this state file remembers. Nothing is added to it.",
+    )(command)
+
+
 def jobs_option(command: _Command) -> _Command:
     """Add --jobs."""
     return click.option(
@@ -296,16 +314,6 @@ def keyring_option(command: _Command) -> _Command:
         metavar="PATH",
         type=PATH,
         help="The keyring file. Default: the one that SAFELOAD_KEYRING names, else the one in your config folder.",
-    )(command)
-
-
-def floors_option(command: _Command) -> _Command:
-    """Add --floors."""
-    return click.option(
-        "--floors",
-        metavar="FILE",
-        type=PATH,
-        help="Refuse what is older than this state file remembers. Nothing is added to it.",
     )(command)
 
 
