@@ -336,7 +336,7 @@ def backed(_structures: Structures, made: Instance, state: object, _at: int) -> 
         need(isinstance(state[0], DType) and state[0].real == kept.dtype, "its dtype is not that of its array")
 
 
-FRAMES: Final = frozenset(("polars.dataframe.frame.DataFrame", "polars.series.series.Series"))
+FRAMES: Final[frozenset[str]] = frozenset(("polars.dataframe.frame.DataFrame", "polars.series.series.Series"))
 
 
 def arrow_stream(_structures: Structures, _made: Instance, state: object, _at: int) -> None:
