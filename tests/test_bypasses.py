@@ -103,6 +103,17 @@ def records(names: Any = ("o", "f"), fields: Any = None, flags: int = 27, *, of:
     return build(call(glob("numpy", "dtype"), of, False, True), (3, "|", None, names, fields or None, 16, 1, flags))
 
 
+def nested_arrays(levels: int, kind: bytes = dtype("O8"), *, structured: bool = False, between: bytes = b"") -> bytes:
+    """An array of objects in an array of objects."""
+    before = call(RECONSTRUCT, NDARRAY, (0,), raw(b"b")) + pickle.MARK + number(1) + tup(1) + kind + pickle.NEWFALSE
+    before += pickle.EMPTY_LIST + (pickle.MARK if structured else b"") + between
+    after = pickle.APPEND * bool(between) + pickle.TUPLE * structured + pickle.APPEND + pickle.TUPLE + pickle.BUILD
+    return before * levels + pickle.NONE + after * levels
+
+
+DEQUE = call(glob("collections", "deque"))
+DEFAULTS = call(glob("collections", "defaultdict"), glob("builtins", "list"))
+
 CRAFTED: dict[str, tuple[str, bytes]] = {
     # numpy writes the class of records where the code of other dtypes stands: there, and nowhere else.
     "records that are records": ("", array((1,), records(), [(None, 1.5)], args=(RECARRAY, (0,), raw(b"b")))),
@@ -117,6 +128,16 @@ CRAFTED: dict[str, tuple[str, bytes]] = {
         "SL402", then(array((1,), records(of=RECORD + put(0)), [(None, 1.5)]), build(TRANSFORMER, {"func": get(0)})),
     ),
     "the class of records made": ("SL318", new(RECORD, 8)),
+    # Found by attack. numpy drops what an array of objects holds by recursion: a crash, while loading even.
+    "arrays of objects in one another": ("SL505", nested_arrays(1002)),
+    "arrays of objects in one another, dropped at once": (
+        "SL505", pickle.EMPTY_DICT + setitem("a", nested_arrays(20_000)) + setitem("a", None),
+    ),
+    "records in one another": ("SL505", nested_arrays(1002, records(("o",), {"o": (dtype("O8"), 0)}), structured=True)),
+    "arrays of objects and lists in one another": ("SL505", nested_arrays(1002, between=pickle.EMPTY_LIST)),
+    "deques in one another": ("SL505", DEQUE * 1001 + pickle.NONE + pickle.APPEND * 1001),
+    "defaultdicts in one another": ("SL505", (DEFAULTS + number(1)) * 1001 + pickle.NONE + pickle.SETITEM * 1001),
+    "some arrays of objects in one another": ("", nested_arrays(900)),
     # Found by attack. Bunch answers for attributes with its keys, so APPEND called what stood under "append".
     "an append in a Bunch": ("SL320", BUNCH + setitem("append", LOG) + text("marker") + pickle.APPEND),
     "an extend in a Bunch": (

@@ -39,6 +39,7 @@ from safeload.scan.values import (
     is_used_up,
     note_arguments,
     note_state,
+    takes_items,
 )
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ if TYPE_CHECKING:
 _AS_LIST: Final = 1
 _AS_DICT: Final = 2
 _FEW_NAMES: Final = 64
+# CPython drops most containers step by step, however deep they nest; these, and arrays of objects, by recursion.
+_RECURSIVE: Final = frozenset(("collections.defaultdict", "collections.deque"))
+_NESTING: Final = "arrays of containers, deques and defaultdicts, which crash when they are dropped deep in one another"
+_MAX_FIELDS: Final = 64  # levels of tuples and lists that are the structures of one array
 
 
 class Effects(Globals):
@@ -235,7 +240,7 @@ class Effects(Globals):
             self.structures.seen(target.contents)
             if target.dtype.hasobject and isinstance(state, tuple) and isinstance(state[4], AList):
                 target.trees = trees_among(state[4].items)
-                target.odd = self.has_odd(state[4].items)
+                self.look_through(target, state[4].items)
             self.unbuilt -= 1
             self.count_state(target.origin)
         else:
@@ -294,26 +299,58 @@ class Effects(Globals):
             origin.places = found.places
         return found
 
-    def has_odd(self, objects: list[Any]) -> bool:
-        """Tell whether an object of an array is one that pandas must not be given.
+    def look_through(self, array: Array, objects: list[Any]) -> None:
+        """Note whether the objects of an array are such that pandas must not be given it, and count it if it nests.
 
         That is a tuple that nests too deep for whoever hashes it, and a dict that could say where an array is: a Series
         answers for `__array_interface__` with its item of that label, and numpy reads and writes wherever that says.
         """
+        if array.dtype.names is not None:
+            objects = self.fields_of(objects)
+        nests = False
         for one in objects:
-            if isinstance(one, ADict):
-                if self.may_say_where(one):
-                    return True
-            elif isinstance(one, Instance):
-                # What these hold was not kept.
-                if takes_items(one):
-                    return True
+            if isinstance(one, Instance):
+                nests = nests or not one.scalar
+                array.odd = array.odd or takes_items(one)
             elif isinstance(one, tuple):
-                parts: i64 = parts_of(one)
-                if parts < 0:
-                    return True
-                self.spend(parts >> 2)
-        return False
+                nests = True
+                if not array.odd:
+                    parts: i64 = parts_of(one)
+                    array.odd = parts < 0
+                    self.spend(parts >> 2)
+            elif isinstance(one, ADict):
+                nests = True
+                array.odd = array.odd or self.may_say_where(one)
+            elif isinstance(one, (Array, AList, ASet)):
+                nests = True
+        if nests:
+            self.nests()
+
+    def nests(self) -> None:
+        """Count what is dropped by recursion together with what it holds: so many could be in one another."""
+        self.nesting += 1
+        if self.nesting > self.max_nested:
+            raise RefusedError("SL505", f"more than {self.max_nested} {_NESTING} (max_nested)", self.at)
+
+    def fields_of(self, items: list[Any]) -> list[Any]:
+        """Return what stands in the fields of structures, which are written as tuples, and rows in these as lists."""
+        fields: list[Any] = []
+        for _ in range(_MAX_FIELDS):
+            inner: list[Any] = []
+            for one in items:
+                parts: Any = one.items if isinstance(one, AList) else one
+                if isinstance(parts, (tuple, list)):
+                    self.spend(len(parts))
+                    self.memory += A_SLOT * len(parts)  # one tuple may stand for many rows
+                    self.check_memory()
+                    inner.extend(parts)
+                else:
+                    fields.append(one)
+            self.memory -= A_SLOT * len(inner)
+            if not inner:
+                return fields
+            items = inner
+        raise RefusedError("SL505", f"objects of structures in more than {_MAX_FIELDS} levels of tuples", self.at)
 
     def may_say_where(self, one: ADict) -> bool:
         """Tell whether numpy could take this dict for an array interface; it cannot without a type."""
@@ -430,6 +467,8 @@ class Effects(Globals):
         origin = target.origin
         if target.built:
             raise RefusedError("SL320", "items are added after the state was set", self.at, origin.name)
+        if not target.filled and origin.name in _RECURSIVE:
+            self.nests()
         if target.filled and target.filled != kind:
             # Where keys are attributes (Bunch), a key `append` or `extend` is what APPEND would call.
             raise RefusedError("SL320", "items are added both as to a list and as to a dict", self.at, origin.name)
@@ -469,12 +508,6 @@ class Effects(Globals):
             self.memory += A_CONTAINER
         self.spend(keys.add(key, self.max_odd_keys, self.at))
         self.memory += 16
-
-
-def takes_items(made: Instance) -> bool:
-    """Tell whether it may be a dict: one that is made with its items, or that a policy lets have any."""
-    grant = made.origin.grant
-    return made.origin.name == "collections.Counter" or (grant is not None and grant.roles & ITEMS != 0)
 
 
 def is_text(key: object) -> bool:

@@ -63,6 +63,8 @@ class Ledger(Window):
         self.max_stack: i64 = limits.max_stack
         self.max_opcodes: i64 = limits.max_opcodes
         self.max_odd_keys: i64 = limits.max_odd_keys
+        self.max_nested: i64 = limits.max_nested
+        self.nesting: i64 = 0  # what could be dropped by recursion
         self.memo: list[Any] = []
         self.fetched: i64 = -1  # the greatest index that was ever read from this memo
         self.memory: i64 = 0  # bytes that are kept, by estimate

@@ -25,6 +25,8 @@ class Limits:
         max_globals: distinct globals that are named.
         max_odd_keys: keys of one dict or set whose hashes are not known before it is loaded, so that they might be made
             to collide: floats and numpy's scalars count one, other instances ten.
+        max_nested: arrays of objects that hold containers or instances, deques and defaultdicts: so many could be in
+            one another, and dropping one that holds another takes stack, some 2 kB.
         max_unpacked: size of the pickle stream when the artifact is compressed.
         max_ratio: unpacked size over compressed size, enforced beyond 64 MiB; beyond 512 MiB (96 MiB of bz2), a
             twentieth of it.
@@ -37,6 +39,7 @@ class Limits:
     max_stack: int = 1_000_000
     max_globals: int = 10_000
     max_odd_keys: int = 10_000
+    max_nested: int = 1_000
     max_unpacked: int = 16 << 30
     max_ratio: int = 2_000
 

@@ -284,6 +284,12 @@ def is_used_up(value: AList | ADict) -> bool:
     return (value.flat if isinstance(value, ADict) else value.items) is USED_UP
 
 
+def takes_items(made: Instance) -> bool:
+    """Tell whether it may be a dict: one that is made with its items, or that a policy lets have any."""
+    grant = made.origin.grant
+    return made.origin.name == "collections.Counter" or (grant is not None and grant.roles & ITEMS != 0)
+
+
 _MAX_ATTRIBUTES: Final = 10_000
 
 

@@ -9,7 +9,26 @@ import zlib
 
 import lz4.frame
 from hostile import FLOATS, RUN, Case, Table, files
-from opcodes_builder import NDARRAY, STOP, build, glob, line_glob, new, padded, proto, stream, wrapper
+from opcodes_builder import (
+    NDARRAY,
+    RECONSTRUCT,
+    STOP,
+    build,
+    call,
+    dtype,
+    get,
+    glob,
+    line_glob,
+    new,
+    number,
+    padded,
+    proto,
+    raw,
+    stream,
+    text,
+    tup,
+    wrapper,
+)
 
 # -------------------------------------------------------------------------------------------- compressions
 
@@ -33,6 +52,17 @@ def pack(compressor: str, data: bytes) -> bytes:
         return lzma.compress(data, format=lzma.FORMAT_ALONE, preset=0)
     packed: bytes = lz4.frame.compress(data)
     return packed
+
+
+def nested_arrays(levels: int) -> bytes:
+    """Each array of objects in the one before, and all of it dropped while loading: another value has its key."""
+    one = call(RECONSTRUCT + pickle.MEMOIZE, NDARRAY + pickle.MEMOIZE, (0,), raw(b"b"))
+    first = build(one, (1, (1,), dtype("O8") + pickle.MEMOIZE, False, [None]))
+    again = call(get(0), get(1), (0,), raw(b"b")) + pickle.MARK + number(1) + tup(1) + get(2)
+    chain = (again + pickle.NEWFALSE + pickle.EMPTY_LIST) * levels + pickle.NONE
+    chain += (pickle.APPEND + pickle.TUPLE + pickle.BUILD) * levels
+    twice = pickle.EMPTY_DICT + text("a") + chain + pickle.SETITEM + text("a") + pickle.NONE + pickle.SETITEM
+    return stream(first, twice, pickle.TUPLE2)
 
 
 COMPRESSORS = ("zlib", "gzip", "bz2", "xz", "lzma", "lz4")
@@ -84,6 +114,9 @@ COMPRESSED |= {
         "SL506", "exhaustion", "10,001 distinct globals in a tuple",
         bz2.compress(proto(2) + pickle.MARK + b"".join(line_glob("numpy", f"a{i}") for i in range(10_001))
                      + pickle.TUPLE + STOP)),
+    "objects-in-one-another-in-bz2": Case(
+        "SL505", "exhaustion", "40,000 arrays of objects in one another, which numpy drops by recursion: a crash",
+        bz2.compress(nested_arrays(40_000))),
     "bytes-of-two-to-the-63": Case(
         "SL507", "exhaustion", "bytes of 2**63 where nobody knows how many follow",
         pack("zlib", stream(pickle.BINBYTES8 + (1 << 63).to_bytes(8, "little")))),
