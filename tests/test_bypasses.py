@@ -631,6 +631,17 @@ def series(values: bytes) -> bytes:
     return build(new(glob("pandas.core.internals.managers", "SingleBlockManager")), kept)
 
 
+def arrow(kind: str, length: int, *buffers: Any, nulls: int = 0, offset: int = 0) -> bytes:
+    """An array of Arrow, of buffers that are bytes or None."""
+    of = call(glob("pyarrow.lib", "type_for_alias"), kind)
+    made = [one if one is None else call(glob("pyarrow.lib", "py_buffer"), one) for one in buffers]
+    return call(glob("pyarrow.lib", "_restore_array"), (of, length, nulls, offset, made, [], None))
+
+
+def offsets(*items: int, code: str = "q") -> bytes:
+    return raw(struct.pack(f"<{len(items)}{code}", *items))
+
+
 ZONED = build(new(glob("pandas", "DatetimeTZDtype")), {"tz": None, "unit": "ns"})
 TIMES = glob("pandas", "DatetimeIndex")
 
@@ -687,6 +698,36 @@ OF_PACKS: dict[str, tuple[str, str, bytes]] = {
         "pandas", "SL319",
         call(BACKED, glob("pandas.arrays", "StringArray"), 1, None),
     ),
+    # Found by attack. Arrow reads as much of its buffers as length and offsets say: a crash while loading.
+    "pandas: texts": ("pandas", "", arrow("large_string", 2, raw(b"\1"), offsets(0, 1, 1), raw(b"a"), nulls=1)),
+    "pandas: a slice of texts": (
+        "pandas", "", arrow("string", 1, None, offsets(0, 1, 2, code="i"), raw(b"ab"), offset=1),
+    ),
+    "pandas: no texts": ("pandas", "", arrow("string", 0, None, raw(b""), None)),
+    "pandas: more texts than offsets": ("pandas", "SL326", arrow("large_string", 3, None, offsets(0, 1, 1), raw(b"a"))),
+    "pandas: a slice beyond the offsets": (
+        "pandas", "SL326", arrow("large_string", 2, None, offsets(0, 1, 1), raw(b"a"), offset=1),
+    ),
+    "pandas: offsets beyond the texts": ("pandas", "SL326", arrow("large_string", 1, None, offsets(0, 2), raw(b"a"))),
+    "pandas: offsets beyond the texts, in long ones": (
+        "pandas", "SL326", arrow("large_string", 9999, None, offsets(*range(9999), 10_001), raw(bytes(10_000))),
+    ),
+    "pandas: offsets that fall": ("pandas", "SL326", arrow("large_string", 2, None, offsets(1, 0, 1), raw(b"a"))),
+    "pandas: offsets of another size": ("pandas", "SL326", arrow("string", 1, None, offsets(0, 1), raw(b"a"))),
+    "pandas: missing texts beyond what says so": (
+        "pandas", "SL326", arrow("large_string", 9, raw(b"\1"), offsets(*[0] * 10), raw(b"a"), nulls=-1),
+    ),
+    "pandas: missing texts and nothing that says which": (
+        "pandas", "SL326", arrow("large_string", 1, None, offsets(0, 1), raw(b"a"), nulls=1),
+    ),
+    "pandas: more missing than there are": (
+        "pandas", "SL326", arrow("int64", 1, raw(b"\0"), raw(bytes(8)), nulls=2),
+    ),
+    "pandas: numbers of Arrow": ("pandas", "", arrow("int64", 1, raw(b"\1"), raw(bytes(8)))),
+    "pandas: numbers beyond their buffer": ("pandas", "SL326", arrow("int64", 2, None, raw(bytes(8)))),
+    "pandas: flags beyond their buffer": ("pandas", "SL326", arrow("bool", 9, None, raw(b"\1"))),
+    "pandas: numbers without a buffer": ("pandas", "SL326", arrow("double", 1, None, None)),
+    "pandas: numbers with too many buffers": ("pandas", "SL326", arrow("int8", 1, None, raw(b"\1"), None)),
     # Found by attack. clone and set_params set these as attributes, whatever their names are: an array at any address.
     "lightgbm: a parameter that is all attributes": (
         "lightgbm", "SL404", build(LIGHT, {"_other_params": {"__dict__": {"__array_interface__": POINTER}}}),

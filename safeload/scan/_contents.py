@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from safeload.scan._nodes import PIECE, PREDICTOR, TREE, NodeTable, Watcher
 
-__all__ = ["PIECE", "ArrowStream", "Integers", "Ranges", "Unclear", "Watcher", "watcher_of"]
+__all__ = ["PIECE", "ArrowStream", "Integers", "Ranges", "Unclear", "Watcher", "integers_in", "watcher_of"]
 
 HELD: Final = 1 << 22  # bytes to keep until the dtype is known that they are of
 _SMALL: Final = 256  # bytes of an array that is cheaper to keep than to look at
@@ -163,6 +163,16 @@ class Ranges(Watcher):
         self.count += len(nodes)
 
 
+def integers_in(data: bytes) -> list[Integers]:
+    """Return what bytes say as integers of 32 and of 64 bits, of those of which they are whole ones."""
+    found: list[Integers] = []
+    for dtype in _guessed()[:2]:
+        if len(data) % dtype.itemsize == 0:
+            found.append(Integers(dtype))
+            found[-1].feed(data)
+    return found
+
+
 class ArrowStream:
     """Data of Arrow in its format of streams, which native code makes columns of.
 
@@ -230,6 +240,19 @@ class Unclear:
         tables = [watcher for watcher in watchers if isinstance(watcher, NodeTable)]
         if sum(table.count for table in tables) > _MOST_GUESSED:
             watchers[:] = [watcher for watcher in watchers if not isinstance(watcher, NodeTable)]
+
+    def integers(self) -> list[Integers]:
+        """Return what the bytes say as integers of 32 and of 64 bits, of those of which they are whole ones."""
+        held, watchers = b"".join(self._held), self._watchers
+        self._held, self._watchers = [], []
+        if watchers is None:
+            return integers_in(held)
+        found: list[Integers] = []
+        for one in watchers:
+            if isinstance(one, Integers) and len(held) % one.dtype.itemsize == 0:
+                one.feed(held)
+                found.append(one)
+        return found
 
     def settle(self, watcher: Watcher) -> Watcher | None:
         """Return what the bytes say, in place of a watcher for the dtype they are of; None where it cannot be told."""

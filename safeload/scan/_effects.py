@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from safeload.rules import Finding, RefusedError
 from safeload.scan import _dtypes as dtypes
 from safeload.scan import _forms as forms
+from safeload.scan._arrow import A_BUFFER, BUFFER
 from safeload.scan._globals import MAX_FINDINGS, Globals
 from safeload.scan._keys import Keys, parts_of
 from safeload.scan._ledger import A_CONTAINER, A_DTYPE, A_NAME, A_SLOT, A_TUPLE, AN_OBJECT, VAST
@@ -109,6 +110,9 @@ class Effects(Globals):
             wrong = self.structures.made(instance, args)
             if wrong is not None:
                 self.report("SL326", wrong, origin)
+            if origin.name == BUFFER:
+                self.memory += A_BUFFER
+                self.spend(150)
         return instance
 
     def new_ex(self, cls: object, args: Any, keywords: object) -> object:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from safeload.rules import Finding, RefusedError
 from safeload.scan import _forms as forms
 from safeload.scan import _names as names
-from safeload.scan._indexed import FRAMES
+from safeload.scan._arrow import FRAMES
 from safeload.scan._ledger import A_GLOBAL, Ledger
 from safeload.scan._structures import NATIVE
 from safeload.scan.values import (

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from safeload.scan._contents import ArrowStream, Ranges, Unclear
+from safeload.scan._contents import Ranges
 from safeload.scan._fitting import OddError, array_of, check_indices, integers_of, is_function, length_of, need, whole
 from safeload.scan.values import (
-    AList,
     Array,
     Attributes,
-    Blob,
     DType,
     Float,
     Global,
@@ -334,21 +332,3 @@ def backed(_structures: Structures, made: Instance, state: object, _at: int) -> 
     need(named in kinds, f"its dtype is {describe(state[0])}")
     if not named:
         need(isinstance(state[0], DType) and state[0].real == kept.dtype, "its dtype is not that of its array")
-
-
-FRAMES: Final[frozenset[str]] = frozenset(("polars.dataframe.frame.DataFrame", "polars.series.series.Series"))
-
-
-def arrow_stream(_structures: Structures, _made: Instance, state: object, _at: int) -> None:
-    """Keep polars from columns of an extension type: of its own, the data says where in memory they are."""
-    if isinstance(state, AList):
-        return  # of series, as before 1.0
-    data = state.data if isinstance(state, Blob) else state
-    stream = data.stream if isinstance(data, Unclear) else None
-    if isinstance(data, bytes):
-        stream = ArrowStream()
-        stream.feed(data)
-    if stream is None:
-        raise OddError("its bytes are written as polars does not write them")
-    need(stream.begins, "its bytes are no stream of Arrow data (polars 1.18 and 1.19 wrote such)")
-    need(not stream.extends, "it has a column of an extension type, which polars may take for one at any address")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from safeload.scan import _arrow as arrow
 from safeload.scan import _indexed as indexed
 from safeload.scan import _trees as trees
 from safeload.scan._fitting import Bounds, OddError, is_function
@@ -55,6 +56,10 @@ class Structures:
                 indexed.block(made, args)
             elif name == indexed.MANAGER:
                 indexed.block_manager(made, args)
+            elif name == arrow.BUFFER:
+                arrow.buffer(made, args)
+            elif name == arrow.ARRAY:
+                arrow.array(args)
         except OddError as odd:
             made.native = None
             return str(odd)
@@ -244,7 +249,8 @@ NATIVE: Final[dict[str, Callable[[Structures, Instance, object, int], None]]] = 
     "sklearn.cluster._bisect_k_means._BisectingTree": indexed.bisecting_tree,
     **dict.fromkeys((*_sparse_names("csr"), *_sparse_names("csc")), indexed.csr),
     indexed.BACKED: indexed.backed,
-    **dict.fromkeys(indexed.FRAMES, indexed.arrow_stream),
+    **dict.fromkeys(arrow.FRAMES, arrow.stream),
+    **dict.fromkeys((arrow.BUFFER, arrow.ARRAY, *arrow.TYPES), _stateless),
     **dict.fromkeys((indexed.BLOCK, indexed.MANAGER, indexed.SLICE), _stateless),
     **dict.fromkeys(_sparse_names("bsr"), indexed.bsr),
     **dict.fromkeys(_sparse_names("coo"), indexed.coo),
