@@ -16,7 +16,7 @@ BUFFER: Final = "pyarrow.lib.py_buffer"
 ARRAY: Final = "pyarrow.lib._restore_array"
 A_BUFFER: Final = 800  # bytes that is kept of one
 _TIMES: Final = "pyarrow.lib.timestamp"
-TYPES: Final = ("pyarrow.lib.type_for_alias", _TIMES)
+TYPES: Final[tuple[str, ...]] = ("pyarrow.lib.type_for_alias", _TIMES)
 # Bits of an item, by the first letters of the type's name.
 _BITS: Final = (
     ("bool", 1), ("int8", 8), ("uint8", 8), ("halffloat", 16), ("int16", 16), ("uint16", 16), ("int32", 32),
