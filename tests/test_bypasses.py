@@ -135,8 +135,14 @@ CRAFTED: dict[str, tuple[str, bytes]] = {
     ),
     "records in one another": ("SL505", nested_arrays(1002, records(("o",), {"o": (dtype("O8"), 0)}), structured=True)),
     "arrays of objects and lists in one another": ("SL505", nested_arrays(1002, between=pickle.EMPTY_LIST)),
-    "deques in one another": ("SL505", DEQUE * 1001 + pickle.NONE + pickle.APPEND * 1001),
-    "defaultdicts in one another": ("SL505", (DEFAULTS + number(1)) * 1001 + pickle.NONE + pickle.SETITEM * 1001),
+    "deques in one another": ("SL505", DEQUE * 1002 + pickle.NONE + pickle.APPEND * 1002),
+    "defaultdicts in one another": ("SL505", (DEFAULTS + number(1)) * 1002 + pickle.NONE + pickle.SETITEM * 1002),
+    "many defaultdicts beside one another": (
+        "", pickle.MARK + (DEFAULTS + number(1) + number(2) + pickle.SETITEM) * 1500 + pickle.LIST,
+    ),
+    "a defaultdict in a tuple that is a key, and so on": (
+        "SL505", (DEFAULTS + pickle.MARK) * 1002 + pickle.NONE + (pickle.TUPLE + number(1) + pickle.SETITEM) * 1002,
+    ),
     "some arrays of objects in one another": ("", nested_arrays(900)),
     # Found by attack. Bunch answers for attributes with its keys, so APPEND called what stood under "append".
     "an append in a Bunch": ("SL320", BUNCH + setitem("append", LOG) + text("marker") + pickle.APPEND),

@@ -56,7 +56,8 @@ _AS_DICT: Final = 2
 _FEW_NAMES: Final = 64
 # CPython drops most containers step by step, however deep they nest; these, and arrays of objects, by recursion.
 _RECURSIVE: Final = frozenset(("collections.defaultdict", "collections.deque"))
-_NESTING: Final = "arrays of containers, deques and defaultdicts, which crash when they are dropped deep in one another"
+_NESTING: Final = "arrays, deques and defaultdicts of containers, which crash when they are dropped deep in one another"
+_FEW_PARTS: Final = 16  # of a tuple, which are looked at each time that it is met
 _MAX_FIELDS: Final = 64  # levels of tuples and lists that are the structures of one array
 
 
@@ -311,23 +312,18 @@ class Effects(Globals):
         """
         if array.dtype.names is not None:
             objects = self.fields_of(objects)
-        nests = False
         for one in objects:
+            if array.odd:
+                break
             if isinstance(one, Instance):
-                nests = nests or not one.scalar
-                array.odd = array.odd or takes_items(one)
+                array.odd = takes_items(one)
             elif isinstance(one, tuple):
-                nests = True
-                if not array.odd:
-                    parts: i64 = parts_of(one)
-                    array.odd = parts < 0
-                    self.spend(parts >> 2)
+                parts: i64 = parts_of(one)
+                array.odd = parts < 0
+                self.spend(parts >> 2)
             elif isinstance(one, ADict):
-                nests = True
-                array.odd = array.odd or self.may_say_where(one)
-            elif isinstance(one, (Array, AList, ASet)):
-                nests = True
-        if nests:
+                array.odd = self.may_say_where(one)
+        if any(may_hold(one) for one in objects):
             self.nests()
 
     def nests(self) -> None:
@@ -433,7 +429,7 @@ class Effects(Globals):
                 target.items = items  # nobody else has them
             self.memory += A_SLOT * len(items)
         else:
-            self.items_of(target, _AS_LIST)
+            self.items_of(target, _AS_LIST, items)
 
     def set_items(self, target: object, items: list[Any]) -> None:
         if len(items) % 2:
@@ -450,7 +446,7 @@ class Effects(Globals):
                 target.flat = items  # nobody else has them
             self.memory += A_SLOT * len(items)
         else:
-            self.items_of(target, _AS_DICT)
+            self.items_of(target, _AS_DICT, items)
             self.check_item_names(target, items)
 
     def add_items(self, target: object, items: list[Any]) -> None:
@@ -464,14 +460,14 @@ class Effects(Globals):
         target.items.extend(items)
         self.memory += A_SLOT * len(items)
 
-    def items_of(self, target: object, kind: i64) -> None:
+    def items_of(self, target: object, kind: i64, items: list[Any]) -> None:
         """Item opcodes call `append`, `extend` or `__setitem__` of whatever is there; before its state, always."""
         if not isinstance(target, Instance):
             raise RefusedError("SL320", f"items are added to {describe(target)}", self.at)
         origin = target.origin
         if target.built:
             raise RefusedError("SL320", "items are added after the state was set", self.at, origin.name)
-        if not target.filled and origin.name in _RECURSIVE:
+        if origin.name in _RECURSIVE and any(may_hold(one) for one in items):
             self.nests()
         if target.filled and target.filled != kind:
             # Where keys are attributes (Bunch), a key `append` or `extend` is what APPEND would call.
@@ -512,6 +508,15 @@ class Effects(Globals):
             self.memory += A_CONTAINER
         self.spend(keys.add(key, self.max_odd_keys, self.at))
         self.memory += 16
+
+
+def may_hold(value: object) -> bool:
+    """Tell whether it may hold what is dropped by recursion: a container or instance, but a tuple of plain values."""
+    if isinstance(value, tuple):
+        return len(value) > _FEW_PARTS or any(isinstance(part, tuple) or may_hold(part) for part in value)
+    if isinstance(value, Instance):
+        return not value.scalar
+    return isinstance(value, (Array, AList, ASet, ADict))
 
 
 def is_text(key: object) -> bool:

@@ -25,7 +25,7 @@ class Limits:
         max_globals: distinct globals that are named.
         max_odd_keys: keys of one dict or set whose hashes are not known before it is loaded, so that they might be made
             to collide: floats and numpy's scalars count one, other instances ten.
-        max_nested: arrays of objects that hold containers or instances, deques and defaultdicts: so many could be in
+        max_nested: arrays of objects, deques and defaultdicts that hold containers or instances: so many could be in
             one another, and dropping one that holds another takes stack, some 2 kB.
         max_unpacked: size of the pickle stream when the artifact is compressed.
         max_ratio: unpacked size over compressed size, enforced beyond 64 MiB; beyond 512 MiB (96 MiB of bz2), a
