@@ -23,7 +23,8 @@ COMPILED = ["safeload/policy/_patterns.py"] + [
     f"safeload/scan/{name}.py"
     for name in (
         "_arrays", "_arrow", "_contents", "_dtypes", "_effects", "_fitting", "_forms", "_globals", "_indexed", "_keys",
-        "_ledger", "_machine", "_names", "_nodes", "_opcodes", "_rare", "_structures", "_trees", "_window", "values",
+        "_ledger", "_machine", "_names", "_nodes", "_objects", "_opcodes", "_rare", "_structures", "_trees", "_window",
+        "values",
     )
 ]  # fmt: skip
 # A build has none of the packages that the rest of safeload imports, and mypy's findings are not its business.

@@ -406,7 +406,7 @@ def _require_apart(output: str, inputs: Iterable[str]) -> None:
     """Refuse a report where the command itself will first write what is not there yet: manifests, keys, a policy."""
     params = click.get_current_context().params
     written = [params[name] for name in ("keyring", "target", "minimal") if params.get(name)]
-    written += [f"{path}.manifest.json" for path in inputs]
+    written += [f"{path}{MANIFEST_SUFFIX}" for path in inputs]
     if os.path.realpath(output) in map(os.path.realpath, written):
         raise click.BadParameter(f"{plain(output)} is what the command writes besides", param_hint="--output")
 

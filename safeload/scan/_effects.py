@@ -11,16 +11,16 @@ from safeload.rules import Finding, RefusedError
 from safeload.scan import _dtypes as dtypes
 from safeload.scan import _forms as forms
 from safeload.scan._arrow import A_BUFFER, BUFFER
-from safeload.scan._globals import MAX_FINDINGS, Globals
-from safeload.scan._keys import Keys, parts_of
+from safeload.scan._globals import MAX_FINDINGS
+from safeload.scan._keys import Keys
 from safeload.scan._ledger import A_CONTAINER, A_DTYPE, A_NAME, A_SLOT, A_TUPLE, AN_OBJECT, VAST
 from safeload.scan._nodes import NodeTable
+from safeload.scan._objects import RECURSIVE, Objects, is_text, may_hold
 from safeload.scan._structures import A_NODE, Structures
 from safeload.scan._trees import trees_among
 from safeload.scan.values import (
     CALL,
     ITEMS,
-    LET_GO,
     NEW,
     STATE,
     USED_UP,
@@ -40,7 +40,6 @@ from safeload.scan.values import (
     is_used_up,
     note_arguments,
     note_state,
-    takes_items,
 )
 
 if TYPE_CHECKING:
@@ -54,14 +53,9 @@ if TYPE_CHECKING:
 _AS_LIST: Final = 1
 _AS_DICT: Final = 2
 _FEW_NAMES: Final = 64
-# CPython drops most containers step by step, however deep they nest; these, and arrays of objects, by recursion.
-_RECURSIVE: Final = frozenset(("collections.defaultdict", "collections.deque"))
-_NESTING: Final = "arrays, deques and defaultdicts of containers, which crash when they are dropped deep in one another"
-_FEW_PARTS: Final = 16  # of a tuple, which are looked at each time that it is met
-_MAX_FIELDS: Final = 64  # levels of tuples and lists that are the structures of one array
 
 
-class Effects(Globals):
+class Effects(Objects):
     """The objects of one stream: what was made of its globals, and what the policy does not allow of that."""
 
     def __init__(
@@ -304,60 +298,6 @@ class Effects(Globals):
             origin.places = found.places
         return found
 
-    def look_through(self, array: Array, objects: list[Any]) -> None:
-        """Note whether the objects of an array are such that pandas must not be given it, and count it if it nests.
-
-        That is a tuple that nests too deep for whoever hashes it, and a dict that could say where an array is: a Series
-        answers for `__array_interface__` with its item of that label, and numpy reads and writes wherever that says.
-        """
-        if array.dtype.names is not None:
-            objects = self.fields_of(objects)
-        for one in objects:
-            if array.odd:
-                break
-            if isinstance(one, Instance):
-                array.odd = takes_items(one)
-            elif isinstance(one, tuple):
-                parts: i64 = parts_of(one)
-                array.odd = parts < 0
-                self.spend(parts >> 2)
-            elif isinstance(one, ADict):
-                array.odd = self.may_say_where(one)
-        if any(may_hold(one) for one in objects):
-            self.nests()
-
-    def nests(self) -> None:
-        """Count what is dropped by recursion together with what it holds: so many could be in one another."""
-        self.nesting += 1
-        if self.nesting > self.max_nested:
-            raise RefusedError("SL505", f"more than {self.max_nested} {_NESTING} (max_nested)", self.at)
-
-    def fields_of(self, items: list[Any]) -> list[Any]:
-        """Return what stands in the fields of structures, which are written as tuples, and rows in these as lists."""
-        fields: list[Any] = []
-        for _ in range(_MAX_FIELDS):
-            inner: list[Any] = []
-            for one in items:
-                parts: Any = one.items if isinstance(one, AList) else one
-                if isinstance(parts, (tuple, list)):
-                    self.spend(len(parts))
-                    self.memory += A_SLOT * len(parts)  # one tuple may stand for many rows
-                    self.check_memory()
-                    inner.extend(parts)
-                else:
-                    fields.append(one)
-            self.memory -= A_SLOT * len(inner)
-            if not inner:
-                return fields
-            items = inner
-        raise RefusedError("SL505", f"objects of structures in more than {_MAX_FIELDS} levels of tuples", self.at)
-
-    def may_say_where(self, one: ADict) -> bool:
-        """Tell whether numpy could take this dict for an array interface; it cannot without a type."""
-        one.sealed = True
-        self.spend(len(one.flat) >> 3)
-        return any(key == "typestr" if isinstance(key, str) else is_text(key) for key in one.flat[::2])
-
     def note_held(self, origin: Global, state: ADict) -> None:
         """Count what this state holds of the globals that only such attributes may hold."""
         flat = state.flat
@@ -467,7 +407,7 @@ class Effects(Globals):
         origin = target.origin
         if target.built:
             raise RefusedError("SL320", "items are added after the state was set", self.at, origin.name)
-        if origin.name in _RECURSIVE and any(may_hold(one) for one in items):
+        if origin.name in RECURSIVE and any(may_hold(one) for one in items):
             self.nests()
         if target.filled and target.filled != kind:
             # Where keys are attributes (Bunch), a key `append` or `extend` is what APPEND would call.
@@ -508,17 +448,3 @@ class Effects(Globals):
             self.memory += A_CONTAINER
         self.spend(keys.add(key, self.max_odd_keys, self.at))
         self.memory += 16
-
-
-def may_hold(value: object) -> bool:
-    """Tell whether it may hold what is dropped by recursion: a container or instance, but a tuple of plain values."""
-    if isinstance(value, tuple):
-        return len(value) > _FEW_PARTS or any(isinstance(part, tuple) or may_hold(part) for part in value)
-    if isinstance(value, Instance):
-        return not value.scalar
-    return isinstance(value, (Array, AList, ASet, ADict))
-
-
-def is_text(key: object) -> bool:
-    """Tell whether it equals a str, and which is not known: a text of numpy's, or one that was let go."""
-    return key is LET_GO or (isinstance(key, Instance) and key.text)

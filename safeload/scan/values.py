@@ -139,7 +139,8 @@ class DType:
 class Array:
     """An array of any way of writing; `dtype` is None and `shape` empty until its state was proven.
 
-    `odd` tells that a tuple among its objects nests so deep that hashing it could crash, or that one is a dict.
+    `odd` tells that a tuple among its objects nests so deep that hashing it could crash, or that one is a dict
+    that could say where an array is.
     """
 
     __slots__ = ("built", "contents", "dtype", "odd", "origin", "shape", "slot", "trees")
@@ -282,12 +283,6 @@ USED_UP: Final[list[Any]] = [GONE, GONE]
 def is_used_up(value: AList | ADict) -> bool:
     """Tell whether what a container held was let go of: how much that was is not known any more either."""
     return (value.flat if isinstance(value, ADict) else value.items) is USED_UP
-
-
-def takes_items(made: Instance) -> bool:
-    """Tell whether it may be a dict: one that is made with its items, or that a policy lets have any."""
-    grant = made.origin.grant
-    return made.origin.name == "collections.Counter" or (grant is not None and grant.roles & ITEMS != 0)
 
 
 _MAX_ATTRIBUTES: Final = 10_000
