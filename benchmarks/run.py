@@ -29,7 +29,7 @@ from scanners import SCANNERS
 from timing import Ratio, paired
 
 import safeload
-from safeload.scan import COMPILED
+from safeload._scan import COMPILED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

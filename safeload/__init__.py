@@ -10,6 +10,7 @@ Most callers want these two.  `verify` is the step before a deployment, `scan` l
 
 from __future__ import annotations
 
+from safeload._scan import Limits
 from safeload.api import Loader, dump, load, read_manifest, scan, sign, verify
 from safeload.errors import (
     BadSignatureError,
@@ -40,7 +41,6 @@ from safeload.reports import Report
 from safeload.rerelease import rollback
 from safeload.resigning import Resigned, cosign, resign
 from safeload.rules import Finding
-from safeload.scan import Limits
 from safeload.store import Store
 from safeload.watch import LoadedModel, Watch
 

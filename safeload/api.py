@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from pathlib import Path
 
+    from safeload._scan import Limits
     from safeload.keyring import KeyringSource
     from safeload.reports import Report
-    from safeload.scan import Limits
     from safeload.signers import Signing
 
 __all__ = [

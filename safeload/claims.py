@@ -21,8 +21,8 @@ from safeload.strictjson import MAX_INTEGER, MAX_LINE, is_line
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from safeload._scan import Limits, Trace
     from safeload.policy import Policy
-    from safeload.scan import Limits, Trace
     from safeload.signers import Signing
 
 __all__ = ["Claims", "describe", "end_of"]

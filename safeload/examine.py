@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from safeload._scan import Limits, Trace, scan_stream
+from safeload._scan.sources import open_source
 from safeload.policy import Policy, floor_reason
 from safeload.reader import VerifiedReader
 from safeload.reports import Report
 from safeload.rules import Finding, RefusedError
-from safeload.scan import Limits, Trace, scan_stream
-from safeload.unpack import open_source
 
 if TYPE_CHECKING:
     import io

@@ -39,9 +39,9 @@ from safeload.watch import INTERVAL, Pair, Watch
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from safeload._scan import Limits
     from safeload.keyring import Keyring, KeyringSource
     from safeload.mapping import Copies
-    from safeload.scan import Limits
     from safeload.watch import OnRefused, OnSwapped
 
     Guarded = Callable[..., AbstractContextManager[None]]

@@ -6,15 +6,15 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from safeload._scan import FORM_NAMES, ROLES
 from safeload.errors import LimitExceededError, MalformedArtifactError, PolicyViolationError, StorageError
-from safeload.scan import FORM_NAMES, ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from safeload._scan import GlobalUse
     from safeload.manifest import Manifest
     from safeload.rules import Finding
-    from safeload.scan import GlobalUse
 
 __all__ = ["Report", "SecondOpinion", "missing_uses", "proposed_policy", "proposed_rules", "suggested_rules"]
 

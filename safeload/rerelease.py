@@ -13,9 +13,9 @@ from safeload.signers import SigningSources, signing_with
 from safeload.storage import signing
 
 if TYPE_CHECKING:
+    from safeload._scan import Limits
     from safeload.manifest import Manifest
     from safeload.policy import Policy
-    from safeload.scan import Limits
 
 __all__ = ["rollback"]
 

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    from safeload._scan import Limits
     from safeload.decisions import Decision
     from safeload.envelope import Kind
     from safeload.keyring import KeyringSource
     from safeload.policy import Policy
-    from safeload.scan import Limits
     from safeload.store import PointerFile
 
 __all__ = ["Resigned", "Resigner", "cosign", "resign"]

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from safeload.forking import MemoryLock
 
 if TYPE_CHECKING:
+    from safeload._scan import Trace
     from safeload.manifest import Manifest
     from safeload.policy import Policy
-    from safeload.scan import Trace
 
 __all__ = ["Names", "Scanned"]
 

@@ -177,9 +177,9 @@ def array(shape: Any = (1,), of: bytes | None = None, data: Any = None, *, fortr
 
 def scan(data: bytes, policy: Any = "sklearn", *, record: bool = False, **limits: int) -> Any:
     """Scan a stream as `safeload.scan` would an uncompressed file; return the trace."""
+    from safeload._scan import Limits, scan_stream
+    from safeload._scan.sources import FileSource
     from safeload.policy import resolve_policy
-    from safeload.scan import Limits, scan_stream
-    from safeload.unpack import FileSource
 
     source = FileSource(io.BytesIO(data), len(data))
     return scan_stream(source, resolve_policy(policy).grant, Limits(**limits), record=record)

@@ -639,7 +639,7 @@ def test_what_is_compressed_is_unpacked_once_unless_it_is_much(
     opened: list[int] = []
     real = zlib.decompressobj
     monkeypatch.setattr(zlib, "decompressobj", lambda *args: opened.append(1) or real(*args))
-    monkeypatch.setattr("safeload.unpack._MOST_KEPT", most)
+    monkeypatch.setattr("safeload._scan.sources._MOST_KEPT", most)
     loader = safeload.Loader(keyring=key)
     for unpacked in (1 if most > 1000 else 2, 1):  # the second time, nothing is scanned
         del opened[:]

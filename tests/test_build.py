@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.resources
 import json
 import os
@@ -13,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+import safeload._scan
+from safeload._scan import COMPILED
 from safeload.policy import Policy, pack_names
 from safeload.rules import RULES
-from safeload.scan import COMPILED, _effects, _machine, _window, values
 
 
 def test_the_scanner_is_the_expected_one() -> None:
@@ -25,9 +27,17 @@ def test_the_scanner_is_the_expected_one() -> None:
         assert COMPILED == (expected == "compiled")
 
 
-def test_all_modules_are_compiled_or_none() -> None:
-    modules = (_effects, _machine, _window, values)
-    assert {not module.__file__.endswith(".py") for module in modules} == {COMPILED}
+def test_every_module_of_the_scanner_is_compiled_or_none_is() -> None:
+    folder = Path(safeload._scan.__file__).parent
+    pure = {folder / "limits.py", folder / "sources.py"}
+    names = [
+        ".".join(("safeload._scan", *path.relative_to(folder).with_suffix("").parts))
+        for path in folder.rglob("*.py")
+        if path.name != "__init__.py" and path not in pure
+    ]
+    assert len(names) > 20
+    kinds = {name: not str(importlib.import_module(name).__file__).endswith(".py") for name in names}
+    assert set(kinds.values()) == {COMPILED}, kinds
 
 
 def test_the_page_of_finding_codes_is_the_table() -> None:

@@ -71,7 +71,7 @@ def test_nothing_is_found_in_a_few_hundred_artifacts(corpus: Path, tmp_path: Pat
 
 
 def test_it_finds_where_the_compiled_scanner_says_otherwise(corpus: Path, tmp_path: Path) -> None:
-    other = with_a_hole(tmp_path, ("scan/_effects.py", '"a key without a value"', '"no value"'))
+    other = with_a_hole(tmp_path, ("_scan/effects.py", '"a key without a value"', '"no value"'))
     shutil.copy(VECTORS / "memo" / "key-without-value.pkl", corpus / "odd")
     done = fuzz(corpus, tmp_path / "out", "--seconds", "0", "--compiled", other)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -83,7 +83,7 @@ def test_it_finds_where_the_compiled_scanner_says_otherwise(corpus: Path, tmp_pa
 def test_it_finds_where_joblib_does_otherwise(corpus: Path, tmp_path: Path) -> None:
     other = with_a_hole(
         tmp_path,
-        ("scan/_machine.py", "if len(self.buf) > self.pos:", "if False:"),
+        ("_scan/machine.py", "if len(self.buf) > self.pos:", "if False:"),
         ("examine.py", "source.finish()", "pass"),
     )
     shutil.copy(VECTORS / "protocol" / "bytes-after-stop.pkl", corpus / "odd")
@@ -105,7 +105,7 @@ HOLES = {
 @pytest.mark.parametrize(("hole", "said"), HOLES.values(), ids=HOLES.keys())
 def test_it_finds_a_scanner_that(hole: str, said: str, corpus: Path, tmp_path: Path) -> None:
     refusal = 'raise RefusedError("SL306", "a key without a value", self.at)'
-    other = with_a_hole(tmp_path, ("scan/_effects.py", refusal, hole))
+    other = with_a_hole(tmp_path, ("_scan/effects.py", refusal, hole))
     shutil.copy(VECTORS / "memo" / "key-without-value.pkl", corpus / "odd")
     done = fuzz(corpus, tmp_path / "out", "--seconds", "0", "--pure", other)
     assert done.returncode == 1, done.stdout + done.stderr

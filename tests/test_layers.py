@@ -20,7 +20,7 @@ LAYERS = [
     {"keyedit"},
     {"keyring", "floors"},
     {"envelope", "lifecycle", "signers", "trust"},
-    {"manifest", "reader", "unpack", "scan"},
+    {"manifest", "reader", "_scan"},
     {"policy", "guard", "reports", "drift"},
     {"opening", "examine", "secondopinion", "decisions"},
     {"claims", "mapping", "scanned", "watch"},
@@ -78,7 +78,7 @@ def test_only_the_command_line_prints(path: Path) -> None:
     assert "print" not in calls
 
 
-@pytest.mark.parametrize("path", sorted((SOURCE / "scan").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((SOURCE / "_scan").rglob("*.py")), ids=lambda path: path.name)
 def test_the_scanner_knows_no_loader(path: Path) -> None:
     tree = ast.parse(path.read_text())
     tops = {alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}

@@ -28,9 +28,9 @@ from packaging.specifiers import SpecifierSet
 from scipy import stats
 
 import safeload
+from safeload._scan.native.checks import is_function
+from safeload._scan.values import Global, Instance
 from safeload.policy import AllowRule, Policy, pack_names
-from safeload.scan._fitting import is_function
-from safeload.scan.values import Global, Instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -743,7 +743,7 @@ def test_the_scanner_knows_which_instances_can_be_called(imported: None) -> None
 
 def test_array_classes_are_listed_for_their_forms_alone() -> None:
     """The scanner refuses them as values; no rule may grant more than naming them, nor seem to."""
-    from safeload.scan._forms import ARRAY_CLASSES
+    from safeload._scan.forms import ARRAY_CLASSES
 
     rules = [(rule, name) for rule, name in NAMES if name in ARRAY_CLASSES]
     assert {"numpy.ndarray", "numpy.memmap", "numpy.matrix"} <= {name for _, name in rules}

@@ -29,9 +29,9 @@ from opcodes_builder import (
     value,
 )
 
+from safeload._scan import Limits
 from safeload.errors import PolicyFileError
 from safeload.policy import Policy, floor_reason, pack_names, resolve_policy
-from safeload.scan import Limits
 
 HEAD = 'name = "acme"\nversion = 1\n'
 CORE = HEAD + 'extends = ["core"]\n'

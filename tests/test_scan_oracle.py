@@ -22,10 +22,10 @@ from hypothesis.extra import numpy as hnp
 from opcodes_builder import codes, scan
 from packaging.version import Version
 
+from safeload._scan import COMPILED, Limits, machine
+from safeload._scan.sources import FileSource
 from safeload.policy import resolve_policy
 from safeload.rules import RefusedError
-from safeload.scan import COMPILED, Limits, _machine
-from safeload.unpack import FileSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,9 +178,9 @@ def test_models(name: str, protocol: int, plain: bool) -> None:
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_compressed_models_as_they_are_unpacked(compression: str, protocol: int) -> None:
     """A file that joblib cannot map has other wrappers; the scanner reads it through the bounded unpacker."""
+    from safeload._scan import Limits, scan_stream
+    from safeload._scan.sources import UnpackedSource
     from safeload.policy import Policy
-    from safeload.scan import Limits, scan_stream
-    from safeload.unpack import UnpackedSource
 
     if compression == "lz4":
         pytest.importorskip("lz4")
@@ -352,14 +352,14 @@ OPCODES_THERE = [at for at, byte in enumerate(MANY_ARRAYS) if byte in pickle.NEW
 
 
 def judged(data: bytes, limits: Limits) -> tuple[Any, ...]:
-    machine = _machine.Machine(FileSource(io.BytesIO(data), len(data)), GRANT, limits, [])
+    judge = machine.Machine(FileSource(io.BytesIO(data), len(data)), GRANT, limits, [])
     try:
-        machine.scan()
+        judge.scan()
         refused = None
     except (RefusedError, IndexError) as error:
         refused = str(error)
-    kept = (machine.memory, machine.memo) if refused is None else ()  # what was half done when it was refused differs
-    return refused, machine.at, machine.opcodes, machine.record, kept, machine.arrays
+    kept = (judge.memory, judge.memo) if refused is None else ()  # what was half done when it was refused differs
+    return refused, judge.at, judge.opcodes, judge.record, kept, judge.arrays
 
 
 @pytest.mark.skipif(COMPILED, reason="methods of compiled classes cannot be replaced")
@@ -378,10 +378,10 @@ def test_a_wrapper_that_was_seen_before_is_judged_as_opcode_by_opcode(
     data = MANY_ARRAYS[:at] + change + (b"" if cut else MANY_ARRAYS[at + len(change) :])
     with pytest.MonkeyPatch.context() as patch:
         taken = []
-        real = _machine.Machine.array_as_before
-        patch.setattr(_machine.Machine, "array_as_before", lambda *args: taken.append(real(*args)) or taken[-1])
+        real = machine.Machine.array_as_before
+        patch.setattr(machine.Machine, "array_as_before", lambda *args: taken.append(real(*args)) or taken[-1])
         found = judged(data, limits)
-        patch.setattr(_machine.Machine, "array_as_before", lambda *_: None)
+        patch.setattr(machine.Machine, "array_as_before", lambda *_: None)
         one_by_one = judged(data, limits)
     assert shown_alike(found) == shown_alike(one_by_one)
 
@@ -396,8 +396,8 @@ def shown_alike(found: Any) -> Any:
 @pytest.mark.skipif(COMPILED, reason="methods of compiled classes cannot be replaced")
 def test_most_wrappers_were_seen_before(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
-    real = _machine.Machine.array_as_before
-    monkeypatch.setattr(_machine.Machine, "array_as_before", lambda *args: taken.append(real(*args)) or taken[-1])
+    real = machine.Machine.array_as_before
+    monkeypatch.setattr(machine.Machine, "array_as_before", lambda *args: taken.append(real(*args)) or taken[-1])
     refused, *_, arrays = judged(MANY_ARRAYS, Limits())
     assert refused is None
     assert arrays == len(taken) > 30  # each of them was asked about

@@ -160,9 +160,9 @@ def test_frames(code: str, data: bytes, nothing_runs: None) -> None:
 
 def test_a_frame_as_long_as_no_file_where_the_size_is_not_known(nothing_runs: None) -> None:
     """The end of the frame must not be the number that stands for no frame."""
+    from safeload._scan import Limits, scan_stream
+    from safeload._scan.sources import FileSource
     from safeload.policy import Policy
-    from safeload.scan import Limits, scan_stream
-    from safeload.unpack import FileSource
 
     class Unpacked(FileSource):
         size = -1
@@ -901,7 +901,7 @@ def test_of_a_mutated_artifact_what_is_allowed_is_what_the_unpickler_sees(data: 
 def test_values_that_pile_up(opcode: bytes) -> None:
     """A few dozen compressed bytes unpack to millions of values that stay on the stack."""
     data = pickle.PROTO + b"\x04" + opcode * 300_000
-    from safeload.scan import Limits
+    from safeload._scan import Limits
 
     tenth = {"max_memory": Limits().max_memory // 10, "max_stack": Limits().max_stack // 10}
     assert codes(data, **tenth) == [

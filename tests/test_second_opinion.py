@@ -19,8 +19,8 @@ from opcodes_builder import call, codes, frame, glob, new, padded, proto, scan, 
 
 import safeload
 from safeload import secondopinion
+from safeload._scan import Limits
 from safeload.policy import Policy
-from safeload.scan import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

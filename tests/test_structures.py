@@ -48,8 +48,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils import Bunch, check_array
 
 import safeload
-from safeload.scan import _contents as contents
-from safeload.scan import _nodes
+from safeload._scan.native import contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -668,11 +667,11 @@ def test_trees_are_walked_together_as_one_by_one(random: Any, count: int, dtype:
         nodes["left_child"], nodes["right_child"] = [pair[0] for pair in children], [pair[1] for pair in children]
         nodes["feature"] = np.where(nodes["left_child"] == -1, -2, np.arange(len(children)))
         table = contents.watcher_of(dtype)
-        assert isinstance(table, _nodes.NodeTable)
+        assert isinstance(table, nodes.NodeTable)
         for piece in (nodes[:cut], nodes[cut:]):
             table.feed(piece.tobytes())
         made.append(table)
-    _nodes.settle(made)
+    nodes.settle(made)
     for children, table in zip(several, made, strict=True):
         depth = walked(children)
         assert (table.problem is None) == (depth is not None)

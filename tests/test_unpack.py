@@ -21,8 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packed import COMPRESSIONS, OBJECT, dumped, same
 
+from safeload._scan.sources import FileSource, UnpackedSource, detect_compression, open_source
 from safeload.rules import RefusedError
-from safeload.unpack import FileSource, UnpackedSource, detect_compression, open_source
 
 MIB = 1 << 20
 OTHER = {
@@ -261,7 +261,7 @@ def test_bombs_take_no_memory(bombs, compression, tmp_path):
     script = f"""
 import os, resource, sys
 import lz4.frame, bz2, lzma
-from safeload.unpack import open_source
+from safeload._scan.sources import open_source
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 with open(sys.argv[1], "rb") as file:
     source, _ = open_source(file, os.path.getsize(sys.argv[1]), max_unpacked=1 << 40, max_ratio=1e9)
@@ -303,7 +303,7 @@ def test_without_the_codec(tmp_path):
 import io, sys
 sys.modules["lz4"] = sys.modules["lz4.frame"] = None
 from safeload.rules import RefusedError
-from safeload.unpack import open_source
+from safeload._scan.sources import open_source
 try:
     open_source(io.BytesIO(b"\\x04\\x22\\x4d\\x18" + bytes(99)), 103, max_unpacked=9, max_ratio=9)
 except RefusedError as error:

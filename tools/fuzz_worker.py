@@ -38,8 +38,8 @@ class Scanner:
     """The scanner that this interpreter imports, as `safeload.scan` uses it."""
 
     def __init__(self, policy: str) -> None:
+        from safeload._scan import COMPILED
         from safeload.policy import resolve_policy
-        from safeload.scan import COMPILED
 
         self.compiled = COMPILED
         self._policy = resolve_policy(policy)
@@ -63,8 +63,8 @@ class Scanner:
 
     def events(self, data: bytes) -> list[tuple[Any, ...]]:
         """Return what the scanner sees in order."""
-        from safeload.scan import scan_stream
-        from safeload.unpack import open_source
+        from safeload._scan import scan_stream
+        from safeload._scan.sources import open_source
 
         limits = self._limits
         source, _ = open_source(

@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from safeload._scan import scan_stream
+from safeload._scan.sources import FileSource
 from safeload.audit import learn
 from safeload.policy import resolve_policy
-from safeload.scan import scan_stream
-from safeload.unpack import FileSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,8 +6,8 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from safeload._scan import FORM_NAMES, is_plain_module, is_plain_name, python3_name
 from safeload.policy import floor_reason, toml_value
-from safeload.scan import FORM_NAMES, is_plain_module, is_plain_name, python3_name
 
 if TYPE_CHECKING:
     from safeload.policy import AllowRule, Policy

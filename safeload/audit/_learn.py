@@ -12,9 +12,9 @@ from safeload.reports import missing_uses, proposed_policy
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from safeload._scan import GlobalUse, Limits
     from safeload.policy import Policy
     from safeload.rules import Finding
-    from safeload.scan import GlobalUse, Limits
 
 __all__ = ["TODO", "Lesson", "learn"]
 

@@ -10,9 +10,9 @@ from safeload.examine import examine
 from safeload.files import open_artifact
 
 if TYPE_CHECKING:
+    from safeload._scan import Limits, Trace
     from safeload.policy import Policy
     from safeload.reports import Report
-    from safeload.scan import Limits, Trace
 
 __all__ = ["look_into"]
 

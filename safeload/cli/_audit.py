@@ -37,9 +37,9 @@ from safeload.errors import KeyringError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from safeload._scan import Limits
     from safeload.audit import ArtifactAudit, LintFinding, Needs, PolicyLint
     from safeload.policy import Policy
-    from safeload.scan import Limits
 
 __all__ = ["audit"]
 

@@ -17,8 +17,8 @@ from safeload.cli._text import plain_lines
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from safeload._scan import Limits
     from safeload.policy import Policy
-    from safeload.scan import Limits
 
 __all__ = [
     "ALLOWED",

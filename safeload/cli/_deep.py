@@ -13,9 +13,9 @@ from safeload.cli._text import plain, plain_lines
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from safeload._scan import Limits
     from safeload.cli._text import Painter
     from safeload.policy import Policy
-    from safeload.scan import Limits
     from safeload.secondopinion import Dissection
 
 __all__ = ["look_deeper", "look_lines", "opinion_lines"]

@@ -38,7 +38,7 @@ from safeload.errors import KeyringError, StorageError, UnsignedError, Verificat
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from safeload.scan import Limits
+    from safeload._scan import Limits
 
 __all__ = ["inspect"]
 

@@ -25,11 +25,11 @@ from safeload.storage import MANIFEST_SUFFIX
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from safeload._scan import GlobalUse
     from safeload.cli._common import Output
     from safeload.manifest import Manifest
     from safeload.policy import Policy
     from safeload.reports import Report
-    from safeload.scan import GlobalUse
 
 __all__ = [
     "SCHEMA_VERSION",

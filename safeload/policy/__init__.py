@@ -14,13 +14,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safeload._scan import ROLES, Grant, Limits
 from safeload.errors import PolicyFileError
 from safeload.policy._floor import floor_reason
 from safeload.policy._packs import pack_names
 from safeload.policy._parse import AllowRule, Fault, PolicyFile, parse_policy, read_policy
 from safeload.policy._patterns import compile_arguments, compile_states, sources_of
 from safeload.policy._write import policy_text, toml_value
-from safeload.scan import ROLES, Grant, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

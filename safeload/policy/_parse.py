@@ -9,12 +9,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from safeload._scan import FORM_NAMES, ROLES, Limits, is_plain_module, is_plain_name
 from safeload.errors import PolicyFileError
 from safeload.policy._floor import floor_reason, is_confined
 from safeload.policy._named import NamedPatterns
 from safeload.policy._packs import pack_names, read_pack
 from safeload.policy._patterns import compile_arguments, compile_pattern
-from safeload.scan import FORM_NAMES, ROLES, Limits, is_plain_module, is_plain_name
 
 __all__ = ["AllowRule", "Fault", "PolicyFile", "parse_policy", "read_policy"]
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from safeload._scan import is_plain_name, values
 from safeload.policy._floor import floor_reason
-from safeload.scan import is_plain_name, values
 
 __all__ = ["Predicate", "compile_arguments", "compile_pattern", "compile_states", "sources_of"]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
+from safeload._scan import python3_name
 from safeload.reports import SecondOpinion
 from safeload.rules import Finding
-from safeload.scan import python3_name
 from safeload.secondopinion._fickling import MAX_MEMORY, MAX_SECONDS, Unanswered, ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from safeload.scan import Trace
+    from safeload._scan import Trace
     from safeload.secondopinion._pieces import Dissection, Piece
 
 __all__ = ["named_uses", "second_opinion"]

@@ -10,14 +10,14 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+from safeload._scan import scan_stream
+from safeload._scan.sources import open_source
 from safeload.rules import RefusedError
-from safeload.scan import scan_stream
-from safeload.unpack import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from safeload.scan import Grant, Limits, Source, Trace
+    from safeload._scan import Grant, Limits, Source, Trace
 
 __all__ = ["MAX_OPCODES", "Cut", "Dissection", "Piece", "cut", "dissect"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from safeload._scan.native.contents import watcher_of
+from safeload._scan.values import DType, Global, attributes, shown, use_class
 from safeload.rules import RefusedError
-from safeload.scan._contents import watcher_of
-from safeload.scan.values import DType, Global, attributes, shown, use_class
 
 # What the items of a recarray are: numpy writes the class itself where the code of another dtype stands.
 RECORD: Final = "numpy.record"

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from safeload._scan import machine, values
+from safeload._scan.forms import FORMS
+from safeload._scan.globals import first_use, used_roles
+from safeload._scan.limits import Limits
+from safeload._scan.machine import Machine
+from safeload._scan.names import is_plain_module, is_plain_name, python3_name
+from safeload._scan.values import ROLES, Global, Grant
+from safeload._scan.window import Source
 from safeload.rules import Finding, RefusedError
-from safeload.scan import _machine, values
-from safeload.scan._forms import FORMS
-from safeload.scan._globals import first_use, used_roles
-from safeload.scan._machine import Machine
-from safeload.scan._names import is_plain_module, is_plain_name, python3_name
-from safeload.scan._window import Source
-from safeload.scan.limits import Limits
-from safeload.scan.values import ROLES, Global, Grant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ FORM_NAMES = frozenset(FORMS)
 
 _LOOP = frozenset({"run", "rare"})  # of Machine: what takes values from the stack, and calls all else
 
-COMPILED = not _machine.__file__.endswith(".py")
+COMPILED = not machine.__file__.endswith(".py")
 
 
 @dataclass(frozen=True, slots=True)

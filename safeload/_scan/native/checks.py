@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from safeload.scan._contents import Integers
-from safeload.scan.values import AList, Array, Global, Instance
+from safeload._scan.native.contents import Integers
+from safeload._scan.values import AList, Array, Global, Instance
 
 if TYPE_CHECKING:
-    from safeload.scan._nodes import NodeTable
-    from safeload.scan._structures import Structures
+    from safeload._scan.native.nodes import NodeTable
+    from safeload._scan.native.structures import Structures
 
 
 # What makes functions, and the classes of the packs whose instances can be called.

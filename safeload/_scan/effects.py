@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from safeload.rules import Finding, RefusedError
-from safeload.scan import _dtypes as dtypes
-from safeload.scan import _forms as forms
-from safeload.scan._arrow import A_BUFFER, BUFFER
-from safeload.scan._globals import MAX_FINDINGS
-from safeload.scan._keys import Keys
-from safeload.scan._ledger import A_CONTAINER, A_DTYPE, A_NAME, A_SLOT, A_TUPLE, AN_OBJECT, VAST
-from safeload.scan._nodes import NodeTable
-from safeload.scan._objects import RECURSIVE, Objects, is_text, may_hold
-from safeload.scan._structures import A_NODE, Structures
-from safeload.scan._trees import trees_among
-from safeload.scan.values import (
+from safeload._scan import dtypes, forms
+from safeload._scan.globals import MAX_FINDINGS
+from safeload._scan.hashing import Keys
+from safeload._scan.ledger import A_CONTAINER, A_DTYPE, A_NAME, A_SLOT, A_TUPLE, AN_OBJECT, VAST
+from safeload._scan.native.arrow import A_BUFFER, BUFFER
+from safeload._scan.native.nodes import NodeTable
+from safeload._scan.native.structures import A_NODE, Structures
+from safeload._scan.native.trees import trees_among
+from safeload._scan.object_arrays import RECURSIVE, Objects, is_text, may_hold
+from safeload._scan.values import (
     CALL,
     ITEMS,
     NEW,
@@ -41,14 +39,15 @@ from safeload.scan.values import (
     note_arguments,
     note_state,
 )
+from safeload.rules import Finding, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mypy_extensions import i64
 
-    from safeload.scan._window import Source
-    from safeload.scan.limits import Limits
+    from safeload._scan.limits import Limits
+    from safeload._scan.window import Source
 
 _AS_LIST: Final = 1
 _AS_DICT: Final = 2

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from safeload.rules import RefusedError
-from safeload.scan import _forms as forms
-from safeload.scan._arrays import NO_FRAME, SMALL
-from safeload.scan._ledger import A_CONTAINER, A_GLOBAL, A_SLOT, A_TEXT, A_TUPLE, AN_INTEGER, AN_OBJECT, text_size
-from safeload.scan._opcodes import (
+from safeload._scan import forms
+from safeload._scan.arrays import NO_FRAME, SMALL
+from safeload._scan.ledger import A_CONTAINER, A_GLOBAL, A_SLOT, A_TEXT, A_TUPLE, AN_INTEGER, AN_OBJECT, text_size
+from safeload._scan.opcodes import (
     APPEND,
     APPENDS,
     BINFLOAT,
@@ -57,15 +56,16 @@ from safeload.scan._opcodes import (
     TUPLE3,
     UNICODE,
 )
-from safeload.scan._rare import Rare
-from safeload.scan._window import KEPT_TEXT, four
-from safeload.scan.values import (
+from safeload._scan.rare_opcodes import Rare
+from safeload._scan.values import (
     FLOAT_VALUE,
     ADict,
     AList,
     Array,
     Wrapper,
 )
+from safeload._scan.window import KEPT_TEXT, four
+from safeload.rules import RefusedError
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

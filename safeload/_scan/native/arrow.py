@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from safeload.scan._contents import ArrowStream, Integers, Unclear, integers_in
-from safeload.scan._fitting import OddError, need, whole
-from safeload.scan.values import AList, Blob, Instance
+from safeload._scan.native.checks import OddError, need, whole
+from safeload._scan.native.contents import ArrowStream, Integers, Unclear, integers_in
+from safeload._scan.values import AList, Blob, Instance
 
 if TYPE_CHECKING:
-    from safeload.scan._structures import Structures
+    from safeload._scan.native.structures import Structures
 
 FRAMES: Final[frozenset[str]] = frozenset(("polars.dataframe.frame.DataFrame", "polars.series.series.Series"))
 BUFFER: Final = "pyarrow.lib.py_buffer"

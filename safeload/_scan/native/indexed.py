@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from safeload.scan._contents import Ranges
-from safeload.scan._fitting import OddError, array_of, check_indices, integers_of, is_function, length_of, need, whole
-from safeload.scan.values import (
+from safeload._scan.native.checks import (
+    OddError,
+    array_of,
+    check_indices,
+    integers_of,
+    is_function,
+    length_of,
+    need,
+    whole,
+)
+from safeload._scan.native.contents import Ranges
+from safeload._scan.values import (
     Array,
     Attributes,
     DType,
@@ -19,7 +28,7 @@ from safeload.scan.values import (
 )
 
 if TYPE_CHECKING:
-    from safeload.scan._structures import Structures
+    from safeload._scan.native.structures import Structures
 
 
 def metric(_structures: Structures, made: Instance, state: object, _at: int) -> None:

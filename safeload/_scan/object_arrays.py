@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from safeload._scan.globals import Globals
+from safeload._scan.hashing import parts_of
+from safeload._scan.ledger import A_SLOT
+from safeload._scan.values import ITEMS, LET_GO, ADict, AList, Array, ASet, Instance
 from safeload.rules import RefusedError
-from safeload.scan._globals import Globals
-from safeload.scan._keys import parts_of
-from safeload.scan._ledger import A_SLOT
-from safeload.scan.values import ITEMS, LET_GO, ADict, AList, Array, ASet, Instance
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

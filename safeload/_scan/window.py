@@ -5,10 +5,10 @@ from __future__ import annotations
 import codecs
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from safeload._scan import forms
+from safeload._scan.native import contents
+from safeload._scan.values import Blob, Long, Text
 from safeload.rules import RefusedError
-from safeload.scan import _contents as contents
-from safeload.scan import _forms as forms
-from safeload.scan.values import Blob, Long, Text
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from safeload.rules import RefusedError
-from safeload.scan import _forms as forms
-from safeload.scan._effects import Effects
-from safeload.scan._ledger import A_SLOT, A_TUPLE, AN_INTEGER
-from safeload.scan._opcodes import (
+from safeload._scan import forms
+from safeload._scan.effects import Effects
+from safeload._scan.ledger import A_SLOT, A_TUPLE, AN_INTEGER
+from safeload._scan.opcodes import (
     BINGET,
     BININT,
     BININT1,
@@ -31,8 +30,7 @@ from safeload.scan._opcodes import (
     TUPLE2,
     TUPLE3,
 )
-from safeload.scan._window import four
-from safeload.scan.values import (
+from safeload._scan.values import (
     FORBIDDEN_STATE,
     FORBIDDEN_WRAPPER,
     ADict,
@@ -42,16 +40,18 @@ from safeload.scan.values import (
     Wrapper,
     use_class,
 )
+from safeload._scan.window import four
+from safeload.rules import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mypy_extensions import i64
 
-    from safeload.scan._contents import Watcher
-    from safeload.scan._window import Source
-    from safeload.scan.limits import Limits
-    from safeload.scan.values import Grant
+    from safeload._scan.limits import Limits
+    from safeload._scan.native.contents import Watcher
+    from safeload._scan.values import Grant
+    from safeload._scan.window import Source
 
 NO_FRAME: Final = 1 << 62
 SMALL: Final = tuple([(number,) for number in range(256)])  # most shapes

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from safeload.rules import RefusedError
-from safeload.scan import _forms as forms
-from safeload.scan._window import HUGE, Window
-from safeload.scan.values import (
+from safeload._scan import forms
+from safeload._scan.values import (
     FORBIDDEN_ARGUMENTS,
     FORBIDDEN_HOLDER,
     FORBIDDEN_STATE,
@@ -29,12 +27,14 @@ from safeload.scan.values import (
     Instance,
     Wrapper,
 )
+from safeload._scan.window import HUGE, Window
+from safeload.rules import RefusedError
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
-    from safeload.scan._window import Source
-    from safeload.scan.limits import Limits
+    from safeload._scan.limits import Limits
+    from safeload._scan.window import Source
 
 _MAX_DEPTH: Final = 20  # patterns look no deeper than this
 # How many bytes are kept of what, by estimate; pure Python's and compiled objects differ little.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
-from safeload.scan._nodes import PIECE, PREDICTOR, TREE, NodeTable, Watcher
+from safeload._scan.native.nodes import PIECE, PREDICTOR, TREE, NodeTable, Watcher
 
 __all__ = ["PIECE", "ArrowStream", "Integers", "Ranges", "Unclear", "Watcher", "integers_in", "watcher_of"]
 

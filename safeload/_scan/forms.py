@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from safeload.rules import RefusedError
-from safeload.scan._contents import Unclear, Watcher
-from safeload.scan._dtypes import MAX_EXTENT, RECORD, shape_of
-from safeload.scan.values import (
+from safeload._scan.dtypes import MAX_EXTENT, RECORD, shape_of
+from safeload._scan.native.contents import Unclear, Watcher
+from safeload._scan.values import (
     AList,
     Array,
     Blob,
@@ -25,6 +24,7 @@ from safeload.scan.values import (
     is_used_up,
     use_class,
 )
+from safeload.rules import RefusedError
 
 # What a global's `form` can be.
 DTYPE: Final = 1

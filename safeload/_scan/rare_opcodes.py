@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from safeload.rules import RefusedError
-from safeload.scan import _forms as forms
-from safeload.scan._arrays import Arrays
-from safeload.scan._ledger import A_CONTAINER, A_SLOT, A_TEXT, AN_INTEGER
-from safeload.scan._opcodes import (
+from safeload._scan import forms
+from safeload._scan.arrays import Arrays
+from safeload._scan.ledger import A_CONTAINER, A_SLOT, A_TEXT, AN_INTEGER
+from safeload._scan.opcodes import (
     ADDITEMS,
     BINBYTES,
     BINBYTES8,
@@ -32,13 +31,14 @@ from safeload.scan._opcodes import (
     STACK_GLOBAL,
     UNICODE,
 )
-from safeload.scan._window import KEPT_TEXT
-from safeload.scan.values import (
+from safeload._scan.values import (
     FLOAT_VALUE,
     ADict,
     AList,
     ASet,
 )
+from safeload._scan.window import KEPT_TEXT
+from safeload.rules import RefusedError
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

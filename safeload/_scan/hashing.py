@@ -11,8 +11,8 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, Final, final
 
+from safeload._scan.values import ASet, Blob, Float, Global, Instance, Text, describe
 from safeload.rules import RefusedError
-from safeload.scan.values import ASet, Blob, Float, Global, Instance, Text, describe
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from safeload.scan import _arrow as arrow
-from safeload.scan import _indexed as indexed
-from safeload.scan import _trees as trees
-from safeload.scan._fitting import Bounds, OddError, is_function
-from safeload.scan._nodes import BATCH, NodeTable, Watcher, settle
-from safeload.scan.values import Attributes, Global, Instance, shown
+from safeload._scan.native import arrow, indexed, trees
+from safeload._scan.native.checks import Bounds, OddError, is_function
+from safeload._scan.native.nodes import BATCH, NodeTable, Watcher, settle
+from safeload._scan.values import Attributes, Global, Instance, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

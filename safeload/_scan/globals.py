@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from safeload.rules import Finding, RefusedError
-from safeload.scan import _forms as forms
-from safeload.scan import _names as names
-from safeload.scan._arrow import FRAMES
-from safeload.scan._ledger import A_GLOBAL, Ledger
-from safeload.scan._structures import NATIVE
-from safeload.scan.values import (
+from safeload._scan import forms, names
+from safeload._scan.ledger import A_GLOBAL, Ledger
+from safeload._scan.native.arrow import FRAMES
+from safeload._scan.native.structures import NATIVE
+from safeload._scan.values import (
     CALL,
     IMPORT,
     ITEMS,
@@ -23,14 +21,15 @@ from safeload.scan.values import (
     describe,
     shown,
 )
+from safeload.rules import Finding, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mypy_extensions import i64
 
-    from safeload.scan._window import Source
-    from safeload.scan.limits import Limits
+    from safeload._scan.limits import Limits
+    from safeload._scan.window import Source
 
 MAX_FINDINGS: Final = 100
 

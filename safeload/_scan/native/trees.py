@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, final
 
-from safeload.scan._contents import Integers
-from safeload.scan._fitting import Bounds, OddError, array_of, instances_of, length_of, need, whole
-from safeload.scan._nodes import NodeTable
-from safeload.scan.values import AList, Array, Attributes, Instance
+from safeload._scan.native.checks import Bounds, OddError, array_of, instances_of, length_of, need, whole
+from safeload._scan.native.contents import Integers
+from safeload._scan.native.nodes import NodeTable
+from safeload._scan.values import AList, Array, Attributes, Instance
 
 if TYPE_CHECKING:
-    from safeload.scan._structures import Structures
+    from safeload._scan.native.structures import Structures
 
 TREE: Final = "sklearn.tree._tree.Tree"
 BIN_MAPPER: Final = "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper"
