@@ -15,7 +15,7 @@ import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from setuptools import Distribution, Extension, setup
+from setuptools import Distribution, Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
@@ -96,6 +96,7 @@ wanted = SWITCH == "1" or (SWITCH == "auto" and compiler_works())
 building = "bdist_wheel" in sys.argv  # never for an editable install: tests run the source
 
 setup(
+    packages=[*find_packages(include=["safeload*"]), "safeload.policy.packs"],  # the packs are in policies/
     cmdclass={"build_ext": build_all_or_nothing, "build_py": build_packs},
     setup_requires=["mypy>=2.4"] if wanted else [],
     ext_modules=extensions() if wanted and building else [],

@@ -11,19 +11,19 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from safeload.atomic import flushing
+from safeload._internal.atomic import flushing
+from safeload._internal.files import open_artifact, storage_errors
+from safeload._internal.strictjson import is_text
 from safeload.claims import Claims, describe
 from safeload.decisions import decision
 from safeload.digests import digest_file
 from safeload.errors import StorageError
 from safeload.examine import examine
-from safeload.files import open_artifact, storage_errors
 from safeload.loader import Accept, Loader, MmapMode, OnMismatch, PathLike, checked_path
 from safeload.manifest import Manifest, seal, unverified_sha256
 from safeload.policy import Policy, resolve_policy
 from safeload.signers import SigningSources, signing_with
 from safeload.storage import signing, writing
-from safeload.strictjson import is_text
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta

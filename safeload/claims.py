@@ -7,16 +7,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from safeload._internal.files import storage_errors
+from safeload._internal.strictjson import MAX_INTEGER, MAX_LINE, is_line
 from safeload.digests import digest_file
 from safeload.drift import UNKNOWN, installed_packages
 from safeload.errors import RollbackError, VerificationError
 from safeload.examine import examine, verified_reader
-from safeload.files import storage_errors
 from safeload.keyring import Keyring
 from safeload.manifest import Manifest, Producer, clean_metadata, open_envelope, read_envelope_bytes
 from safeload.reader import verified_stream
 from safeload.storage import manifest_path
-from safeload.strictjson import MAX_INTEGER, MAX_LINE, is_line
 
 if TYPE_CHECKING:
     from pathlib import Path

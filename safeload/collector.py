@@ -11,7 +11,7 @@ import gc
 import threading
 from typing import TYPE_CHECKING, Final
 
-from safeload.forking import renew_in_children
+from safeload._internal.forking import renew_in_children
 
 if TYPE_CHECKING:
     from types import TracebackType

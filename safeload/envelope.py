@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from safeload._internal.files import PathLike, read_to_end
+from safeload._internal.strictjson import Node, parse_json
 from safeload.errors import BadSignatureError, KeyringError, ManifestError, VerificationError
-from safeload.files import PathLike, read_to_end
 from safeload.keys import encode_base64, is_key_id
-from safeload.strictjson import Node, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -21,11 +21,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from safeload.atomic import lock_path, locked, replace_file
+from safeload._internal.atomic import lock_path, locked, replace_file
+from safeload._internal.files import PathLike, read_to_end, storage_errors
+from safeload._internal.forking import MemoryLock
+from safeload._internal.strictjson import Node, parse_json
 from safeload.errors import RollbackError, SafeloadError, StorageError
-from safeload.files import PathLike, read_to_end, storage_errors
-from safeload.forking import MemoryLock
-from safeload.strictjson import Node, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

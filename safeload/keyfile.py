@@ -29,6 +29,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from safeload._internal.strictjson import format_time
 from safeload.errors import KeyringError
 from safeload.keys import (
     ALGORITHMS,
@@ -43,13 +44,12 @@ from safeload.keys import (
     is_pem,
 )
 from safeload.scopes import MAX_SCOPES, check_scope, in_scope
-from safeload.strictjson import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Unpack
 
-    from safeload.files import PathLike
+    from safeload._internal.files import PathLike
 
 __all__ = [
     "MAX_REASON",

@@ -11,8 +11,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from safeload._internal.files import PathLike
+from safeload._internal.strictjson import format_time
 from safeload.errors import ExpiredError, KeyringError, UnknownKeyError, VerificationError
-from safeload.files import PathLike
 from safeload.keyfile import (
     KeyEntry,
     KeyringText,
@@ -33,7 +34,6 @@ from safeload.keysource import (
     read_source,
     write_keyring,
 )
-from safeload.strictjson import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

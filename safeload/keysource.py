@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from safeload.atomic import EXCLUSIVE, place_new, sync_folder
+from safeload._internal.atomic import EXCLUSIVE, place_new, sync_folder
+from safeload._internal.files import read_to_end
 from safeload.errors import KeyringError
-from safeload.files import read_to_end
 from safeload.keys import KEY_SIZE, decode_base64
 
 if TYPE_CHECKING:

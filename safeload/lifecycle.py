@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safeload.atomic import locked
+from safeload._internal.atomic import locked
 from safeload.errors import KeyringError
 from safeload.keyedit import edited
 from safeload.keyring import Keyring
@@ -21,7 +21,7 @@ from safeload.keysource import descriptor_of, read_source, write_keyring
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from safeload.files import PathLike
+    from safeload._internal.files import PathLike
 
 __all__ = ["editing", "public_part"]
 

@@ -16,13 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from safeload._internal.files import PathLike
 from safeload.collector import COLLECTOR_PAUSED
 from safeload.decisions import Decision, decision
 from safeload.digests import FileDigests
 from safeload.drift import check_drift, drift, warn_caller
 from safeload.errors import ManifestError, RollbackError, VerificationError
 from safeload.examine import examine, verified_reader
-from safeload.files import PathLike
 from safeload.floors import Floors, resolve_floors
 from safeload.guard import import_modules, load_mapped, load_stream, tripwire
 from safeload.manifest import KnownManifests, Manifest, open_envelope

@@ -21,6 +21,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from safeload._internal.files import PathLike, storage_errors
+from safeload._internal.forking import MemoryLock
+from safeload._internal.strictjson import Node, clean_metadata, format_time
 from safeload.digests import check_chunking
 from safeload.envelope import (
     Envelope,
@@ -32,10 +35,7 @@ from safeload.envelope import (
     unverified_envelope,
 )
 from safeload.errors import ExpiredError, ManifestError, UnsignedError
-from safeload.files import PathLike, storage_errors
-from safeload.forking import MemoryLock
 from safeload.storage import MANIFEST_SUFFIX, MAX_MANIFEST_BYTES, NEXT_SUFFIX
-from safeload.strictjson import Node, clean_metadata, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from safeload.atomic import EXCLUSIVE, SCRATCH_PREFIX, locked, remove_scratch
+from safeload._internal.atomic import EXCLUSIVE, SCRATCH_PREFIX, locked, remove_scratch
+from safeload._internal.files import PathLike, require_private, storage_errors
+from safeload._internal.forking import MemoryLock
 from safeload.errors import DigestMismatchError, StorageError
 from safeload.examine import verified_reader
-from safeload.files import PathLike, require_private, storage_errors
-from safeload.forking import MemoryLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,8 @@ import os
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from safeload._internal.files import open_artifact
 from safeload.errors import StorageError, VerificationError
-from safeload.files import open_artifact
 from safeload.manifest import read_envelope_bytes
 from safeload.storage import MANIFEST_SUFFIX, NEXT_SUFFIX, snapshot
 

@@ -14,9 +14,9 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from safeload._internal.files import storage_errors
 from safeload.digests import chunk_digest, import_algorithm
 from safeload.errors import DigestMismatchError, StorageError
-from safeload.files import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from safeload.forking import MemoryLock
+from safeload._internal.forking import MemoryLock
 
 if TYPE_CHECKING:
     from safeload._scan import Trace

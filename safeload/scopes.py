@@ -15,7 +15,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from safeload.files import PathLike
+    from safeload._internal.files import PathLike
 
 __all__ = ["MAX_SCOPES", "check_scope", "in_scope"]
 

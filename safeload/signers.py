@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from safeload._internal.files import PathLike
 from safeload.errors import KeyringError
-from safeload.files import PathLike
 from safeload.keyring import Keyring, KeyringSource, resolve_keyring
 from safeload.keys import Signer, SigningKey, VerifyingKey, is_encrypted_pem, is_pem
 from safeload.keysource import Source, exposed, read_source

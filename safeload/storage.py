@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safeload.atomic import (
+from safeload._internal.atomic import (
     ALREADY_THERE,
     EXCLUSIVE,
     LOCK_TIMEOUT,
@@ -37,13 +37,13 @@ from safeload.atomic import (
     place_new,
     sync_folder,
 )
+from safeload._internal.files import PathLike, storage_error, storage_errors
 from safeload.errors import StorageError
-from safeload.files import PathLike, storage_error, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from safeload.atomic import Identity
+    from safeload._internal.atomic import Identity
 
     # Whether a manifest (its bytes) is of the artifact that is open as this descriptor.
     Belongs = Callable[[bytes, int], bool]

@@ -23,8 +23,8 @@ from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
+from safeload._internal.forking import renew_in_children
 from safeload.decisions import LOGGER, decision
-from safeload.forking import renew_in_children
 from safeload.storage import snapshot
 
 if TYPE_CHECKING:

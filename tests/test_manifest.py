@@ -19,6 +19,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from safeload._internal.strictjson import MAX_DEPTH, MAX_TEXT, MAX_VALUES, parse_json
 from safeload.envelope import pre_authentication_encoding
 from safeload.errors import (
     BadSignatureError,
@@ -44,7 +45,6 @@ from safeload.manifest import (
     seal,
     unverified_sha256,
 )
-from safeload.strictjson import MAX_DEPTH, MAX_TEXT, MAX_VALUES, parse_json
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 DAY = timedelta(days=1)

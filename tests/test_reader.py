@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from packed import COMPRESSIONS, OBJECT, RNG, dumped, same
 
+from safeload._internal.files import open_artifact
 from safeload._scan.sources import open_source
 from safeload.digests import chunk_digest, digest_file
 from safeload.errors import DigestMismatchError, StorageError
 from safeload.examine import verified_reader
-from safeload.files import open_artifact
 from safeload.reader import VerifiedReader, verified_stream
 
 CHUNK = 64

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from safeload._internal.files import require_private
 from safeload.errors import StorageError
-from safeload.files import require_private
 from safeload.storage import (
     SCRATCH_PREFIX,
     manifest_path,

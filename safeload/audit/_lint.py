@@ -15,7 +15,7 @@ from safeload.rules import RULES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from safeload.files import PathLike
+    from safeload._internal.files import PathLike
     from safeload.policy import AllowRule, Fault, PolicyFile
 
 __all__ = ["LintFinding", "PolicyLint", "lint"]

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from safeload._internal.files import open_artifact
 from safeload.examine import examine
-from safeload.files import open_artifact
 
 if TYPE_CHECKING:
     from safeload._scan import Limits, Trace

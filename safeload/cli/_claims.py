@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from safeload._internal.strictjson import MAX_INTEGER
 from safeload.cli._common import parse_when
 from safeload.cli._text import plain
-from safeload.strictjson import MAX_INTEGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -60,7 +60,7 @@ def look_deeper(path: str, policy: Policy, limits: Limits, *, opcodes: bool, pro
     Raises:
         OSError, StorageError: it cannot be read.
     """
-    from safeload.files import open_artifact
+    from safeload._internal.files import open_artifact
     from safeload.secondopinion import disassemble, dissect
 
     if not opcodes and not program:

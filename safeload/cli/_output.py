@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from safeload.atomic import EXCLUSIVE, SCRATCH_PREFIX
+from safeload._internal.atomic import EXCLUSIVE, SCRATCH_PREFIX
 from safeload.cli._common import NOTHING, say_error, tool_version, worst
 from safeload.cli._deep import opinion_lines
 from safeload.cli._formats import html_text, junit_text, sarif_text

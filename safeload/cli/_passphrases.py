@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from safeload._internal.files import read_to_end
 from safeload.cli._text import plain
-from safeload.files import read_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable

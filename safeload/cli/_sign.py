@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from safeload._internal.strictjson import MAX_LINE
 from safeload.cli._claims import claims_options, merged_metadata
 from safeload.cli._common import (
     Output,
@@ -23,7 +24,6 @@ from safeload.cli._output import Result, check_output, deliver, judged, manifest
 from safeload.cli._passphrases import passphrase_option, signing_keyring
 from safeload.cli._signing import AGAIN, sign_each, signed_code
 from safeload.cli._walk import find_artifacts, say_empty
-from safeload.strictjson import MAX_LINE
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from safeload._internal.strictjson import MAX_LINE
 from safeload.cli._claims import expires_option
 from safeload.cli._common import PATH, Output, Standard, gathering, keyring_option, line_option, standard_options
 from safeload.cli._output import check_output
 from safeload.cli._passphrases import passphrase_option, signing_keyring
-from safeload.strictjson import MAX_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

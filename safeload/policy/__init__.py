@@ -25,7 +25,7 @@ from safeload.policy._write import policy_text, toml_value
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from safeload.files import PathLike
+    from safeload._internal.files import PathLike
 
 __all__ = [
     "AllowRule",

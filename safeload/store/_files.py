@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safeload.atomic import replace_file
+from safeload._internal.atomic import replace_file
 from safeload.errors import ManifestError
 from safeload.store._layout import Layout
 from safeload.store._names import is_plain

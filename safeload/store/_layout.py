@@ -16,8 +16,8 @@ import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from safeload.atomic import SCRATCH_PREFIX, lock_path, locked, sync_folder
-from safeload.files import storage_errors
+from safeload._internal.atomic import SCRATCH_PREFIX, lock_path, locked, sync_folder
+from safeload._internal.files import storage_errors
 from safeload.storage import MANIFEST_SUFFIX, NEXT_SUFFIX
 from safeload.store._names import is_plain
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from safeload._internal.files import storage_errors
+from safeload._internal.strictjson import Node, format_time
 from safeload.envelope import Kind, open_payload, parse_payload, read_bounded, seal_payload
 from safeload.errors import ExpiredError, ManifestError, StorageError, VerificationError
-from safeload.files import storage_errors
 from safeload.floors import Mark
 from safeload.opening import is_stale
 from safeload.store._names import is_plain
-from safeload.strictjson import Node, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from safeload import api
+from safeload._internal.files import storage_error
 from safeload.errors import ManifestError, RollbackError, StorageError, VerificationError
-from safeload.files import storage_error
 from safeload.floors import Floors, resolve_floors
 from safeload.reports import Report
 from safeload.rules import Finding

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from safeload import api
-from safeload.atomic import replace_file
+from safeload._internal.atomic import replace_file
+from safeload._internal.files import open_artifact, storage_errors
 from safeload.claims import Claims, end_of
 from safeload.decisions import decision
 from safeload.errors import ReportedError, RollbackError, SafeloadError, StorageError, VerificationError
-from safeload.files import open_artifact, storage_errors
 from safeload.policy import resolve_policy
 from safeload.signers import signing_with
 from safeload.store._layout import Layout, plain_names

@@ -14,8 +14,8 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from safeload._internal.files import PathLike, storage_error, storage_errors
 from safeload.errors import StorageError
-from safeload.files import PathLike, storage_error, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
