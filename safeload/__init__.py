@@ -32,8 +32,8 @@ from safeload.errors import (
     VersionMismatchError,
     VersionMismatchWarning,
 )
-from safeload.keyring import Keyring
-from safeload.keys import Signer, SigningKey, VerifyingKey
+from safeload.keys._key import Signer, SigningKey, VerifyingKey
+from safeload.keys._keyring import Keyring
 from safeload.manifest import Manifest
 from safeload.mapping import SealedCopies
 from safeload.policy import Policy

@@ -19,10 +19,10 @@ from safeload.decisions import decision
 from safeload.digests import digest_file
 from safeload.errors import StorageError
 from safeload.examine import examine
+from safeload.keys._signers import SigningSources, signing_with
 from safeload.loader import Accept, Loader, MmapMode, OnMismatch, PathLike, checked_path
 from safeload.manifest import Manifest, seal, unverified_sha256
 from safeload.policy import Policy, resolve_policy
-from safeload.signers import SigningSources, signing_with
 from safeload.storage import signing, writing
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from safeload._scan import Limits
-    from safeload.keyring import KeyringSource
+    from safeload.keys._keyring import KeyringSource
+    from safeload.keys._signers import Signing
     from safeload.reports import Report
-    from safeload.signers import Signing
 
 __all__ = [
     "Accept",

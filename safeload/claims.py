@@ -13,7 +13,7 @@ from safeload.digests import digest_file
 from safeload.drift import UNKNOWN, installed_packages
 from safeload.errors import RollbackError, VerificationError
 from safeload.examine import examine, verified_reader
-from safeload.keyring import Keyring
+from safeload.keys._keyring import Keyring
 from safeload.manifest import Manifest, Producer, clean_metadata, open_envelope, read_envelope_bytes
 from safeload.reader import verified_stream
 from safeload.storage import manifest_path
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from safeload._scan import Limits, Trace
+    from safeload.keys._signers import Signing
     from safeload.policy import Policy
-    from safeload.signers import Signing
 
 __all__ = ["Claims", "describe", "end_of"]
 

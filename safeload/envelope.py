@@ -19,16 +19,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from safeload._internal.encoding import encode_base64
 from safeload._internal.files import PathLike, read_to_end
 from safeload._internal.strictjson import Node, parse_json
 from safeload.errors import BadSignatureError, KeyringError, ManifestError, VerificationError
-from safeload.keys import encode_base64, is_key_id
+from safeload.keys._key import is_key_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from safeload.keyring import Keyring
-    from safeload.keys import Signer, VerifyingKey
+    from safeload.keys._key import Signer, VerifyingKey
+    from safeload.keys._keyring import Keyring
 
 __all__ = [
     "MAX_SIGNATURES",

@@ -25,6 +25,7 @@ from safeload.errors import ManifestError, RollbackError, VerificationError
 from safeload.examine import examine, verified_reader
 from safeload.floors import Floors, resolve_floors
 from safeload.guard import import_modules, load_mapped, load_stream, tripwire
+from safeload.keys._trust import Trust
 from safeload.manifest import KnownManifests, Manifest, open_envelope
 from safeload.mapping import FolderOfCopies, mappable
 from safeload.opening import with_pair
@@ -33,14 +34,13 @@ from safeload.reader import VerifiedReader, verified_stream
 from safeload.reports import Report
 from safeload.rules import Finding
 from safeload.scanned import Scanned
-from safeload.trust import Trust
 from safeload.watch import INTERVAL, Pair, Watch
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from safeload._scan import Limits
-    from safeload.keyring import Keyring, KeyringSource
+    from safeload.keys._keyring import Keyring, KeyringSource
     from safeload.mapping import Copies
     from safeload.watch import OnRefused, OnSwapped
 

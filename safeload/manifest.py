@@ -40,8 +40,8 @@ from safeload.storage import MANIFEST_SUFFIX, MAX_MANIFEST_BYTES, NEXT_SUFFIX
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from safeload.keyring import Keyring
-    from safeload.keys import Signer, VerifyingKey
+    from safeload.keys._key import Signer, VerifyingKey
+    from safeload.keys._keyring import Keyring
 
 __all__ = [
     "COMPRESSIONS",

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from safeload.api import Loader, PathLike, belongs, checked_target
 from safeload.decisions import decision
+from safeload.keys._signers import SigningSources, signing_with
 from safeload.manifest import seal
 from safeload.policy import resolve_policy
-from safeload.signers import SigningSources, signing_with
 from safeload.storage import signing
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from safeload.api import Loader, PathLike, belongs, checked_target
 from safeload.decisions import decision
 from safeload.envelope import add_signatures, unverified_envelope
 from safeload.errors import KeyringError, ManifestError, VerificationError
-from safeload.keys import Signer, SigningKey
+from safeload.keys._key import Signer, SigningKey
+from safeload.keys._signers import SigningSources, both_of, signing_with
 from safeload.manifest import MANIFEST, Manifest, open_envelope, read_envelope_bytes
 from safeload.policy import resolve_policy
-from safeload.signers import SigningSources, both_of, signing_with
 from safeload.storage import manifest_path, signing
 from safeload.store import POINTER, Pointer, pointer_at
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from safeload._scan import Limits
     from safeload.decisions import Decision
     from safeload.envelope import Kind
-    from safeload.keyring import KeyringSource
+    from safeload.keys._keyring import KeyringSource
     from safeload.policy import Policy
     from safeload.store import PointerFile
 

@@ -37,7 +37,7 @@ from safeload._internal.atomic import (
     place_new,
     sync_folder,
 )
-from safeload._internal.files import PathLike, storage_error, storage_errors
+from safeload._internal.files import PathLike, Stamp, stamp, storage_error, storage_errors
 from safeload.errors import StorageError
 
 if TYPE_CHECKING:
@@ -57,12 +57,10 @@ __all__ = [
     "ManifestWriter",
     "PairWriter",
     "Snapshot",
-    "Stamp",
     "manifest_path",
     "next_path",
     "signing",
     "snapshot",
-    "stamp",
     "writing",
 ]
 
@@ -73,8 +71,6 @@ MAX_MANIFEST_BYTES = 32 << 20  # what is larger is no manifest
 _MAX_EXTENSION = 16
 _READABLE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-Stamp = tuple[int, int, int, int, int]
 
 
 def manifest_path(path: PathLike) -> Path:
@@ -400,12 +396,3 @@ def _finish(target: _Target) -> None:
 def _with_suffix(path: PathLike, suffix: str) -> Path:
     artifact = Path(path)
     return artifact.with_name(artifact.name + suffix)
-
-
-def stamp(path: str | Path) -> Stamp | None:
-    """Return what tells a file, links followed, from what may take its place; None if there is none."""
-    try:
-        status = os.stat(path)  # noqa: PTH116 - every load does this three times
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

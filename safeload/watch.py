@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from safeload.keys._trust import Trust
     from safeload.manifest import Manifest
     from safeload.storage import Snapshot
-    from safeload.trust import Trust
 
 __all__ = ["INTERVAL", "LoadedModel", "OnRefused", "OnSwapped", "Pair", "Source", "Watch"]
 

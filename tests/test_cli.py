@@ -755,7 +755,7 @@ def test_keys(run: Callable[..., Outcome], tmp_path: Path, algorithm: str) -> No
     assert all(text in shown.out for text in ("ci-2026", algorithm, "active"))
     (entry,) = described.document["keys"]
     assert (entry["id"], entry["algorithm"], entry["status"]) == ("ci-2026", algorithm, "active")
-    from safeload.keys import encode_base64
+    from safeload._internal.encoding import encode_base64
 
     for said in (outcome, again, shown, described):
         assert encode_base64(secret) not in said.out + said.err
@@ -777,7 +777,7 @@ def test_the_default_keyring(
 
 
 def test_a_key_in_the_arguments_is_not_repeated(run: Callable[..., Outcome], models: Path) -> None:
-    from safeload.keys import encode_base64
+    from safeload._internal.encoding import encode_base64
 
     secret = encode_base64(safeload.SigningKey.generate().reveal())
     for arguments in (["verify", models, "--keyring", secret], ["key", "new", "--id", secret + "="]):

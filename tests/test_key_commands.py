@@ -23,9 +23,9 @@ import pytest
 from cli_runs import ALLOWED, ERROR, NOTHING, REFUSED, USAGE, Outcome, command
 
 import safeload
-from safeload.keyring import Keyring
-from safeload.keys import SigningKey
-from safeload.lifecycle import public_part
+from safeload.keys._editing import public_part
+from safeload.keys._key import SigningKey
+from safeload.keys._keyring import Keyring
 from safeload.storage import manifest_path
 
 pytestmark = pytest.mark.usefixtures("own_home")

@@ -21,12 +21,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from safeload._internal.encoding import decode_base64
 from safeload.errors import ExpiredError, KeyringError, UnknownKeyError, VerificationError
-from safeload.keyfile import KeyEntry
-from safeload.keyring import Keyring, default_path, resolve_keyring
-from safeload.keys import ALGORITHMS, SigningKey, VerifyingKey, decode_base64
-from safeload.keysource import MAX_KEYRING_BYTES
-from safeload.signers import signing_with
+from safeload.keys._file import KeyEntry
+from safeload.keys._key import ALGORITHMS, SigningKey, VerifyingKey
+from safeload.keys._keyring import Keyring, default_path, resolve_keyring
+from safeload.keys._signers import signing_with
+from safeload.keys._source import MAX_KEYRING_BYTES
 
 SECRET = bytes(range(100, 132))
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
@@ -627,9 +628,9 @@ def test_keys_keyrings_and_paths_are_all_accepted(tmp_path):
 def test_importing_the_modules_is_cheap():
     code = (
         "import sys; sys.modules['safeload'] = type(sys)('safeload'); sys.modules['safeload'].__path__ = sys.argv[1:]\n"
-        "import safeload.keys, safeload.keyring, safeload.digests, safeload.manifest\n"
+        "import safeload.keys._key, safeload.keys._keyring, safeload.digests, safeload.manifest\n"
         "print([name for name in ('cryptography', 'blake3', 'platformdirs', 'numpy') if name in sys.modules])"
     )
-    package = Path(sys.modules["safeload.keys"].__file__).parent
+    package = Path(sys.modules["safeload"].__file__).parent
     done = subprocess.run([sys.executable, "-c", code, package], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -12,12 +12,9 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "safeload"
 LAYERS = [
     {"digests", "errors", "rules"},
-    {"_scan", "drift", "guard", "keys"},
-    {"_internal"},
-    {"collector", "floors", "keysource", "policy", "reader", "scopes", "storage"},
-    {"keyfile"},
-    {"keyedit", "keyring"},
-    {"envelope", "lifecycle", "signers", "trust"},
+    {"_internal", "_scan", "drift", "guard"},
+    {"collector", "floors", "keys", "policy", "reader", "storage"},
+    {"envelope"},
     {"manifest"},
     {"opening", "reports", "scanned"},
     {"decisions", "examine", "secondopinion"},

@@ -29,8 +29,8 @@ from safeload.errors import (
     UnsignedError,
     VerificationError,
 )
-from safeload.keyring import KeyEntry, Keyring
-from safeload.keys import SigningKey
+from safeload.keys._key import SigningKey
+from safeload.keys._keyring import KeyEntry, Keyring
 from safeload.manifest import (
     COMPRESSIONS,
     FORMATS,

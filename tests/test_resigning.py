@@ -12,9 +12,9 @@ import pytest
 
 import safeload
 from safeload.errors import DigestMismatchError, KeyringError, VerificationError
-from safeload.keyfile import KeyEntry
-from safeload.keyring import Keyring
-from safeload.keys import SigningKey
+from safeload.keys._file import KeyEntry
+from safeload.keys._key import SigningKey
+from safeload.keys._keyring import Keyring
 from safeload.resigning import Resigner
 from safeload.storage import manifest_path
 

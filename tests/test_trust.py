@@ -26,12 +26,12 @@ from hypothesis import strategies as st
 
 import safeload
 from safeload.errors import KeyringError, RollbackError, UnknownKeyError, VerificationError
-from safeload.keyfile import KeyEntry
-from safeload.keyring import Keyring
-from safeload.keys import SigningKey, VerifyingKey
-from safeload.lifecycle import editing, public_part
-from safeload.scopes import check_scope, in_scope
-from safeload.signers import SecuresystemslibSigner
+from safeload.keys._editing import editing, public_part
+from safeload.keys._file import KeyEntry
+from safeload.keys._key import SigningKey, VerifyingKey
+from safeload.keys._keyring import Keyring
+from safeload.keys._scopes import check_scope, in_scope
+from safeload.keys._signers import SecuresystemslibSigner
 from safeload.storage import manifest_path
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
@@ -592,7 +592,7 @@ def test_writers_of_one_keyring_wait_for_each_other(tmp_path):
     path = tmp_path / "ring.toml"
     Keyring.from_keys([edwards("first")]).save(path)
     code = (
-        "import sys\nfrom safeload import SigningKey\nfrom safeload.lifecycle import editing\n"
+        "import sys\nfrom safeload import SigningKey\nfrom safeload.keys._editing import editing\n"
         "for n in range(10):\n"
         "    with editing(sys.argv[1]) as ring: ring.add(SigningKey.generate(), status='verify-only')\n"
     )
@@ -604,7 +604,7 @@ def test_writers_of_one_keyring_wait_for_each_other(tmp_path):
 DIE = """
 import os, signal, sys
 from safeload import Keyring, SigningKey
-from safeload.lifecycle import editing
+from safeload.keys._editing import editing
 
 call, change = sys.argv[1:3]
 setattr(os, call, lambda *args, **options: os.kill(os.getpid(), signal.SIGKILL))

@@ -14,7 +14,16 @@ from safeload.errors import StorageError
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["PathLike", "open_artifact", "read_to_end", "require_private", "storage_error", "storage_errors"]
+__all__ = [
+    "PathLike",
+    "Stamp",
+    "open_artifact",
+    "read_to_end",
+    "require_private",
+    "stamp",
+    "storage_error",
+    "storage_errors",
+]
 
 PathLike = str | os.PathLike[str]
 
@@ -131,3 +140,15 @@ def _require_private(path: Path, status: os.stat_result) -> None:
             f"{path} can be changed by other users (mode {stat.S_IMODE(status.st_mode):04o}) while it is "
             f"mapped into memory. Run: chmod go-w {shlex.quote(str(path))}, or load it without mmap_mode."
         )
+
+
+Stamp = tuple[int, int, int, int, int]
+
+
+def stamp(path: str | Path) -> Stamp | None:
+    """Return what tells a file, links followed, from what may take its place; None if there is none."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - every load does this three times
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

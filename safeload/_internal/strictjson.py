@@ -14,8 +14,8 @@ import sys
 from datetime import UTC, date, datetime
 from typing import Any, NoReturn
 
+from safeload._internal.encoding import decode_base64
 from safeload.errors import ManifestError
-from safeload.keys import decode_base64
 
 __all__ = [
     "MAX_DEPTH",

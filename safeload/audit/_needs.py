@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from safeload._scan import Limits
-    from safeload.keyring import Keyring
+    from safeload.keys._keyring import Keyring
     from safeload.policy import AllowRule
     from safeload.reports import Report
 

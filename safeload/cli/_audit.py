@@ -215,7 +215,7 @@ class _Task:
             click.BadParameter: there are no such limits.
         """
         from safeload.audit import look_at
-        from safeload.keyring import resolve_keyring
+        from safeload.keys._keyring import resolve_keyring
         from safeload.policy import Policy
 
         policy = Policy.load(self.policy)

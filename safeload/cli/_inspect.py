@@ -114,7 +114,7 @@ def _signature(path: str, keyring: str | None, limits: Limits) -> _Signature:
         KeyringError: the keyring that was named cannot be used.
     """
     from safeload import api
-    from safeload.keyring import resolve_keyring
+    from safeload.keys._keyring import resolve_keyring
 
     try:
         ring = resolve_keyring(keyring)

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from safeload.keyring import KeyEntry, Keyring
-    from safeload.keys import SigningKey, VerifyingKey
+    from safeload.keys._key import SigningKey, VerifyingKey
+    from safeload.keys._keyring import KeyEntry, Keyring
 
 __all__ = ["export", "import_key"]
 
@@ -78,7 +78,7 @@ def export(
     Only Ed25519 keys have a public half. What is exported is trusted by whoever reads it: bring it to them by a way on
     which nobody can change it, or have them compare the fingerprint that is shown.
     """
-    from safeload.keyring import resolve_keyring
+    from safeload.keys._keyring import resolve_keyring
 
     if pem and private:
         raise click.UsageError("--pem is the public key, --private the private one: give one of them")
@@ -169,7 +169,7 @@ def _chosen(ring: Keyring, key_id: str | None, *, signing: bool) -> KeyEntry:
 
 def _export_private(entry: KeyEntry, out: str, descriptor: int | None, *, overwrite: bool) -> None:
     from safeload.errors import KeyringError
-    from safeload.keys import SigningKey
+    from safeload.keys._key import SigningKey
 
     if entry.encrypted is not None:  # nobody needs to decrypt it for that
         if descriptor is not None:
@@ -192,8 +192,8 @@ def _export_public(entry: KeyEntry, out: str | None, *, overwrite: bool) -> None
 
 
 def _export_keyring(ring: Keyring, out: str | None, *, without_hmac: bool, overwrite: bool) -> Sequence[KeyEntry]:
-    from safeload.keyfile import format_keyring
-    from safeload.lifecycle import public_part
+    from safeload.keys._editing import public_part
+    from safeload.keys._file import format_keyring
 
     public = public_part(ring, without_hmac=without_hmac)
     if out is None:
@@ -205,7 +205,7 @@ def _export_keyring(ring: Keyring, out: str | None, *, without_hmac: bool, overw
 
 def _write(out: str, data: bytes, *, overwrite: bool, mode: int) -> None:
     from safeload.errors import KeyringError
-    from safeload.keysource import reason_of, write_private
+    from safeload.keys._source import reason_of, write_private
 
     try:
         write_private(out, data, overwrite=overwrite, mode=mode)
@@ -247,10 +247,10 @@ def import_key(
     A public key is trusted from then on; a private one signs, too. A private key that is encrypted stays so, with its
     passphrase. PEM may be a descriptor, as in fd:3.
     """
-    from safeload.keyfile import new_entry
-    from safeload.keyring import Keyring
-    from safeload.keys import SigningKey
-    from safeload.lifecycle import editing
+    from safeload.keys._editing import editing
+    from safeload.keys._file import new_entry
+    from safeload.keys._key import SigningKey
+    from safeload.keys._keyring import Keyring
 
     check_output(out.path, ())
     path = keyring_file(keyring)
@@ -283,9 +283,9 @@ def _read_key(
 ) -> tuple[SigningKey | VerifyingKey, bytes | None]:
     """Return the key in a PEM file, and the passphrase with which it is to be kept."""
     from safeload.errors import KeyringError
-    from safeload.keys import SigningKey, VerifyingKey, is_encrypted_pem, is_private_pem
-    from safeload.keysource import exposed
-    from safeload.signers import read_pem
+    from safeload.keys._key import SigningKey, VerifyingKey, is_encrypted_pem, is_private_pem
+    from safeload.keys._signers import read_pem
+    from safeload.keys._source import exposed
 
     found = read_pem(pem)
     try:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from safeload.cli._common import Output
-    from safeload.keyfile import KeyEntry
+    from safeload.keys._file import KeyEntry
 
 __all__ = [
     "KEY_TIMES",
@@ -53,7 +53,7 @@ def _parse_end(context: click.Context, parameter: click.Parameter, value: str | 
 
 
 def _check_scopes(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    from safeload.scopes import check_scope
+    from safeload.keys._scopes import check_scope
 
     for value in values:
         try:
@@ -65,7 +65,7 @@ def _check_scopes(_context: click.Context, _parameter: click.Parameter, values: 
 
 def check_key_id(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     """Refuse what cannot be a key's id."""
-    from safeload.keys import is_key_id
+    from safeload.keys._key import is_key_id
 
     if value is not None and not is_key_id(value):
         # Not repeated: it might be a key, in the wrong place.
@@ -127,7 +127,7 @@ def keyring_file(keyring: str | None) -> str:
         KeyringError: it is no file.
     """
     from safeload.errors import KeyringError
-    from safeload.keysource import DATA_VARIABLE, default_path
+    from safeload.keys._source import DATA_VARIABLE, default_path
 
     if keyring is None and DATA_VARIABLE in os.environ:
         raise KeyringError(f"the keyring in {DATA_VARIABLE} cannot be changed: name its file with --keyring")

@@ -37,15 +37,15 @@ from safeload.cli._output import check_output, deliver_facts
 from safeload.cli._passphrases import choose_passphrase, passphrase_option
 from safeload.cli._rotate import rotate
 from safeload.cli._text import plain, table
-from safeload.keyfile import MAX_REASON
+from safeload.keys._file import MAX_REASON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
     from safeload.cli._text import Painter
-    from safeload.keyfile import KeyEntry
-    from safeload.keyring import Keyring
+    from safeload.keys._file import KeyEntry
+    from safeload.keys._keyring import Keyring
 
 __all__ = ["key"]
 
@@ -85,9 +85,9 @@ def new(
     out: Output,
 ) -> int:
     """Make a keyring file with one new key, readable by you only. A file that is there stays as it is."""
-    from safeload.keyfile import new_entry
-    from safeload.keyring import Keyring, default_path
-    from safeload.keys import SigningKey
+    from safeload.keys._file import new_entry
+    from safeload.keys._key import SigningKey
+    from safeload.keys._keyring import Keyring, default_path
 
     if encrypt and algorithm != "ed25519":
         raise click.UsageError("only Ed25519 keys can be encrypted: add --algorithm ed25519")
@@ -130,7 +130,7 @@ def _exists(path: str) -> int:
 @debug_option
 def list_keys(keyring: str | None, out: Output) -> int:
     """Show which keys a keyring has and what each is trusted for; never the keys themselves."""
-    from safeload.keyring import resolve_keyring
+    from safeload.keys._keyring import resolve_keyring
 
     check_output(out.path, ())
     ring = resolve_keyring(keyring)
@@ -162,7 +162,7 @@ def revoke(key_id: str, reason: str, keyring: str | None, out: Output) -> int:
 
     What only this key has signed is refused from then on. Re-sign it first, unless the key was stolen: see resign.
     """
-    from safeload.lifecycle import editing
+    from safeload.keys._editing import editing
 
     check_output(out.path, ())
     path = keyring_file(keyring)

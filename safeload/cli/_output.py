@@ -414,7 +414,7 @@ def _require_apart(output: str, inputs: Iterable[str]) -> None:
 def _named_files() -> Iterator[str]:
     """Yield what may be a file's name among the arguments of the command that runs, and the default keyring's."""
     from safeload.errors import KeyringError
-    from safeload.keysource import default_path
+    from safeload.keys._source import default_path
 
     for name, value in click.get_current_context().params.items():
         if name != "output":

@@ -13,8 +13,8 @@ from safeload.cli._text import plain
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from safeload.keyring import Keyring
-    from safeload.keys import SigningKey
+    from safeload.keys._key import SigningKey
+    from safeload.keys._keyring import Keyring
 
 __all__ = ["choose_passphrase", "passphrase_option", "read_passphrase", "signing_keyring", "signing_source"]
 
@@ -40,7 +40,7 @@ def signing_keyring(keyring: str | None, descriptor: int | None) -> Keyring:
         KeyringError: it cannot be read, or the passphrase is wrong, missing, or one too many.
     """
     from safeload.errors import KeyringError
-    from safeload.keyring import resolve_keyring
+    from safeload.keys._keyring import resolve_keyring
 
     ring = resolve_keyring(keyring)
     if ring.locked:
@@ -52,7 +52,7 @@ def signing_keyring(keyring: str | None, descriptor: int | None) -> Keyring:
 
 def signing_source(path: str, descriptor: int | None) -> Keyring | SigningKey:
     """Return what signs: the keyring or the private PEM key at a path, decrypted; errors as for `signing_keyring`."""
-    from safeload.signers import signing_pem
+    from safeload.keys._signers import signing_pem
 
     key = signing_pem(path, lambda: read_passphrase(f"the key in {path}", descriptor))
     return signing_keyring(path, descriptor) if key is None else key

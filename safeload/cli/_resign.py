@@ -111,7 +111,7 @@ def cosign(
 def _resigner(
     keyring: str | None, key: str | None, passphrase_fd: int | None, standard: Standard, **how: Any
 ) -> Resigner:
-    from safeload.keyring import resolve_keyring
+    from safeload.keys._keyring import resolve_keyring
     from safeload.resigning import Resigner
 
     ring = signing_keyring(keyring, passphrase_fd) if key is None else resolve_keyring(keyring)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from safeload.keyring import Keyring
+    from safeload.keys._keyring import Keyring
 
 __all__ = ["rotate"]
 
@@ -126,7 +126,7 @@ def rotate(
 def _unfinished(path: str, trees: Sequence[str], descriptor: int | None, *, fresh: bool) -> tuple[Keyring | None, str]:
     """Return the keyring of a rotation that goes on, and its key; None where there is none to go on with."""
     from safeload.errors import KeyringError
-    from safeload.keyring import Keyring
+    from safeload.keys._keyring import Keyring
 
     ring = Keyring.load(path)
     entry = None if ring.rotating_to is None else ring.get(ring.rotating_to)
@@ -155,9 +155,9 @@ def _rotated(
 ) -> tuple[Keyring, str]:
     """Put a new key into the keyring's file, and return the keyring and the key's id."""
     from safeload.errors import KeyringError
-    from safeload.keyring import Keyring
-    from safeload.keys import DEFAULT_ALGORITHM, SigningKey
-    from safeload.lifecycle import editing
+    from safeload.keys._editing import editing
+    from safeload.keys._key import DEFAULT_ALGORITHM, SigningKey
+    from safeload.keys._keyring import Keyring
 
     before = (ring := Keyring.load(path)).to_rotate(old)
     if unfinished and before is None:
@@ -189,7 +189,7 @@ def _rotated(
 
 
 def _finish(path: str, made: str) -> None:
-    from safeload.lifecycle import editing
+    from safeload.keys._editing import editing
 
     with editing(path) as ring:
         if ring.rotating_to == made:

@@ -94,7 +94,7 @@ def require_shareable(keyring: str | None, jobs: int) -> None:
     Raises:
         click.UsageError: it is passed as a descriptor.
     """
-    from safeload.keysource import ENVIRONMENT_VARIABLE, descriptor_of
+    from safeload.keys._source import ENVIRONMENT_VARIABLE, descriptor_of
 
     if jobs > 1 and descriptor_of(keyring or os.environ.get(ENVIRONMENT_VARIABLE, "")) is not None:
         raise click.UsageError("a keyring that is passed as a descriptor reaches one process only: leave out --jobs")

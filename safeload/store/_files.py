@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from safeload.api import Loader
-    from safeload.keyring import Keyring
+    from safeload.keys._keyring import Keyring
 
 __all__ = ["PointerFile", "pointer_at"]
 

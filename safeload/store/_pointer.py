@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from safeload.keyring import Keyring
-    from safeload.keys import Signer
+    from safeload.keys._key import Signer
+    from safeload.keys._keyring import Keyring
     from safeload.store._layout import Layout
 
 __all__ = [

@@ -13,9 +13,9 @@ from safeload import api
 from safeload._internal.files import storage_error
 from safeload.errors import ManifestError, RollbackError, StorageError, VerificationError
 from safeload.floors import Floors, resolve_floors
+from safeload.keys._signers import SigningSources, both_of
 from safeload.reports import Report
 from safeload.rules import Finding
-from safeload.signers import SigningSources, both_of
 from safeload.store._layout import Layout, all_strays, plain_names
 from safeload.store._names import check_channel, check_name, check_version, version_order
 from safeload.store._pointer import Place, Pointer, read_pointer
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from safeload._scan import Limits
     from safeload.api import MmapMode, OnMismatch, PathLike
-    from safeload.keyring import Keyring, KeyringSource
+    from safeload.keys._keyring import Keyring, KeyringSource
     from safeload.manifest import Manifest
     from safeload.mapping import Copies
     from safeload.policy import Policy

@@ -15,8 +15,8 @@ from safeload._internal.files import open_artifact, storage_errors
 from safeload.claims import Claims, end_of
 from safeload.decisions import decision
 from safeload.errors import ReportedError, RollbackError, SafeloadError, StorageError, VerificationError
+from safeload.keys._signers import signing_with
 from safeload.policy import resolve_policy
-from safeload.signers import signing_with
 from safeload.store._layout import Layout, plain_names
 from safeload.store._names import check_version, require_distinct
 from safeload.store._pointer import MAX_HISTORY, Place, Pointer, read_pointer, seal_pointer

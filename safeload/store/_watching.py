@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from safeload.api import MmapMode
+    from safeload.keys._trust import Trust
     from safeload.store._layout import Layout
     from safeload.store._reading import Reader
-    from safeload.trust import Trust
 
 __all__ = ["Channel"]
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from safeload._internal.atomic import locked
 from safeload.errors import KeyringError
-from safeload.keyedit import edited
-from safeload.keyring import Keyring
-from safeload.keysource import descriptor_of, read_source, write_keyring
+from safeload.keys._keyring import Keyring
+from safeload.keys._source import descriptor_of, read_source, write_keyring
+from safeload.keys._toml import edited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

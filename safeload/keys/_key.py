@@ -6,7 +6,6 @@ The algorithm belongs to the key: a message can neither choose nor change it. Ke
 
 from __future__ import annotations
 
-import base64
 import re
 import secrets
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
@@ -24,8 +23,6 @@ __all__ = [
     "Signer",
     "SigningKey",
     "VerifyingKey",
-    "decode_base64",
-    "encode_base64",
     "is_encrypted_pem",
     "is_key_id",
     "is_pem",
@@ -62,24 +59,6 @@ _KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]{0,99}")
 def is_key_id(text: str) -> bool:
     """Return whether this is a well-formed key id: 1 to 100 ASCII letters, digits and `._@:+-`."""
     return _KEY_ID.fullmatch(text) is not None
-
-
-def encode_base64(data: bytes) -> str:
-    """Return standard base64 with padding (RFC 4648, section 4)."""
-    return base64.b64encode(data).decode("ascii")
-
-
-def decode_base64(text: str) -> bytes:
-    """Decode standard base64, in its one canonical spelling only.
-
-    Raises:
-        ValueError: another alphabet, white space, missing padding, or bits set that no encoder sets.
-    """
-    # b64decode ignores the unused low bits of the last digit, so several texts give the same bytes.
-    data = base64.b64decode(text, validate=True)
-    if encode_base64(data) != text:
-        raise ValueError("not canonical base64")
-    return data
 
 
 @runtime_checkable

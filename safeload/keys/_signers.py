@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from safeload._internal.files import PathLike
 from safeload.errors import KeyringError
-from safeload.keyring import Keyring, KeyringSource, resolve_keyring
-from safeload.keys import Signer, SigningKey, VerifyingKey, is_encrypted_pem, is_pem
-from safeload.keysource import Source, exposed, read_source
+from safeload.keys._key import Signer, SigningKey, VerifyingKey, is_encrypted_pem, is_pem
+from safeload.keys._keyring import Keyring, KeyringSource, resolve_keyring
+from safeload.keys._source import Source, exposed, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,12 +6,12 @@ import copy
 import os
 from typing import TYPE_CHECKING, Self
 
-from safeload.keyring import Keyring, resolve_keyring
-from safeload.keysource import DATA_VARIABLE, default_path, descriptor_of
-from safeload.storage import Stamp, stamp
+from safeload._internal.files import Stamp, stamp
+from safeload.keys._keyring import Keyring, resolve_keyring
+from safeload.keys._source import DATA_VARIABLE, default_path, descriptor_of
 
 if TYPE_CHECKING:
-    from safeload.keyring import KeyringSource
+    from safeload.keys._keyring import KeyringSource
 
 __all__ = ["Trust"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from safeload.errors import KeyringError
-from safeload.keyfile import KeyringText, entry_lines, format_keyring, head_fields, parse_keyring
+from safeload.keys._file import KeyringText, entry_lines, format_keyring, head_fields, parse_keyring
 
 __all__ = ["edited"]
 

@@ -29,21 +29,20 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from safeload._internal.encoding import decode_base64, encode_base64
 from safeload._internal.strictjson import format_time
 from safeload.errors import KeyringError
-from safeload.keys import (
+from safeload.keys._key import (
     ALGORITHMS,
     KEY_SIZE,
     MAX_PEM_BYTES,
     SigningKey,
     VerifyingKey,
-    decode_base64,
-    encode_base64,
     is_encrypted_pem,
     is_key_id,
     is_pem,
 )
-from safeload.scopes import MAX_SCOPES, check_scope, in_scope
+from safeload.keys._scopes import MAX_SCOPES, check_scope, in_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

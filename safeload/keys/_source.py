@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from safeload._internal.atomic import EXCLUSIVE, place_new, sync_folder
+from safeload._internal.encoding import decode_base64
 from safeload._internal.files import read_to_end
 from safeload.errors import KeyringError
-from safeload.keys import KEY_SIZE, decode_base64
+from safeload.keys._key import KEY_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from safeload._internal.files import PathLike
 from safeload._internal.strictjson import format_time
 from safeload.errors import ExpiredError, KeyringError, UnknownKeyError, VerificationError
-from safeload.keyfile import (
+from safeload.keys._file import (
     KeyEntry,
     KeyringText,
     check_entry,
@@ -23,8 +23,8 @@ from safeload.keyfile import (
     new_entry,
     parse_keyring,
 )
-from safeload.keys import SigningKey, VerifyingKey, is_key_id
-from safeload.keysource import (
+from safeload.keys._key import SigningKey, VerifyingKey, is_key_id
+from safeload.keys._source import (
     ENVIRONMENT_VARIABLE,
     Source,
     default_path,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Unpack
 
-    from safeload.keyfile import Terms
+    from safeload.keys._file import Terms
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",
