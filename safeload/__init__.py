@@ -10,6 +10,7 @@ Most callers want these two.  `verify` is the step before a deployment, `scan` l
 
 from __future__ import annotations
 
+from safeload._manifest.manifest import Manifest
 from safeload._scan import Limits
 from safeload.api import Loader, dump, load, read_manifest, scan, sign, verify
 from safeload.errors import (
@@ -34,7 +35,6 @@ from safeload.errors import (
 )
 from safeload.keys._key import Signer, SigningKey, VerifyingKey
 from safeload.keys._keyring import Keyring
-from safeload.manifest import Manifest
 from safeload.mapping import SealedCopies
 from safeload.policy import Policy
 from safeload.reports import Report

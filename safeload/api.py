@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from safeload._internal.atomic import flushing
 from safeload._internal.files import open_artifact, storage_errors
 from safeload._internal.strictjson import is_text
+from safeload._manifest.digests import digest_file
+from safeload._manifest.manifest import Manifest, seal, unverified_sha256
 from safeload.claims import Claims, describe
 from safeload.decisions import decision
-from safeload.digests import digest_file
 from safeload.errors import StorageError
 from safeload.examine import examine
 from safeload.keys._signers import SigningSources, signing_with
 from safeload.loader import Accept, Loader, MmapMode, OnMismatch, PathLike, checked_path
-from safeload.manifest import Manifest, seal, unverified_sha256
 from safeload.policy import Policy, resolve_policy
 from safeload.storage import signing, writing
 

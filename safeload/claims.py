@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from safeload._internal.files import storage_errors
 from safeload._internal.strictjson import MAX_INTEGER, MAX_LINE, is_line
-from safeload.digests import digest_file
+from safeload._manifest.digests import digest_file
+from safeload._manifest.manifest import Manifest, Producer, clean_metadata, open_envelope
 from safeload.drift import UNKNOWN, installed_packages
 from safeload.errors import RollbackError, VerificationError
 from safeload.examine import examine, verified_reader
 from safeload.keys._keyring import Keyring
-from safeload.manifest import Manifest, Producer, clean_metadata, open_envelope, read_envelope_bytes
+from safeload.opening import read_envelope_bytes
 from safeload.reader import verified_stream
 from safeload.storage import manifest_path
 

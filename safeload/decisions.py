@@ -14,7 +14,7 @@ from safeload.errors import REFUSALS, ReportedError, SafeloadError, Verification
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from safeload.manifest import Manifest
+    from safeload._manifest.manifest import Manifest
     from safeload.reports import Report
 
 __all__ = ["LOGGER", "Decision", "decision"]

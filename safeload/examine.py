@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import io
     from pathlib import Path
 
-    from safeload.digests import FileDigests
-    from safeload.manifest import Manifest
+    from safeload._manifest.digests import FileDigests
+    from safeload._manifest.manifest import Manifest
 
 __all__ = ["examine", "verified_reader"]
 

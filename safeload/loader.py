@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from safeload._internal.files import PathLike
+from safeload._manifest.digests import FileDigests
+from safeload._manifest.manifest import KnownManifests, Manifest, open_envelope
 from safeload.collector import COLLECTOR_PAUSED
 from safeload.decisions import Decision, decision
-from safeload.digests import FileDigests
 from safeload.drift import check_drift, drift, warn_caller
 from safeload.errors import ManifestError, RollbackError, VerificationError
 from safeload.examine import examine, verified_reader
 from safeload.floors import Floors, resolve_floors
 from safeload.guard import import_modules, load_mapped, load_stream, tripwire
 from safeload.keys._trust import Trust
-from safeload.manifest import KnownManifests, Manifest, open_envelope
 from safeload.mapping import FolderOfCopies, mappable
 from safeload.opening import with_pair
 from safeload.policy import Policy, resolve_policy

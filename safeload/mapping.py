@@ -23,7 +23,7 @@ from safeload.examine import verified_reader
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from safeload.digests import FileDigests
+    from safeload._manifest.digests import FileDigests
     from safeload.reader import VerifiedReader
 
 __all__ = ["Copies", "FolderOfCopies", "SealedCopies", "mappable"]

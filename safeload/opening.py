@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
+import stat
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from safeload._internal.files import open_artifact
-from safeload.errors import StorageError, VerificationError
-from safeload.manifest import read_envelope_bytes
+from safeload._internal.files import PathLike, open_artifact, read_to_end, storage_errors
+from safeload._manifest.manifest import MANIFEST
+from safeload.errors import (
+    ManifestError,
+    StorageError,
+    UnsignedError,
+    VerificationError,
+)
 from safeload.storage import MANIFEST_SUFFIX, NEXT_SUFFIX, snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from safeload._manifest.envelope import (
+        Kind,
+    )
+
+    # Whether a manifest (its bytes) is of the artifact that is open as this descriptor.
+    Belongs = Callable[[bytes, int], bool]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +36,12 @@ if TYPE_CHECKING:
 
     from safeload.storage import Snapshot
 
-__all__ = ["is_stale", "with_pair"]
+__all__ = [
+    "is_stale",
+    "read_bounded",
+    "read_envelope_bytes",
+    "with_pair",
+]
 
 _Result = TypeVar("_Result")
 _MAX_TRIES = 100
@@ -69,3 +92,51 @@ def with_pair(path: Path, use: Callable[[int, bytes], _Result]) -> _Result:
 def is_stale(error: StorageError) -> bool:
     """Tell whether a file server has put another file in the place of the one that was open."""
     return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ESTALE
+
+
+def read_bounded(kind: Kind, path: PathLike) -> bytes:
+    """Read the file of an envelope of this kind, at most as many bytes as the kind allows.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ManifestError: it is not a regular file, or too large.
+        OSError: it cannot be read.
+    """
+    name = os.fsdecode(path)
+    try:
+        # O_NONBLOCK: a FIFO in its place must not make us wait for a writer.
+        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENODEV):  # a socket, or a device that is not there
+            raise ManifestError(f"{name} is not a regular file, so it is no {kind.noun}") from error
+        raise
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise ManifestError(f"{name} is not a regular file, so it is no {kind.noun}")
+        data = read_to_end(fd, kind.max_bytes, at_once=min(max(status.st_size, 64 << 10), 1 << 20))
+    finally:
+        os.close(fd)
+    if len(data) > kind.max_bytes:
+        raise ManifestError(f"{name} has more than {kind.max_bytes} bytes, so it is no {kind.noun}")
+    return data
+
+
+def read_envelope_bytes(path: PathLike) -> bytes:
+    """Read a manifest file, at most `MAX_MANIFEST_BYTES` of it; `path` is the manifest's own.
+
+    Raises:
+        UnsignedError: it is not there.
+        ManifestError: it is not a regular file, or too large.
+        StorageError: it cannot be read.
+    """
+    try:
+        with storage_errors("read", path):
+            return read_bounded(MANIFEST, path)
+    except FileNotFoundError:
+        name = os.fsdecode(path)
+        artifact = name.removesuffix(NEXT_SUFFIX).removesuffix(MANIFEST_SUFFIX)
+        raise UnsignedError(
+            f"{artifact} is not signed: there is no {name}. If you trust where it comes from, run: "
+            f"safeload sign {shlex.quote(artifact)}"
+        ) from None

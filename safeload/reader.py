@@ -15,7 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from safeload._internal.files import storage_errors
-from safeload.digests import chunk_digest, import_algorithm
+from safeload._manifest.digests import chunk_digest, import_algorithm
 from safeload.errors import DigestMismatchError, StorageError
 
 if TYPE_CHECKING:

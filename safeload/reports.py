@@ -12,8 +12,8 @@ from safeload.errors import LimitExceededError, MalformedArtifactError, PolicyVi
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from safeload._manifest.manifest import Manifest
     from safeload._scan import GlobalUse
-    from safeload.manifest import Manifest
     from safeload.rules import Finding
 
 __all__ = ["Report", "SecondOpinion", "missing_uses", "proposed_policy", "proposed_rules", "suggested_rules"]

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from safeload._manifest.manifest import seal
 from safeload.api import Loader, PathLike, belongs, checked_target
 from safeload.decisions import decision
 from safeload.keys._signers import SigningSources, signing_with
-from safeload.manifest import seal
 from safeload.policy import resolve_policy
 from safeload.storage import signing
 
 if TYPE_CHECKING:
+    from safeload._manifest.manifest import Manifest
     from safeload._scan import Limits
-    from safeload.manifest import Manifest
     from safeload.policy import Policy
 
 __all__ = ["rollback"]

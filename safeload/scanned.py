@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from safeload._internal.forking import MemoryLock
 
 if TYPE_CHECKING:
+    from safeload._manifest.manifest import Manifest
     from safeload._scan import Trace
-    from safeload.manifest import Manifest
     from safeload.policy import Policy
 
 __all__ = ["Names", "Scanned"]

@@ -38,6 +38,7 @@ from safeload._internal.atomic import (
     sync_folder,
 )
 from safeload._internal.files import PathLike, Stamp, stamp, storage_error, storage_errors
+from safeload._manifest.manifest import MAX_MANIFEST_BYTES
 from safeload.errors import StorageError
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
 __all__ = [
     "LOCK_TIMEOUT",
     "MANIFEST_SUFFIX",
-    "MAX_MANIFEST_BYTES",
     "NEXT_SUFFIX",
     "SCRATCH_PREFIX",
     "ManifestWriter",
@@ -66,7 +66,6 @@ __all__ = [
 
 MANIFEST_SUFFIX = ".manifest.json"
 NEXT_SUFFIX = MANIFEST_SUFFIX + ".next"
-MAX_MANIFEST_BYTES = 32 << 20  # what is larger is no manifest
 
 _MAX_EXTENSION = 16
 _READABLE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK

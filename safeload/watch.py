@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from safeload._manifest.manifest import Manifest
     from safeload.keys._trust import Trust
-    from safeload.manifest import Manifest
     from safeload.storage import Snapshot
 
 __all__ = ["INTERVAL", "LoadedModel", "OnRefused", "OnSwapped", "Pair", "Source", "Watch"]

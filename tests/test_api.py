@@ -29,7 +29,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.datasets import load_iris
 
 import safeload
-from safeload.manifest import seal
+from safeload._manifest.manifest import seal
 from safeload.storage import manifest_path, next_path
 
 ROWS, LABELS = load_iris(return_X_y=True)
@@ -447,7 +447,7 @@ def resigned(path: Path, key: safeload.SigningKey, **packages: str) -> None:
     """Sign the artifact as if other versions had written it."""
     from dataclasses import replace
 
-    from safeload.manifest import seal
+    from safeload._manifest.manifest import seal
 
     manifest = safeload.read_manifest(path, keyring=key)
     written = {**manifest.producer.packages, **{name.replace("_", "-"): value for name, value in packages.items()}}

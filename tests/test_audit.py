@@ -20,8 +20,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 import safeload
+from safeload._manifest.manifest import seal
 from safeload.audit import lint
-from safeload.manifest import seal
 from safeload.policy import pack_names
 from safeload.storage import manifest_path
 

@@ -17,7 +17,7 @@ import pytest
 from cli_runs import ALLOWED, ERROR, NOTHING, REFUSED, USAGE, Outcome, command
 
 import safeload
-from safeload.manifest import seal
+from safeload._manifest.manifest import seal
 from safeload.rules import RULES
 from safeload.storage import manifest_path
 

@@ -628,7 +628,7 @@ def test_keys_keyrings_and_paths_are_all_accepted(tmp_path):
 def test_importing_the_modules_is_cheap():
     code = (
         "import sys; sys.modules['safeload'] = type(sys)('safeload'); sys.modules['safeload'].__path__ = sys.argv[1:]\n"
-        "import safeload.keys._key, safeload.keys._keyring, safeload.digests, safeload.manifest\n"
+        "import safeload.keys._key, safeload.keys._keyring, safeload._manifest.digests, safeload._manifest.manifest\n"
         "print([name for name in ('cryptography', 'blake3', 'platformdirs', 'numpy') if name in sys.modules])"
     )
     package = Path(sys.modules["safeload"].__file__).parent

@@ -11,13 +11,12 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "safeload"
 LAYERS = [
-    {"digests", "errors", "rules"},
+    {"errors", "rules"},
     {"_internal", "_scan", "drift", "guard"},
-    {"collector", "floors", "keys", "policy", "reader", "storage"},
-    {"envelope"},
-    {"manifest"},
-    {"opening", "reports", "scanned"},
-    {"decisions", "examine", "secondopinion"},
+    {"collector", "floors", "keys", "policy"},
+    {"_manifest"},
+    {"reader", "reports", "scanned", "storage"},
+    {"decisions", "examine", "opening", "secondopinion"},
     {"claims", "mapping", "watch"},
     {"loader"},
     {"api"},

@@ -19,8 +19,22 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from safeload._internal.strictjson import MAX_DEPTH, MAX_TEXT, MAX_VALUES, parse_json
-from safeload.envelope import pre_authentication_encoding
+from safeload._internal.strictjson import parse_json
+from safeload._manifest.envelope import pre_authentication_encoding
+from safeload._manifest.manifest import (
+    COMPRESSIONS,
+    FORMATS,
+    MAX_MANIFEST_BYTES,
+    PAYLOAD_TYPE,
+    ROLES,
+    Manifest,
+    Producer,
+    clean_metadata,
+    open_envelope,
+    seal,
+    unverified_sha256,
+)
+from safeload._manifest.metadata import MAX_DEPTH, MAX_TEXT, MAX_VALUES
 from safeload.errors import (
     BadSignatureError,
     ExpiredError,
@@ -31,20 +45,7 @@ from safeload.errors import (
 )
 from safeload.keys._key import SigningKey
 from safeload.keys._keyring import KeyEntry, Keyring
-from safeload.manifest import (
-    COMPRESSIONS,
-    FORMATS,
-    MAX_MANIFEST_BYTES,
-    PAYLOAD_TYPE,
-    ROLES,
-    Manifest,
-    Producer,
-    clean_metadata,
-    open_envelope,
-    read_envelope_bytes,
-    seal,
-    unverified_sha256,
-)
+from safeload.opening import read_envelope_bytes
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from packed import COMPRESSIONS, OBJECT, RNG, dumped, same
 
 from safeload._internal.files import open_artifact
+from safeload._manifest.digests import chunk_digest, digest_file
 from safeload._scan.sources import open_source
-from safeload.digests import chunk_digest, digest_file
 from safeload.errors import DigestMismatchError, StorageError
 from safeload.examine import verified_reader
 from safeload.reader import VerifiedReader, verified_stream
@@ -488,7 +488,7 @@ def test_a_forked_child_reads_on(large):
     """The thread stays with the parent; the child does without it."""
     script = """
 import os, sys
-from safeload.digests import chunk_digest, digest_file
+from safeload._manifest.digests import chunk_digest, digest_file
 from safeload.reader import VerifiedReader
 fd = os.open(sys.argv[1], os.O_RDONLY)
 content = os.pread(fd, 1 << 30, 0)

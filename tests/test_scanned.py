@@ -13,7 +13,7 @@ import pytest
 
 import safeload
 from safeload import loader as loading
-from safeload.manifest import KnownManifests, open_envelope
+from safeload._manifest.manifest import KnownManifests, open_envelope
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def merged_metadata(metadata: dict[str, Any], texts: tuple[str, ...]) -> dict[st
     Raises:
         click.BadParameter: it cannot be signed.
     """
-    from safeload.manifest import clean_metadata
+    from safeload._manifest.manifest import clean_metadata
 
     given: dict[str, str] = {}
     for text in texts:

@@ -140,7 +140,8 @@ def _signature(path: str, keyring: str | None, limits: Limits) -> _Signature:
 
 def _claim(path: str) -> dict[str, Any] | None:
     """Return what the manifest says, whoever wrote it; None without one, and {} if it cannot be read."""
-    from safeload.manifest import read_envelope_bytes, unverified_manifest
+    from safeload._manifest.manifest import unverified_manifest
+    from safeload.opening import read_envelope_bytes
     from safeload.storage import manifest_path
 
     try:

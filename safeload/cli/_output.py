@@ -25,9 +25,9 @@ from safeload.storage import MANIFEST_SUFFIX
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from safeload._manifest.manifest import Manifest
     from safeload._scan import GlobalUse
     from safeload.cli._common import Output
-    from safeload.manifest import Manifest
     from safeload.policy import Policy
     from safeload.reports import Report
 

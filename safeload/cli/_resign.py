@@ -143,7 +143,7 @@ def signs(resigner: Resigner) -> Callable[[str], Result]:
 
 
 def _done(path: str, done: Resigned) -> Result:
-    from safeload.manifest import Manifest
+    from safeload._manifest.manifest import Manifest
 
     content = done.content
     data = {

@@ -25,10 +25,10 @@ from safeload.watch import INTERVAL, Watch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from safeload._manifest.manifest import Manifest
     from safeload._scan import Limits
     from safeload.api import MmapMode, OnMismatch, PathLike
     from safeload.keys._keyring import Keyring, KeyringSource
-    from safeload.manifest import Manifest
     from safeload.mapping import Copies
     from safeload.policy import Policy
     from safeload.watch import OnRefused, OnSwapped

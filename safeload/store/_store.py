@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
+    from safeload._manifest.manifest import Manifest
     from safeload.api import Compress, PathLike
     from safeload.decisions import Decision
-    from safeload.manifest import Manifest
 
 __all__ = ["Store"]
 

@@ -11,16 +11,12 @@ payload's bytes as they stand; what these say is for others to parse, and only a
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from safeload._internal.encoding import encode_base64
-from safeload._internal.files import PathLike, read_to_end
 from safeload._internal.strictjson import Node, parse_json
 from safeload.errors import BadSignatureError, KeyringError, ManifestError, VerificationError
 from safeload.keys._key import is_key_id
@@ -40,7 +36,6 @@ __all__ = [
     "open_payload",
     "parse_payload",
     "pre_authentication_encoding",
-    "read_bounded",
     "seal_payload",
     "unverified_envelope",
 ]
@@ -241,31 +236,3 @@ def _parse(data: bytes, problem: str) -> Any:
     except ValueError as error:
         reason = str(error)
     raise ManifestError(f"{problem}: {reason[:200]}")
-
-
-def read_bounded(kind: Kind, path: PathLike) -> bytes:
-    """Read the file of an envelope of this kind, at most as many bytes as the kind allows.
-
-    Raises:
-        FileNotFoundError: it is not there.
-        ManifestError: it is not a regular file, or too large.
-        OSError: it cannot be read.
-    """
-    name = os.fsdecode(path)
-    try:
-        # O_NONBLOCK: a FIFO in its place must not make us wait for a writer.
-        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno in (errno.ENXIO, errno.ENODEV):  # a socket, or a device that is not there
-            raise ManifestError(f"{name} is not a regular file, so it is no {kind.noun}") from error
-        raise
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise ManifestError(f"{name} is not a regular file, so it is no {kind.noun}")
-        data = read_to_end(fd, kind.max_bytes, at_once=min(max(status.st_size, 64 << 10), 1 << 20))
-    finally:
-        os.close(fd)
-    if len(data) > kind.max_bytes:
-        raise ManifestError(f"{name} has more than {kind.max_bytes} bytes, so it is no {kind.noun}")
-    return data

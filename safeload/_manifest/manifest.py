@@ -13,29 +13,33 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import re
-import shlex
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from safeload._internal.files import PathLike, storage_errors
 from safeload._internal.forking import MemoryLock
-from safeload._internal.strictjson import Node, clean_metadata, format_time
-from safeload.digests import check_chunking
-from safeload.envelope import (
+from safeload._internal.strictjson import Node, format_time
+from safeload._manifest.digests import check_chunking
+from safeload._manifest.envelope import (
     Envelope,
     Kind,
     check_signatures,
     parse_payload,
-    read_bounded,
     seal_payload,
     unverified_envelope,
 )
-from safeload.errors import ExpiredError, ManifestError, UnsignedError
-from safeload.storage import MANIFEST_SUFFIX, MAX_MANIFEST_BYTES, NEXT_SUFFIX
+from safeload._manifest.metadata import clean_metadata
+from safeload.errors import ExpiredError, ManifestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from safeload._internal.files import PathLike
+
+    # Whether a manifest (its bytes) is of the artifact that is open as this descriptor.
+    Belongs = Callable[[bytes, int], bool]
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,12 +61,12 @@ __all__ = [
     "Producer",
     "clean_metadata",
     "open_envelope",
-    "read_envelope_bytes",
     "seal",
     "unverified_manifest",
     "unverified_sha256",
 ]
 
+MAX_MANIFEST_BYTES = 32 << 20  # what is larger is no manifest
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 MANIFEST = Kind(PAYLOAD_TYPE, "manifest", MAX_MANIFEST_BYTES, too_large="use larger chunks, or less metadata")
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -194,26 +198,6 @@ def _predicate(manifest: Manifest) -> dict[str, Any]:
 
 
 # --- reading ---
-
-
-def read_envelope_bytes(path: PathLike) -> bytes:
-    """Read a manifest file, at most `MAX_MANIFEST_BYTES` of it; `path` is the manifest's own.
-
-    Raises:
-        UnsignedError: it is not there.
-        ManifestError: it is not a regular file, or too large.
-        StorageError: it cannot be read.
-    """
-    try:
-        with storage_errors("read", path):
-            return read_bounded(MANIFEST, path)
-    except FileNotFoundError:
-        name = os.fsdecode(path)
-        artifact = name.removesuffix(NEXT_SUFFIX).removesuffix(MANIFEST_SUFFIX)
-        raise UnsignedError(
-            f"{artifact} is not signed: there is no {name}. If you trust where it comes from, run: "
-            f"safeload sign {shlex.quote(artifact)}"
-        ) from None
 
 
 @dataclass(frozen=True, slots=True)
