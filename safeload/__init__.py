@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from safeload._manifest.manifest import Manifest
 from safeload._scan import Limits
+from safeload._storage.copies import SealedCopies
 from safeload.api import Loader, dump, load, read_manifest, scan, sign, verify
 from safeload.errors import (
     BadSignatureError,
@@ -35,7 +36,6 @@ from safeload.errors import (
 )
 from safeload.keys._key import Signer, SigningKey, VerifyingKey
 from safeload.keys._keyring import Keyring
-from safeload.mapping import SealedCopies
 from safeload.policy import Policy
 from safeload.reports import Report
 from safeload.rerelease import rollback

@@ -16,6 +16,7 @@ from safeload._internal.files import open_artifact, storage_errors
 from safeload._internal.strictjson import is_text
 from safeload._manifest.digests import digest_file
 from safeload._manifest.manifest import Manifest, seal, unverified_sha256
+from safeload._storage.pair import signing, writing
 from safeload.claims import Claims, describe
 from safeload.decisions import decision
 from safeload.errors import StorageError
@@ -23,7 +24,6 @@ from safeload.examine import examine
 from safeload.keys._signers import SigningSources, signing_with
 from safeload.loader import Accept, Loader, MmapMode, OnMismatch, PathLike, checked_path
 from safeload.policy import Policy, resolve_policy
-from safeload.storage import signing, writing
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta

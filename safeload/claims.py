@@ -11,13 +11,13 @@ from safeload._internal.files import storage_errors
 from safeload._internal.strictjson import MAX_INTEGER, MAX_LINE, is_line
 from safeload._manifest.digests import digest_file
 from safeload._manifest.manifest import Manifest, Producer, clean_metadata, open_envelope
+from safeload._storage.opening import read_envelope_bytes
+from safeload._storage.pair import manifest_path
+from safeload._storage.reader import verified_reader, verified_stream
 from safeload.drift import UNKNOWN, installed_packages
 from safeload.errors import RollbackError, VerificationError
-from safeload.examine import examine, verified_reader
+from safeload.examine import examine
 from safeload.keys._keyring import Keyring
-from safeload.opening import read_envelope_bytes
-from safeload.reader import verified_stream
-from safeload.storage import manifest_path
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from safeload._scan import Limits, Trace, scan_stream
 from safeload._scan.sources import open_source
 from safeload.policy import Policy, floor_reason
-from safeload.reader import VerifiedReader
 from safeload.reports import Report
 from safeload.rules import Finding, RefusedError
 
@@ -15,10 +14,11 @@ if TYPE_CHECKING:
     import io
     from pathlib import Path
 
-    from safeload._manifest.digests import FileDigests
     from safeload._manifest.manifest import Manifest
 
-__all__ = ["examine", "verified_reader"]
+__all__ = [
+    "examine",
+]
 
 _NOTHING = Trace(protocol=0, opcodes=0, arrays=0, end=0, globals=(), findings=())
 
@@ -85,15 +85,3 @@ def _explained(finding: Finding, limits: Limits, in_force: Limits) -> Finding:
     if reason is None:
         return finding
     return Finding("SL405", f"no policy can allow it: {reason}", finding.offset, finding.global_name)
-
-
-def verified_reader(fd: int, digests: FileDigests, target: Path) -> VerifiedReader:
-    """Return a reader that hands out only the bytes of these digests."""
-    return VerifiedReader(
-        fd,
-        size=digests.size,
-        chunk_size=digests.chunk_size,
-        algorithm=digests.algorithm,
-        chunks=[bytes.fromhex(chunk) for chunk in digests.chunks],
-        path=str(target),
-    )

@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from safeload._internal.files import PathLike
 from safeload._manifest.digests import FileDigests
 from safeload._manifest.manifest import KnownManifests, Manifest, open_envelope
+from safeload._storage.copies import FolderOfCopies, mappable
+from safeload._storage.opening import with_pair
+from safeload._storage.reader import VerifiedReader, verified_reader, verified_stream
 from safeload.collector import COLLECTOR_PAUSED
 from safeload.decisions import Decision, decision
 from safeload.drift import check_drift, drift, warn_caller
 from safeload.errors import ManifestError, RollbackError, VerificationError
-from safeload.examine import examine, verified_reader
+from safeload.examine import examine
 from safeload.floors import Floors, resolve_floors
 from safeload.guard import import_modules, load_mapped, load_stream, tripwire
 from safeload.keys._trust import Trust
-from safeload.mapping import FolderOfCopies, mappable
-from safeload.opening import with_pair
 from safeload.policy import Policy, resolve_policy
-from safeload.reader import VerifiedReader, verified_stream
 from safeload.reports import Report
 from safeload.rules import Finding
 from safeload.scanned import Scanned
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from safeload._scan import Limits
+    from safeload._storage.copies import Copies
     from safeload.keys._keyring import Keyring, KeyringSource
-    from safeload.mapping import Copies
     from safeload.watch import OnRefused, OnSwapped
 
     Guarded = Callable[..., AbstractContextManager[None]]

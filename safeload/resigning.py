@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from safeload._manifest.envelope import add_signatures, unverified_envelope
 from safeload._manifest.manifest import MANIFEST, Manifest, open_envelope
+from safeload._storage.opening import read_envelope_bytes
+from safeload._storage.pair import manifest_path, signing
 from safeload.api import Loader, PathLike, belongs, checked_target
 from safeload.decisions import decision
 from safeload.errors import KeyringError, ManifestError, VerificationError
 from safeload.keys._key import Signer, SigningKey
 from safeload.keys._signers import SigningSources, both_of, signing_with
-from safeload.opening import read_envelope_bytes
 from safeload.policy import resolve_policy
-from safeload.storage import manifest_path, signing
 from safeload.store import POINTER, Pointer, pointer_at
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from safeload._internal.forking import renew_in_children
+from safeload._storage.pair import snapshot
 from safeload.decisions import LOGGER, decision
-from safeload.storage import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from safeload._manifest.manifest import Manifest
+    from safeload._storage.pair import Snapshot
     from safeload.keys._trust import Trust
-    from safeload.storage import Snapshot
 
 __all__ = ["INTERVAL", "LoadedModel", "OnRefused", "OnSwapped", "Pair", "Source", "Watch"]
 

@@ -30,7 +30,7 @@ from sklearn.datasets import load_iris
 
 import safeload
 from safeload._manifest.manifest import seal
-from safeload.storage import manifest_path, next_path
+from safeload._storage.pair import manifest_path, next_path
 
 ROWS, LABELS = load_iris(return_X_y=True)
 

@@ -21,9 +21,9 @@ from sklearn.preprocessing import StandardScaler
 
 import safeload
 from safeload._manifest.manifest import seal
+from safeload._storage.pair import manifest_path
 from safeload.audit import lint
 from safeload.policy import pack_names
-from safeload.storage import manifest_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,7 @@ import pytest
 from cli_runs import ALLOWED, ERROR, NOTHING, REFUSED, USAGE, Outcome, command
 
 import safeload
-from safeload.storage import manifest_path
+from safeload._storage.pair import manifest_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

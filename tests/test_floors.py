@@ -16,8 +16,8 @@ import pytest
 
 import safeload
 from safeload import Loader, RollbackError, StorageError
+from safeload._storage.pair import manifest_path
 from safeload.floors import Floors, Mark
-from safeload.storage import manifest_path
 
 
 @pytest.fixture

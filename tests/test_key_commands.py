@@ -23,10 +23,10 @@ import pytest
 from cli_runs import ALLOWED, ERROR, NOTHING, REFUSED, USAGE, Outcome, command
 
 import safeload
+from safeload._storage.pair import manifest_path
 from safeload.keys._editing import public_part
 from safeload.keys._key import SigningKey
 from safeload.keys._keyring import Keyring
-from safeload.storage import manifest_path
 
 pytestmark = pytest.mark.usefixtures("own_home")
 PASSPHRASE = "correct horse battery"

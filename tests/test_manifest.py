@@ -35,6 +35,7 @@ from safeload._manifest.manifest import (
     unverified_sha256,
 )
 from safeload._manifest.metadata import MAX_DEPTH, MAX_TEXT, MAX_VALUES
+from safeload._storage.opening import read_envelope_bytes
 from safeload.errors import (
     BadSignatureError,
     ExpiredError,
@@ -45,7 +46,6 @@ from safeload.errors import (
 )
 from safeload.keys._key import SigningKey
 from safeload.keys._keyring import KeyEntry, Keyring
-from safeload.opening import read_envelope_bytes
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -22,9 +22,8 @@ from packed import COMPRESSIONS, OBJECT, RNG, dumped, same
 from safeload._internal.files import open_artifact
 from safeload._manifest.digests import chunk_digest, digest_file
 from safeload._scan.sources import open_source
+from safeload._storage.reader import VerifiedReader, verified_reader, verified_stream
 from safeload.errors import DigestMismatchError, StorageError
-from safeload.examine import verified_reader
-from safeload.reader import VerifiedReader, verified_stream
 
 CHUNK = 64
 MIB = 1 << 20
@@ -315,7 +314,7 @@ def test_memory_is_bounded_by_the_chunk_and_not_by_the_file(tmp_path):
     size = 256 * MIB
     script = f"""
 import hashlib, os, resource, sys
-from safeload.reader import VerifiedReader
+from safeload._storage.reader import VerifiedReader
 fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
 os.ftruncate(fd, {size})
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -489,7 +488,7 @@ def test_a_forked_child_reads_on(large):
     script = """
 import os, sys
 from safeload._manifest.digests import chunk_digest, digest_file
-from safeload.reader import VerifiedReader
+from safeload._storage.reader import VerifiedReader
 fd = os.open(sys.argv[1], os.O_RDONLY)
 content = os.pread(fd, 1 << 30, 0)
 chunks = [chunk_digest("blake3", content[start : start + (1 << 20)]) for start in range(0, len(content), 1 << 20)]

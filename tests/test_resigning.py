@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 import safeload
+from safeload._storage.pair import manifest_path
 from safeload.errors import DigestMismatchError, KeyringError, VerificationError
 from safeload.keys._file import KeyEntry
 from safeload.keys._key import SigningKey
 from safeload.keys._keyring import Keyring
 from safeload.resigning import Resigner
-from safeload.storage import manifest_path
 
 if TYPE_CHECKING:
     from pathlib import Path

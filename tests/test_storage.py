@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from safeload._internal.files import require_private
-from safeload.errors import StorageError
-from safeload.storage import (
+from safeload._storage.pair import (
     SCRATCH_PREFIX,
     manifest_path,
     next_path,
@@ -27,11 +26,12 @@ from safeload.storage import (
     snapshot,
     writing,
 )
+from safeload.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from safeload.storage import PairWriter
+    from safeload._storage.pair import PairWriter
 
 OLD, NEW, NEWER = b"old artifact" * 999, b"new artifact" * 5000, b"newer artifact"
 

@@ -25,6 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import safeload
+from safeload._storage.pair import manifest_path
 from safeload.errors import KeyringError, RollbackError, UnknownKeyError, VerificationError
 from safeload.keys._editing import editing, public_part
 from safeload.keys._file import KeyEntry
@@ -32,7 +33,6 @@ from safeload.keys._key import SigningKey, VerifyingKey
 from safeload.keys._keyring import Keyring
 from safeload.keys._scopes import check_scope, in_scope
 from safeload.keys._signers import SecuresystemslibSigner
-from safeload.storage import manifest_path
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 PASSPHRASE = b"correct horse battery"

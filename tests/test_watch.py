@@ -19,8 +19,8 @@ import pytest
 
 import safeload
 from safeload import Keyring, LoadedModel, Loader, Policy, RollbackError, SigningKey, Store
+from safeload._storage.pair import manifest_path
 from safeload.keys._editing import editing
-from safeload.storage import manifest_path
 
 SOON = 60  # seconds, on a machine that has other work
 

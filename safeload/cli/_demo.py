@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from safeload._storage.pair import manifest_path
 from safeload.cli._common import ALLOWED, REFUSED, debug_option, say_error
 from safeload.cli._text import human_size, painter_for, plain
 from safeload.errors import PolicyViolationError, SafeloadError, VerificationError
-from safeload.storage import manifest_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -141,8 +141,8 @@ def _signature(path: str, keyring: str | None, limits: Limits) -> _Signature:
 def _claim(path: str) -> dict[str, Any] | None:
     """Return what the manifest says, whoever wrote it; None without one, and {} if it cannot be read."""
     from safeload._manifest.manifest import unverified_manifest
-    from safeload.opening import read_envelope_bytes
-    from safeload.storage import manifest_path
+    from safeload._storage.opening import read_envelope_bytes
+    from safeload._storage.pair import manifest_path
 
     try:
         manifest = unverified_manifest(read_envelope_bytes(manifest_path(path)))

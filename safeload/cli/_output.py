@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safeload._internal.atomic import EXCLUSIVE, SCRATCH_PREFIX
+from safeload._storage.pair import MANIFEST_SUFFIX
 from safeload.cli._common import NOTHING, say_error, tool_version, worst
 from safeload.cli._deep import opinion_lines
 from safeload.cli._formats import html_text, junit_text, sarif_text
 from safeload.cli._text import Painter, human_size, painter_for, plain, wrapped
 from safeload.rules import RULES
-from safeload.storage import MANIFEST_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from safeload._storage.pair import MANIFEST_SUFFIX, SCRATCH_PREFIX
 from safeload.cli._common import say_note
 from safeload.cli._text import plain
-from safeload.storage import MANIFEST_SUFFIX, SCRATCH_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable

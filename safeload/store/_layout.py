@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from safeload._internal.atomic import SCRATCH_PREFIX, lock_path, locked, sync_folder
 from safeload._internal.files import storage_errors
-from safeload.storage import MANIFEST_SUFFIX, NEXT_SUFFIX
+from safeload._storage.pair import MANIFEST_SUFFIX, NEXT_SUFFIX
 from safeload.store._names import is_plain
 
 if TYPE_CHECKING:

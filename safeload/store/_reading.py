@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from safeload._manifest.manifest import Manifest
     from safeload._scan import Limits
+    from safeload._storage.copies import Copies
     from safeload.api import MmapMode, OnMismatch, PathLike
     from safeload.keys._keyring import Keyring, KeyringSource
-    from safeload.mapping import Copies
     from safeload.policy import Policy
     from safeload.watch import OnRefused, OnSwapped
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from safeload._storage.pair import Snapshot, snapshot
 from safeload.errors import SafeloadError
-from safeload.storage import Snapshot, snapshot
 from safeload.watch import LoadedModel
 
 if TYPE_CHECKING:

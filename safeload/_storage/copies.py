@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Protocol
 from safeload._internal.atomic import EXCLUSIVE, SCRATCH_PREFIX, locked, remove_scratch
 from safeload._internal.files import PathLike, require_private, storage_errors
 from safeload._internal.forking import MemoryLock
+from safeload._storage.reader import verified_reader
 from safeload.errors import DigestMismatchError, StorageError
-from safeload.examine import verified_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from safeload._manifest.digests import FileDigests
-    from safeload.reader import VerifiedReader
+    from safeload._storage.reader import VerifiedReader
 
 __all__ = ["Copies", "FolderOfCopies", "SealedCopies", "mappable"]
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from safeload._internal.files import PathLike, open_artifact, read_to_end, storage_errors
 from safeload._manifest.manifest import MANIFEST
+from safeload._storage.pair import MANIFEST_SUFFIX, NEXT_SUFFIX, snapshot
 from safeload.errors import (
     ManifestError,
     StorageError,
     UnsignedError,
     VerificationError,
 )
-from safeload.storage import MANIFEST_SUFFIX, NEXT_SUFFIX, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from safeload.storage import Snapshot
+    from safeload._storage.pair import Snapshot
 
 __all__ = [
     "is_stale",

@@ -19,12 +19,18 @@ from safeload._manifest.digests import chunk_digest, import_algorithm
 from safeload.errors import DigestMismatchError, StorageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from safeload._manifest.digests import FileDigests
+
+if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from _typeshed import WriteableBuffer
 
 __all__ = [
     "VerifiedReader",
+    "verified_reader",
     "verified_stream",
 ]
 
@@ -426,3 +432,15 @@ class _ReadAhead:
         except (DigestMismatchError, StorageError, OSError, MemoryError) as error:
             return error
         return buffer
+
+
+def verified_reader(fd: int, digests: FileDigests, target: Path) -> VerifiedReader:
+    """Return a reader that hands out only the bytes of these digests."""
+    return VerifiedReader(
+        fd,
+        size=digests.size,
+        chunk_size=digests.chunk_size,
+        algorithm=digests.algorithm,
+        chunks=[bytes.fromhex(chunk) for chunk in digests.chunks],
+        path=str(target),
+    )
