@@ -7,16 +7,13 @@ meanwhile.
 from __future__ import annotations
 
 import io
-import itertools
 import os
-import queue
-import threading
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from safeload._internal.files import storage_errors
-from safeload._manifest.digests import chunk_digest, import_algorithm
-from safeload.errors import DigestMismatchError, StorageError
+from safeload._manifest.digests import import_algorithm
+from safeload._storage.chunks import READ_AHEAD_FROM, ChunkFile
+from safeload._storage.read_ahead import ReadAhead
+from safeload.errors import DigestMismatchError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
     from safeload._manifest.digests import FileDigests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from _typeshed import WriteableBuffer
 
@@ -36,10 +33,6 @@ __all__ = [
 
 _BUFFER_SIZE: Final = 16 << 10  # joblib reads arrays by 256 KiB: most of that goes around the buffer
 _WHOLE_UP_TO: Final = 4 << 20  # bytes; what is small is read once, for the scan and for joblib
-_READ_AHEAD_FROM: Final = 8 << 20  # bytes; below that a thread costs more than it saves
-_READ_AHEAD_MEMORY: Final = 16 << 20
-_AHEAD_THREADS: Final = 3
-_VERIFY_MEMORY: Final = 32 << 20
 
 
 class VerifiedReader(io.RawIOBase):
@@ -56,13 +49,13 @@ class VerifiedReader(io.RawIOBase):
         self, fd: int, *, size: int, chunk_size: int, algorithm: str, chunks: Sequence[bytes], path: str = ""
     ) -> None:
         super().__init__()
-        self._ahead: _ReadAhead | None = None
+        self._ahead: ReadAhead | None = None
         if size < 0 or chunk_size < 1 or len(chunks) != -(-size // chunk_size):
             raise ValueError("the number of chunk digests does not fit the size")
         import_algorithm(algorithm)  # now, not while an audit hook forbids it
         self.name = path  # joblib names it in its messages
         self.failure: DigestMismatchError | None = None
-        self._file = _ChunkFile(fd, size, chunk_size, algorithm, chunks, path)
+        self._file = ChunkFile(fd, size, chunk_size, algorithm, chunks, path)
         self._position = 0
         self._chunk = bytearray()  # until it is needed
         self._held = -1  # the index of the chunk that _chunk holds, verified
@@ -145,9 +138,9 @@ class VerifiedReader(io.RawIOBase):
         is out of order or fails.
         """
         self._check_usable()
-        if self._ahead is None and self._file.size >= _READ_AHEAD_FROM:
+        if self._ahead is None and self._file.size >= READ_AHEAD_FROM:
             index = self._position // self._file.chunk_size
-            self._ahead = _ReadAhead(self._file, index + 1 if index == self._held else index)
+            self._ahead = ReadAhead(self._file, index + 1 if index == self._held else index)
 
     def close(self) -> None:
         """Stop reading ahead; the descriptor stays open."""
@@ -229,209 +222,6 @@ class _Whole(io.BytesIO):
     """Verified bytes, and the path that they are of."""
 
     name: str
-
-
-class _ChunkFile:
-    """An open file and the digests that its chunks must have; any number of threads may read it."""
-
-    __slots__ = ("_algorithm", "_chunks", "_fd", "_path", "chunk_size", "count", "size")
-
-    def __init__(self, fd: int, size: int, chunk_size: int, algorithm: str, chunks: Sequence[bytes], path: str) -> None:
-        self._fd = fd
-        self._algorithm = algorithm
-        self._chunks = chunks
-        self._path = path
-        self.chunk_size = chunk_size
-        self.count = len(chunks)
-        self.size = size
-
-    def length(self, index: int) -> int:
-        """Return how many bytes this chunk has."""
-        return min(self.chunk_size, self.size - index * self.chunk_size)
-
-    def load(self, index: int, view: memoryview) -> None:
-        """Read this chunk, and leave nothing of it in `view` unless it is what was signed."""
-        try:
-            self._load(index, view)
-        except BaseException:
-            view[:] = bytes(len(view))
-            raise
-
-    def whole(self) -> bytes:
-        """Read all of it at once, and verify every chunk."""
-        with storage_errors("read", self._path):
-            data = os.pread(self._fd, self.size + 1, 0)
-            while len(data) <= self.size and (more := os.pread(self._fd, self.size + 1 - len(data), len(data))):
-                data += more
-        if len(data) != self.size:
-            self.check_size()  # which says how many there are
-            raise self._other_size(len(data))
-        view = memoryview(data)
-        for index in range(self.count):
-            start = index * self.chunk_size
-            self._check_chunk(index, view[start : start + self.chunk_size])
-        return data
-
-    def _load(self, index: int, view: memoryview) -> None:
-        offset = index * self.chunk_size
-        filled = 0
-        with storage_errors("read", self._path):
-            while filled < len(view):
-                count = os.preadv(self._fd, [view[filled:]], offset + filled)
-                if count == 0:
-                    raise self._other_size(offset + filled)
-                filled += count
-        self._check_chunk(index, view)
-        if index == self.count - 1:
-            self.check_size()
-
-    def _check_chunk(self, index: int, view: memoryview) -> None:
-        if chunk_digest(self._algorithm, view) != self._chunks[index]:
-            offset = index * self.chunk_size
-            raise DigestMismatchError(
-                f"{self._path or 'the artifact'} is not what was signed: its content differs between bytes "
-                f"{offset} and {offset + len(view)}. Do not load it. Get it again from where it was signed.",
-                offset=offset,
-            )
-
-    def verify(self) -> None:
-        """Read and digest every chunk, with as many threads as there are cores for large files."""
-        threads = min(_cores(), self.count, _VERIFY_MEMORY // self.chunk_size) if self.size >= _READ_AHEAD_FROM else 1
-        if threads < 2:
-            self._verify(iter(range(self.count)))
-        else:
-            from concurrent.futures import ThreadPoolExecutor
-
-            indices = iter(range(self.count))  # shared: its next() is one step for all threads
-            with ThreadPoolExecutor(threads, thread_name_prefix="safeload-verify") as pool:
-                tasks = [pool.submit(self._verify, indices) for _ in range(threads)]
-            for task in tasks:
-                task.result()
-        self.check_size()
-
-    def _verify(self, indices: Iterator[int]) -> None:
-        buffer = bytearray(min(self.size, self.chunk_size))
-        try:
-            for index in indices:
-                self._load(index, memoryview(buffer)[: self.length(index)])
-        except BaseException:
-            deque(indices, maxlen=0)  # the other threads need not go on
-            raise
-
-    def check_size(self) -> None:
-        """Refuse a file that has become shorter or longer than what was signed."""
-        with storage_errors("read", self._path):
-            size = os.fstat(self._fd).st_size
-        if size != self.size:
-            raise self._other_size(size)
-
-    def _other_size(self, size: int) -> DigestMismatchError:
-        return DigestMismatchError(
-            f"{self._path or 'the artifact'} is not what was signed: it has {size} bytes, and had {self.size}. "
-            f"Do not load it. Get it again from where it was signed.",
-            code="SL202",
-            offset=min(size, self.size),
-        )
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-
-
-class _ReadAhead:
-    """Threads that verify the chunks of a file in order, and a ring of buffers between them and the reader.
-
-    Whoever has a buffer claims the next chunk: the threads, and the reader itself where it would only wait for them.
-    """
-
-    def __init__(self, file: _ChunkFile, first: int) -> None:
-        self._file = file
-        self._next = first  # the chunk that is taken next
-        self._claims = itertools.count(first)  # shared: its next() is one step for all threads
-        self._stopped = False
-        self._free: queue.SimpleQueue[bytearray | None] = queue.SimpleQueue()
-        self._ready: queue.SimpleQueue[tuple[int, bytearray | Exception]] = queue.SimpleQueue()
-        self._early: dict[int, bytearray | Exception] = {}  # what the reader was handed or verified before its turn
-        buffers = max(1, min(2 * _AHEAD_THREADS + 1, _READ_AHEAD_MEMORY // file.chunk_size - 1))
-        for _ in range(buffers):
-            self._free.put(bytearray(min(file.size, file.chunk_size)))
-        self._threads = [
-            threading.Thread(target=self._run, name="safeload-read-ahead", daemon=True)
-            for _ in range(max(1, min(_AHEAD_THREADS, _cores() - 1, buffers // 2)))
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def take(self, index: int, used: bytearray) -> bytearray | None:
-        """Return this chunk in exchange for a used buffer, or None if it is not the next one."""
-        if index != self._next:
-            return None
-        self._free.put(used)
-        while index not in self._early:
-            try:
-                early, made = self._ready.get_nowait()
-            except queue.Empty:
-                if self._verify_one():
-                    continue
-                try:
-                    early, made = self._ready.get(timeout=1.0)
-                except queue.Empty:
-                    if not any(thread.is_alive() for thread in self._threads):  # as in a forked child
-                        return None
-                    continue
-            self._early[early] = made
-        chunk = self._early.pop(index)
-        if isinstance(chunk, Exception):
-            raise chunk
-        self._next += 1
-        return chunk
-
-    def stop(self) -> None:
-        """End the threads, and wait until they no longer use the descriptor."""
-        self._stopped = True
-        for _ in self._threads:
-            self._free.put(None)
-        for thread in self._threads:
-            if thread is not threading.current_thread():  # where garbage is collected in that thread
-                thread.join()
-
-    def _verify_one(self) -> bool:
-        """Verify the next chunk that nobody has claimed; tell whether there was one, and a buffer for it."""
-        try:
-            buffer = self._free.get_nowait()
-        except queue.Empty:
-            return False
-        if buffer is None:
-            return False
-        index = next(self._claims)
-        if index >= self._file.count:
-            return False
-        self._early[index] = self._load(index, buffer)
-        return True
-
-    def _run(self) -> None:
-        while True:
-            # First a buffer, then a chunk: what is claimed is on its way, so the reader never waits in vain.
-            buffer = self._free.get()
-            if buffer is None or self._stopped:
-                return
-            index = next(self._claims)
-            if index >= self._file.count:
-                return
-            made = self._load(index, buffer)
-            self._ready.put((index, made))
-            if isinstance(made, Exception):
-                return
-
-    def _load(self, index: int, buffer: bytearray) -> bytearray | Exception:
-        """Return this chunk, verified, or what is to be raised where it is read, if it ever is."""
-        try:
-            self._file.load(index, memoryview(buffer)[: self._file.length(index)])
-        except (DigestMismatchError, StorageError, OSError, MemoryError) as error:
-            return error
-        return buffer
 
 
 def verified_reader(fd: int, digests: FileDigests, target: Path) -> VerifiedReader:

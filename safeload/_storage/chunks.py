@@ -1,0 +1,132 @@
+"""The chunks of an open file, each read into place and digested there."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from safeload._internal.files import storage_errors
+from safeload._manifest.digests import chunk_digest
+from safeload.errors import DigestMismatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = [
+    "READ_AHEAD_FROM",
+    "ChunkFile",
+    "cores",
+]
+
+READ_AHEAD_FROM: Final = 8 << 20  # bytes; below that a thread costs more than it saves
+_VERIFY_MEMORY: Final = 32 << 20
+
+
+class ChunkFile:
+    """An open file and the digests that its chunks must have; any number of threads may read it."""
+
+    __slots__ = ("_algorithm", "_chunks", "_fd", "_path", "chunk_size", "count", "size")
+
+    def __init__(self, fd: int, size: int, chunk_size: int, algorithm: str, chunks: Sequence[bytes], path: str) -> None:
+        self._fd = fd
+        self._algorithm = algorithm
+        self._chunks = chunks
+        self._path = path
+        self.chunk_size = chunk_size
+        self.count = len(chunks)
+        self.size = size
+
+    def length(self, index: int) -> int:
+        """Return how many bytes this chunk has."""
+        return min(self.chunk_size, self.size - index * self.chunk_size)
+
+    def load(self, index: int, view: memoryview) -> None:
+        """Read this chunk, and leave nothing of it in `view` unless it is what was signed."""
+        try:
+            self._load(index, view)
+        except BaseException:
+            view[:] = bytes(len(view))
+            raise
+
+    def whole(self) -> bytes:
+        """Read all of it at once, and verify every chunk."""
+        with storage_errors("read", self._path):
+            data = os.pread(self._fd, self.size + 1, 0)
+            while len(data) <= self.size and (more := os.pread(self._fd, self.size + 1 - len(data), len(data))):
+                data += more
+        if len(data) != self.size:
+            self.check_size()  # which says how many there are
+            raise self._other_size(len(data))
+        view = memoryview(data)
+        for index in range(self.count):
+            start = index * self.chunk_size
+            self._check_chunk(index, view[start : start + self.chunk_size])
+        return data
+
+    def _load(self, index: int, view: memoryview) -> None:
+        offset = index * self.chunk_size
+        filled = 0
+        with storage_errors("read", self._path):
+            while filled < len(view):
+                count = os.preadv(self._fd, [view[filled:]], offset + filled)
+                if count == 0:
+                    raise self._other_size(offset + filled)
+                filled += count
+        self._check_chunk(index, view)
+        if index == self.count - 1:
+            self.check_size()
+
+    def _check_chunk(self, index: int, view: memoryview) -> None:
+        if chunk_digest(self._algorithm, view) != self._chunks[index]:
+            offset = index * self.chunk_size
+            raise DigestMismatchError(
+                f"{self._path or 'the artifact'} is not what was signed: its content differs between bytes "
+                f"{offset} and {offset + len(view)}. Do not load it. Get it again from where it was signed.",
+                offset=offset,
+            )
+
+    def verify(self) -> None:
+        """Read and digest every chunk, with as many threads as there are cores for large files."""
+        threads = min(cores(), self.count, _VERIFY_MEMORY // self.chunk_size) if self.size >= READ_AHEAD_FROM else 1
+        if threads < 2:
+            self._verify(iter(range(self.count)))
+        else:
+            from concurrent.futures import ThreadPoolExecutor
+
+            indices = iter(range(self.count))  # shared: its next() is one step for all threads
+            with ThreadPoolExecutor(threads, thread_name_prefix="safeload-verify") as pool:
+                tasks = [pool.submit(self._verify, indices) for _ in range(threads)]
+            for task in tasks:
+                task.result()
+        self.check_size()
+
+    def _verify(self, indices: Iterator[int]) -> None:
+        buffer = bytearray(min(self.size, self.chunk_size))
+        try:
+            for index in indices:
+                self._load(index, memoryview(buffer)[: self.length(index)])
+        except BaseException:
+            deque(indices, maxlen=0)  # the other threads need not go on
+            raise
+
+    def check_size(self) -> None:
+        """Refuse a file that has become shorter or longer than what was signed."""
+        with storage_errors("read", self._path):
+            size = os.fstat(self._fd).st_size
+        if size != self.size:
+            raise self._other_size(size)
+
+    def _other_size(self, size: int) -> DigestMismatchError:
+        return DigestMismatchError(
+            f"{self._path or 'the artifact'} is not what was signed: it has {size} bytes, and had {self.size}. "
+            f"Do not load it. Get it again from where it was signed.",
+            code="SL202",
+            offset=min(size, self.size),
+        )
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
