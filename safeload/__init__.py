@@ -10,6 +10,7 @@ Most callers want these two.  `verify` is the step before a deployment, `scan` l
 
 from __future__ import annotations
 
+from safeload._judging.report import Report
 from safeload._manifest.manifest import Manifest
 from safeload._scan import Limits
 from safeload._storage.copies import SealedCopies
@@ -37,7 +38,6 @@ from safeload.errors import (
 from safeload.keys._key import Signer, SigningKey, VerifyingKey
 from safeload.keys._keyring import Keyring
 from safeload.policy import Policy
-from safeload.reports import Report
 from safeload.rerelease import rollback
 from safeload.resigning import Resigned, cosign, resign
 from safeload.rules import Finding

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from safeload._internal.atomic import flushing
 from safeload._internal.files import open_artifact, storage_errors
 from safeload._internal.strictjson import is_text
+from safeload._judging.decisions import decision
+from safeload._judging.examine import examine
 from safeload._manifest.digests import digest_file
 from safeload._manifest.manifest import Manifest, seal, unverified_sha256
 from safeload._storage.pair import signing, writing
 from safeload.claims import Claims, describe
-from safeload.decisions import decision
 from safeload.errors import StorageError
-from safeload.examine import examine
 from safeload.keys._signers import SigningSources, signing_with
 from safeload.loader import Accept, Loader, MmapMode, OnMismatch, PathLike, checked_path
 from safeload.policy import Policy, resolve_policy
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from pathlib import Path
 
+    from safeload._judging.report import Report
     from safeload._scan import Limits
     from safeload.keys._keyring import KeyringSource
     from safeload.keys._signers import Signing
-    from safeload.reports import Report
 
 __all__ = [
     "Accept",
@@ -328,7 +328,7 @@ def _scan(target: Path, policy: Policy, limits: Limits, deep: bool) -> Report:
         report = examine(stream, target, size, policy, limits)[0]
         if not deep:
             return report
-        from safeload.secondopinion import dissect, second_opinion
+        from safeload._judging.second_opinion import dissect, second_opinion
 
         opinion, difference = second_opinion(dissect(stream, size, policy.grant, limits))
     findings = report.findings if difference is None else (*report.findings, difference)

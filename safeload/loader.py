@@ -17,21 +17,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from safeload._internal.files import PathLike
+from safeload._judging.decisions import Decision, decision
+from safeload._judging.examine import examine
+from safeload._judging.report import Report
 from safeload._manifest.digests import FileDigests
 from safeload._manifest.manifest import KnownManifests, Manifest, open_envelope
 from safeload._storage.copies import FolderOfCopies, mappable
 from safeload._storage.opening import with_pair
 from safeload._storage.reader import VerifiedReader, verified_reader, verified_stream
 from safeload.collector import COLLECTOR_PAUSED
-from safeload.decisions import Decision, decision
 from safeload.drift import check_drift, drift, warn_caller
 from safeload.errors import ManifestError, RollbackError, VerificationError
-from safeload.examine import examine
 from safeload.floors import Floors, resolve_floors
 from safeload.guard import import_modules, load_mapped, load_stream, tripwire
 from safeload.keys._trust import Trust
 from safeload.policy import Policy, resolve_policy
-from safeload.reports import Report
 from safeload.rules import Finding
 from safeload.scanned import Scanned
 from safeload.watch import INTERVAL, Pair, Watch

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from safeload._judging.decisions import decision
 from safeload._manifest.manifest import seal
 from safeload._storage.pair import signing
 from safeload.api import Loader, PathLike, belongs, checked_target
-from safeload.decisions import decision
 from safeload.keys._signers import SigningSources, signing_with
 from safeload.policy import resolve_policy
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from safeload._judging.decisions import decision
 from safeload._manifest.envelope import add_signatures, unverified_envelope
 from safeload._manifest.manifest import MANIFEST, Manifest, open_envelope
 from safeload._storage.opening import read_envelope_bytes
 from safeload._storage.pair import manifest_path, signing
 from safeload.api import Loader, PathLike, belongs, checked_target
-from safeload.decisions import decision
 from safeload.errors import KeyringError, ManifestError, VerificationError
 from safeload.keys._key import Signer, SigningKey
 from safeload.keys._signers import SigningSources, both_of, signing_with
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    from safeload._judging.decisions import Decision
     from safeload._manifest.envelope import Kind
     from safeload._scan import Limits
-    from safeload.decisions import Decision
     from safeload.keys._keyring import KeyringSource
     from safeload.policy import Policy
     from safeload.store import PointerFile

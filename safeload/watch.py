@@ -24,8 +24,8 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from safeload._internal.forking import renew_in_children
+from safeload._judging.decisions import LOGGER, decision
 from safeload._storage.pair import snapshot
-from safeload.decisions import LOGGER, decision
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

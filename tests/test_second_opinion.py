@@ -18,7 +18,7 @@ import pytest
 from opcodes_builder import call, codes, frame, glob, new, padded, proto, scan, stream, text
 
 import safeload
-from safeload import secondopinion
+from safeload._judging import second_opinion as secondopinion
 from safeload._scan import Limits
 from safeload.policy import Policy
 

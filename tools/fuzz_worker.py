@@ -47,7 +47,7 @@ class Scanner:
 
     def __call__(self, data: bytes) -> dict[str, Any]:
         """Return the report and what else was seen; of what is allowed, everything in order."""
-        from safeload.examine import examine
+        from safeload._judging.examine import examine
 
         stream: Any = io.BufferedReader(io.BytesIO(data))  # type: ignore[arg-type]
         report, trace = examine(stream, Path("artifact"), len(data), self._policy, self._limits)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from safeload._judging.report import missing_uses, proposed_policy
 from safeload.audit._scan import look_into
 from safeload.errors import PolicyFileError
-from safeload.reports import missing_uses, proposed_policy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

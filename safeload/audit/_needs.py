@@ -13,10 +13,10 @@ from safeload.policy import Policy, policy_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from safeload._judging.report import Report
     from safeload._scan import Limits
     from safeload.keys._keyring import Keyring
     from safeload.policy import AllowRule
-    from safeload.reports import Report
 
 __all__ = ["ArtifactAudit", "Needs", "Unneeded", "look_at", "minimal_policy", "needs_of"]
 

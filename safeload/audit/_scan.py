@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safeload._internal.files import open_artifact
-from safeload.examine import examine
+from safeload._judging.examine import examine
 
 if TYPE_CHECKING:
+    from safeload._judging.report import Report
     from safeload._scan import Limits, Trace
     from safeload.policy import Policy
-    from safeload.reports import Report
 
 __all__ = ["look_into"]
 

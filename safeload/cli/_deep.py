@@ -13,10 +13,10 @@ from safeload.cli._text import plain, plain_lines
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from safeload._judging.second_opinion import Dissection
     from safeload._scan import Limits
     from safeload.cli._text import Painter
     from safeload.policy import Policy
-    from safeload.secondopinion import Dissection
 
 __all__ = ["look_deeper", "look_lines", "opinion_lines"]
 
@@ -61,7 +61,7 @@ def look_deeper(path: str, policy: Policy, limits: Limits, *, opcodes: bool, pro
         OSError, StorageError: it cannot be read.
     """
     from safeload._internal.files import open_artifact
-    from safeload.secondopinion import disassemble, dissect
+    from safeload._judging.second_opinion import disassemble, dissect
 
     if not opcodes and not program:
         return {}
@@ -82,7 +82,7 @@ def look_deeper(path: str, policy: Policy, limits: Limits, *, opcodes: bool, pro
 
 
 def _decompiled(dissection: Dissection) -> dict[str, Any]:
-    from safeload.secondopinion import Unanswered, decompile
+    from safeload._judging.second_opinion import Unanswered, decompile
 
     try:
         return {"reason": None, "pickles": [asdict(one) for one in decompile(dissection)]}

@@ -24,7 +24,7 @@ from safeload.errors import PolicyViolationError, SafeloadError, VerificationErr
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from safeload.reports import Report
+    from safeload._judging.report import Report
 
 __all__ = ["demo"]
 

@@ -25,11 +25,11 @@ from safeload.rules import RULES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from safeload._judging.report import Report
     from safeload._manifest.manifest import Manifest
     from safeload._scan import GlobalUse
     from safeload.cli._common import Output
     from safeload.policy import Policy
-    from safeload.reports import Report
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -89,7 +89,7 @@ class Result:
 
 def judged(path: str, report: Report) -> Result:
     """Return the result for a report."""
-    from safeload.reports import missing_uses
+    from safeload._judging.report import missing_uses
 
     if report.error is not None:
         return Result(path=path, verdict="error", error=report.error)
@@ -289,8 +289,8 @@ def finding_lines(result: Result, paint: Painter) -> Iterator[str]:
 
 def suggestion_lines(results: Iterable[Result], policy: str) -> list[str]:
     """Say which one policy, on top of the one in force, would allow all of those that a policy can allow."""
+    from safeload._judging.report import proposed_policy
     from safeload.policy import Policy
-    from safeload.reports import proposed_policy
 
     lacking = [result for result in results if result.missing]
     if not lacking:

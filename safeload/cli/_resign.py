@@ -129,8 +129,8 @@ def find_signed(paths: Sequence[str], output: str | None) -> Found:
 
 def signs(resigner: Resigner) -> Callable[[str], Result]:
     """Return what puts the new signatures on one file."""
+    from safeload._judging.report import Report
     from safeload.errors import VerificationError
-    from safeload.reports import Report
     from safeload.rules import Finding
 
     def sign_one(path: str) -> Result:

@@ -28,8 +28,8 @@ from safeload.cli._walk import find_artifacts, say_empty
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
+    from safeload._judging.report import Report
     from safeload._manifest.manifest import Manifest
-    from safeload.reports import Report
 
 __all__ = ["sign"]
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from safeload import api
 from safeload._internal.files import storage_error
+from safeload._judging.report import Report
 from safeload.errors import ManifestError, RollbackError, StorageError, VerificationError
 from safeload.floors import Floors, resolve_floors
 from safeload.keys._signers import SigningSources, both_of
-from safeload.reports import Report
 from safeload.rules import Finding
 from safeload.store._layout import Layout, all_strays, plain_names
 from safeload.store._names import check_channel, check_name, check_version, version_order

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from safeload import api
 from safeload._internal.atomic import replace_file
 from safeload._internal.files import open_artifact, storage_errors
+from safeload._judging.decisions import decision
 from safeload.claims import Claims, end_of
-from safeload.decisions import decision
 from safeload.errors import ReportedError, RollbackError, SafeloadError, StorageError, VerificationError
 from safeload.keys._signers import signing_with
 from safeload.policy import resolve_policy
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
+    from safeload._judging.decisions import Decision
     from safeload._manifest.manifest import Manifest
     from safeload.api import Compress, PathLike
-    from safeload.decisions import Decision
 
 __all__ = ["Store"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from safeload.secondopinion._pieces import Dissection, Piece
+    from safeload._judging.second_opinion.pieces import Dissection, Piece
 
 __all__ = ["MAX_MEMORY", "MAX_SECONDS", "Program", "Unanswered", "ask", "decompile"]
 
@@ -23,7 +23,7 @@ _MAX_CHARACTERS: Final = 1_000_000
 _CODE: Final = """\
 import sys
 sys.path[:] = sys.argv[4:]
-from safeload.secondopinion._child import main
+from safeload._judging.second_opinion.child import main
 main()
 """
 

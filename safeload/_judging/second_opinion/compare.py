@@ -5,16 +5,16 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
+from safeload._judging.report import SecondOpinion
+from safeload._judging.second_opinion.fickling import MAX_MEMORY, MAX_SECONDS, Unanswered, ask
 from safeload._scan import python3_name
-from safeload.reports import SecondOpinion
 from safeload.rules import Finding
-from safeload.secondopinion._fickling import MAX_MEMORY, MAX_SECONDS, Unanswered, ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from safeload._judging.second_opinion.pieces import Dissection, Piece
     from safeload._scan import Trace
-    from safeload.secondopinion._pieces import Dissection, Piece
 
 __all__ = ["named_uses", "second_opinion"]
 

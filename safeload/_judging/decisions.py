@@ -14,8 +14,8 @@ from safeload.errors import REFUSALS, ReportedError, SafeloadError, Verification
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from safeload._judging.report import Report
     from safeload._manifest.manifest import Manifest
-    from safeload.reports import Report
 
 __all__ = ["LOGGER", "Decision", "decision"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from safeload._judging.report import Report
 from safeload._scan import Limits, Trace, scan_stream
 from safeload._scan.sources import open_source
 from safeload.policy import Policy, floor_reason
-from safeload.reports import Report
 from safeload.rules import Finding, RefusedError
 
 if TYPE_CHECKING:

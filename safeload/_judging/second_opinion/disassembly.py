@@ -8,13 +8,13 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from safeload.secondopinion._child import KINDS
-from safeload.secondopinion._compare import named_uses
+from safeload._judging.second_opinion.child import KINDS
+from safeload._judging.second_opinion.compare import named_uses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from safeload.secondopinion._pieces import Cut, Dissection, Piece
+    from safeload._judging.second_opinion.pieces import Cut, Dissection, Piece
 
 __all__ = ["Line", "disassemble"]
 

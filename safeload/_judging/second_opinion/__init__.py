@@ -7,10 +7,10 @@ them; `disassemble` prints what the scanner made of them.  Nothing here is on th
 
 from __future__ import annotations
 
-from safeload.secondopinion._compare import second_opinion
-from safeload.secondopinion._disassembly import Line, disassemble
-from safeload.secondopinion._fickling import Program, Unanswered, decompile
-from safeload.secondopinion._pieces import Dissection, Piece, dissect
+from safeload._judging.second_opinion.compare import second_opinion
+from safeload._judging.second_opinion.disassembly import Line, disassemble
+from safeload._judging.second_opinion.fickling import Program, Unanswered, decompile
+from safeload._judging.second_opinion.pieces import Dissection, Piece, dissect
 
 __all__ = [
     "Dissection",
