@@ -289,8 +289,8 @@ def finding_lines(result: Result, paint: Painter) -> Iterator[str]:
 
 def suggestion_lines(results: Iterable[Result], policy: str) -> list[str]:
     """Say which one policy, on top of the one in force, would allow all of those that a policy can allow."""
-    from safeload._judging.report import proposed_policy
     from safeload.policy import Policy
+    from safeload.policy._propose import proposed_policy
 
     lacking = [result for result in results if result.missing]
     if not lacking:
