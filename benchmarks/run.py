@@ -170,7 +170,7 @@ def skops(bench: Bench) -> Iterator[Row]:
 PEAK = """
 import resource, sys
 import joblib, sklearn.ensemble, sklearn.feature_extraction.text
-import safeload, safeload.guard
+import safeload, safeload._loading.tripwire
 loader = safeload.Loader(keyring=sys.argv[3])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 model = loader.load(sys.argv[2]) if sys.argv[1] == "safeload" else joblib.load(sys.argv[2])

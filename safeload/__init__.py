@@ -11,6 +11,7 @@ Most callers want these two.  `verify` is the step before a deployment, `scan` l
 from __future__ import annotations
 
 from safeload._judging.report import Report
+from safeload._loading.watch import LoadedModel, Watch
 from safeload._manifest.manifest import Manifest
 from safeload._scan import Limits
 from safeload._storage.copies import SealedCopies
@@ -42,7 +43,6 @@ from safeload.rerelease import rollback
 from safeload.resigning import Resigned, cosign, resign
 from safeload.rules import Finding
 from safeload.store import Store
-from safeload.watch import LoadedModel, Watch
 
 __all__ = [
     "BadSignatureError",

@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from safeload._internal.atomic import flushing
-from safeload._internal.files import open_artifact, storage_errors
+from safeload._internal.files import checked_path, open_artifact, storage_errors
 from safeload._internal.strictjson import is_text
 from safeload._judging.decisions import decision
 from safeload._judging.examine import examine
+from safeload._loading.loader import Accept, Loader, MmapMode, OnMismatch, PathLike
 from safeload._manifest.digests import digest_file
 from safeload._manifest.manifest import Manifest, seal, unverified_sha256
 from safeload._storage.pair import signing, writing
 from safeload.claims import Claims, describe
 from safeload.errors import StorageError
 from safeload.keys._signers import SigningSources, signing_with
-from safeload.loader import Accept, Loader, MmapMode, OnMismatch, PathLike, checked_path
 from safeload.policy import Policy, resolve_policy
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from safeload._internal.files import storage_errors
 from safeload._internal.strictjson import MAX_INTEGER, MAX_LINE, is_line
 from safeload._judging.examine import examine
+from safeload._loading.versions import UNKNOWN, installed_packages
 from safeload._manifest.digests import digest_file
 from safeload._manifest.manifest import Manifest, Producer, clean_metadata, open_envelope
 from safeload._storage.opening import read_envelope_bytes
 from safeload._storage.pair import manifest_path
 from safeload._storage.reader import verified_reader, verified_stream
-from safeload.drift import UNKNOWN, installed_packages
 from safeload.errors import RollbackError, VerificationError
 from safeload.keys._keyring import Keyring
 

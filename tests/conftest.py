@@ -69,7 +69,7 @@ def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
             def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
                 return datetime.now(tz) + span
 
-        for module in ("_manifest.envelope", "_manifest.manifest", "store._pointer", "watch"):
+        for module in ("_manifest.envelope", "_manifest.manifest", "store._pointer", "_loading.watch"):
             monkeypatch.setattr(f"safeload.{module}.datetime", Later)
 
     return ahead

@@ -16,8 +16,8 @@ import pytest
 
 import safeload
 from safeload import Loader, RollbackError, StorageError
+from safeload._loading.rollback_state import Floors, Mark
 from safeload._storage.pair import manifest_path
-from safeload.floors import Floors, Mark
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_it_is_bounded(state):
 
 WRITER = """
 import sys
-from safeload.floors import Floors, Mark
+from safeload._loading.rollback_state import Floors, Mark
 path, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 for number in range(first, first + count):
     floors = Floors(path)

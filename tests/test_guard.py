@@ -33,8 +33,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from safeload._loading.tripwire import tripwire
+from safeload._loading.unpickle import import_modules, load_mapped, load_stream
 from safeload.errors import DigestMismatchError, TripwireError, VersionMismatchError
-from safeload.guard import import_modules, load_mapped, load_stream, tripwire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -644,7 +645,7 @@ def test_honest_artifacts_of_old_protocols_load_in_a_fresh_process(protocol: int
     run_script(
         """
         import io
-        from safeload.guard import load_stream, tripwire
+        from safeload._loading.tripwire import load_stream, tripwire
         stream = io.BufferedReader(io.FileIO(sys.argv[1]))
         with tripwire({("_codecs", "encode"), ("__builtin__", "set"), ("builtins", "set")}):
             assert load_stream(stream) == [b"\\xff\\x00", "ÿ", {1}]
@@ -693,7 +694,8 @@ def test_a_warning_is_shown_while_loading(tmp_path: Path) -> None:
     shown = run_script(
         """
         import io
-        from safeload.guard import import_modules, load_stream, tripwire
+        from safeload._loading.tripwire import tripwire
+        from safeload._loading.unpickle import import_modules, load_stream
         allowed = eval(sys.argv[2])
         import_modules(module for module, _ in allowed)
         stream = io.BufferedReader(io.FileIO(sys.argv[1]))
@@ -716,7 +718,7 @@ def test_a_tripwire_that_cannot_be_set_loads_nothing() -> None:
                 raise RuntimeError("no other hooks")
         sys.addaudithook(veto)
         from safeload.errors import TripwireError
-        from safeload.guard import tripwire
+        from safeload._loading.tripwire import tripwire
         try:
             with tripwire([]):
                 raise SystemExit("was let in")
@@ -731,7 +733,7 @@ def test_a_child_forked_meanwhile_is_free() -> None:
     run_script(
         """
         import os, threading
-        from safeload.guard import tripwire
+        from safeload._loading.tripwire import tripwire
         inside, leave = threading.Event(), threading.Event()
         def load():
             with tripwire([]):

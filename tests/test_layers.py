@@ -12,12 +12,12 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "safeload"
 LAYERS = [
     {"errors", "rules"},
-    {"_internal", "_scan", "drift", "guard"},
-    {"collector", "floors", "keys", "policy"},
+    {"_internal", "_scan"},
+    {"keys", "policy"},
     {"_manifest"},
-    {"_judging", "_storage", "scanned"},
-    {"claims", "watch"},
-    {"loader"},
+    {"_judging", "_storage"},
+    {"_loading"},
+    {"claims"},
     {"api"},
     {"audit", "rerelease", "store"},
     {"resigning"},

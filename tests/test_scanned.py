@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import safeload
-from safeload import loader as loading
+from safeload._loading import loader as loading
 from safeload._manifest.manifest import KnownManifests, open_envelope
 
 

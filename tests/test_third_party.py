@@ -22,8 +22,8 @@ import pytest
 from opcodes_builder import array, build, call, codes, dtype, get, glob, line_glob, new, put, raw, scan, stream, tup
 
 import safeload
+from safeload._loading.tripwire import tripwire
 from safeload.errors import PolicyFileError, TripwireError
-from safeload.guard import tripwire
 from safeload.policy import Policy, pack_names
 
 if TYPE_CHECKING:

@@ -508,8 +508,8 @@ ENDS = """
     if how == "busy":
         safeload.dump(["two"], path, key=ring, overwrite=True)
         busy.wait(50)
-        import safeload.watch
-        safeload.watch._EXIT_WAIT = 0.2
+        import safeload._loading.watch
+        safeload._loading.watch._EXIT_WAIT = 0.2
     elif how == "error":
         raise SystemExit(9)
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import shlex
 import stat
@@ -12,11 +13,18 @@ from typing import TYPE_CHECKING
 from safeload.errors import StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    Guarded = Callable[..., AbstractContextManager[None]]
+
+if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = [
     "PathLike",
     "Stamp",
+    "checked_path",
     "open_artifact",
     "read_to_end",
     "require_private",
@@ -152,3 +160,19 @@ def stamp(path: str | Path) -> Stamp | None:
     except FileNotFoundError:
         return None
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def checked_path(path: PathLike) -> Path:
+    """Return the path of an artifact.
+
+    Raises:
+        TypeError: it is a stream.
+    """
+    if hasattr(path, "write") or hasattr(path, "read"):
+        raise TypeError("safeload needs a path: a signature has to stand beside the artifact, not in a stream")
+    return _path(path) if type(path) is str else Path(path)
+
+
+@functools.lru_cache(maxsize=64)  # a server loads the same few again and again, and a Path takes a while to make
+def _path(text: str) -> Path:
+    return Path(text)

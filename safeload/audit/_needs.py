@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from safeload._loading.versions import UNKNOWN, drift
 from safeload.audit._scan import look_into
-from safeload.drift import UNKNOWN, drift
 from safeload.errors import PolicyFileError, UnsignedError, VerificationError
 from safeload.policy import Policy, policy_text
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from safeload._internal.files import storage_errors
 from safeload._internal.strictjson import Node, format_time
+from safeload._loading.rollback_state import Mark
 from safeload._manifest.envelope import Kind, open_payload, parse_payload, seal_payload
 from safeload._storage.opening import is_stale, read_bounded
 from safeload.errors import ExpiredError, ManifestError, StorageError, VerificationError
-from safeload.floors import Mark
 from safeload.store._names import is_plain
 
 if TYPE_CHECKING:

@@ -12,26 +12,26 @@ from typing import TYPE_CHECKING, Any, cast
 from safeload import api
 from safeload._internal.files import storage_error
 from safeload._judging.report import Report
+from safeload._loading.rollback_state import Floors, resolve_floors
+from safeload._loading.watch import INTERVAL, Watch
 from safeload.errors import ManifestError, RollbackError, StorageError, VerificationError
-from safeload.floors import Floors, resolve_floors
 from safeload.keys._signers import SigningSources, both_of
 from safeload.rules import Finding
 from safeload.store._layout import Layout, all_strays, plain_names
 from safeload.store._names import check_channel, check_name, check_version, version_order
 from safeload.store._pointer import Place, Pointer, read_pointer
 from safeload.store._watching import Channel
-from safeload.watch import INTERVAL, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from safeload._loading.watch import OnRefused, OnSwapped
     from safeload._manifest.manifest import Manifest
     from safeload._scan import Limits
     from safeload._storage.copies import Copies
     from safeload.api import MmapMode, OnMismatch, PathLike
     from safeload.keys._keyring import Keyring, KeyringSource
     from safeload.policy import Policy
-    from safeload.watch import OnRefused, OnSwapped
 
 __all__ = [
     "PRODUCTION",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from safeload._loading.watch import LoadedModel
 from safeload._storage.pair import Snapshot, snapshot
 from safeload.errors import SafeloadError
-from safeload.watch import LoadedModel
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import safeload
-from safeload.floors import Floors
+from safeload._loading.rollback_state import Floors
 from safeload.resigning import Resigner
 
 if TYPE_CHECKING:

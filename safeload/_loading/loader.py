@@ -13,61 +13,52 @@ import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from safeload._internal.files import PathLike
+from safeload._internal.files import PathLike, checked_path
 from safeload._judging.decisions import Decision, decision
 from safeload._judging.examine import examine
 from safeload._judging.report import Report
+from safeload._loading.gc_pause import COLLECTOR_PAUSED
+from safeload._loading.rollback_state import Floors, resolve_floors
+from safeload._loading.scan_cache import Scanned
+from safeload._loading.tripwire import tripwire
+from safeload._loading.unpickle import import_modules, load_mapped, load_stream
+from safeload._loading.versions import check_drift, drift, warn_caller
+from safeload._loading.watch import INTERVAL, Pair, Watch
 from safeload._manifest.digests import FileDigests
 from safeload._manifest.manifest import KnownManifests, Manifest, open_envelope
 from safeload._storage.copies import FolderOfCopies, mappable
 from safeload._storage.opening import with_pair
 from safeload._storage.reader import VerifiedReader, verified_reader, verified_stream
-from safeload.collector import COLLECTOR_PAUSED
-from safeload.drift import check_drift, drift, warn_caller
 from safeload.errors import ManifestError, RollbackError, VerificationError
-from safeload.floors import Floors, resolve_floors
-from safeload.guard import import_modules, load_mapped, load_stream, tripwire
 from safeload.keys._trust import Trust
 from safeload.policy import Policy, resolve_policy
 from safeload.rules import Finding
-from safeload.scanned import Scanned
-from safeload.watch import INTERVAL, Pair, Watch
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
+    from safeload._loading.watch import OnRefused, OnSwapped
     from safeload._scan import Limits
     from safeload._storage.copies import Copies
     from safeload.keys._keyring import Keyring, KeyringSource
-    from safeload.watch import OnRefused, OnSwapped
 
     Guarded = Callable[..., AbstractContextManager[None]]
 
-__all__ = ["Accept", "Loader", "MmapMode", "OnMismatch", "PathLike", "checked_path"]
+__all__ = [
+    "Accept",
+    "Loader",
+    "MmapMode",
+    "OnMismatch",
+    "PathLike",
+]
 
 OnMismatch = Literal["warn", "error", "ignore"]
 MmapMode = Literal["r", "c"]
 Accept = Callable[[Manifest], object]
 _PAUSED_UP_TO = 32 << 20  # bytes: what loads in a moment, so that other threads are not long without the collector
-
-
-def checked_path(path: PathLike) -> Path:
-    """Return the path of an artifact.
-
-    Raises:
-        TypeError: it is a stream.
-    """
-    if hasattr(path, "write") or hasattr(path, "read"):
-        raise TypeError("safeload needs a path: a signature has to stand beside the artifact, not in a stream")
-    return _path(path) if type(path) is str else Path(path)
-
-
-@functools.lru_cache(maxsize=64)  # a server loads the same few again and again, and a Path takes a while to make
-def _path(text: str) -> Path:
-    return Path(text)
 
 
 class Loader:
