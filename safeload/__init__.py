@@ -10,12 +10,15 @@ Most callers want these two.  `verify` is the step before a deployment, `scan` l
 
 from __future__ import annotations
 
+from safeload._api import cosign, dump, load, read_manifest, resign, scan, sign, verify
 from safeload._judging.report import Report
+from safeload._loading.loader import Loader
 from safeload._loading.watch import LoadedModel, Watch
 from safeload._manifest.manifest import Manifest
 from safeload._scan import Limits
+from safeload._signing.resign import Resigned
+from safeload._signing.rollback import rollback
 from safeload._storage.copies import SealedCopies
-from safeload.api import Loader, dump, load, read_manifest, scan, sign, verify
 from safeload.errors import (
     BadSignatureError,
     DigestMismatchError,
@@ -36,12 +39,10 @@ from safeload.errors import (
     VersionMismatchError,
     VersionMismatchWarning,
 )
+from safeload.findings import Finding
 from safeload.keys._key import Signer, SigningKey, VerifyingKey
 from safeload.keys._keyring import Keyring
 from safeload.policy import Policy
-from safeload.rerelease import rollback
-from safeload.resigning import Resigned, cosign, resign
-from safeload.rules import Finding
 from safeload.store import Store
 
 __all__ = [

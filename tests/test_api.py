@@ -30,6 +30,7 @@ from sklearn.datasets import load_iris
 
 import safeload
 from safeload._manifest.manifest import seal
+from safeload._signing import new_pair
 from safeload._storage.pair import manifest_path, next_path
 
 ROWS, LABELS = load_iris(return_X_y=True)
@@ -544,7 +545,7 @@ def test_what_is_put_in_place_of_the_temporary_is_not_signed(
     """Somebody swaps the temporary while it is scanned, and back before the commit looks at it."""
     path, kept, forged = tmp_path / "model.joblib", tmp_path / "kept", tmp_path / "forged"
     joblib.dump(["forged"], forged)
-    describe = safeload.api.describe
+    describe = new_pair.describe
 
     def swapped(*arguments: Any, **options: Any) -> Any:
         temporary = _temporary(tmp_path)
@@ -555,7 +556,7 @@ def test_what_is_put_in_place_of_the_temporary_is_not_signed(
         finally:
             kept.replace(temporary)
 
-    monkeypatch.setattr(safeload.api, "describe", swapped)
+    monkeypatch.setattr(new_pair, "describe", swapped)
     safeload.dump(["honest"], path, key=key)
     assert safeload.load(path, keyring=key) == ["honest"]
     forged.replace(path)

@@ -16,8 +16,8 @@ import pytest
 
 import safeload._scan
 from safeload._scan import COMPILED
+from safeload.findings import RULES
 from safeload.policy import Policy, pack_names
-from safeload.rules import RULES
 
 
 def test_the_scanner_is_the_expected_one() -> None:

@@ -368,16 +368,16 @@ def test_a_folder_that_may_not_be_written_is_said_to_be_one(key: safeload.Signin
 def test_an_internal_error_is_no_verdict(
     run: Callable[..., Outcome], models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from safeload import api
+    import safeload
 
-    real = api.scan
+    real = safeload.scan
 
     def broken(path: Any, **options: Any) -> Any:
         if Path(path).name == "a.pkl.gz":
             raise ZeroDivisionError("a bug")
         return real(path, **options)
 
-    monkeypatch.setattr(api, "scan", broken)
+    monkeypatch.setattr(safeload, "scan", broken)
     outcome = run("scan", models)
     assert outcome.code == ERROR
     assert "1 allowed, 0 refused, 1 could not be judged" in outcome.out
@@ -958,17 +958,17 @@ def test_signing_a_folder_again_leaves_what_is_signed(tmp_path: Path, ring: Path
 
 INTERRUPTED = """
 import os, signal, sys
-from safeload import api
+import safeload
 from safeload.cli import main
 
-real, count = api.sign, 0
+real, count = safeload.sign, 0
 def sign(path, **how):
     global count
     count += 1
     if count == 3:
         os.kill(os.getpid(), signal.SIGINT)
     return real(path, **how)
-api.sign = sign
+safeload.sign = sign
 main(sys.argv[1:])
 """
 

@@ -19,7 +19,7 @@ from cli_runs import ALLOWED, ERROR, NOTHING, REFUSED, USAGE, Outcome, command
 import safeload
 from safeload._manifest.manifest import seal
 from safeload._storage.pair import manifest_path
-from safeload.rules import RULES
+from safeload.findings import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -645,7 +645,8 @@ def test_honest_artifacts_of_old_protocols_load_in_a_fresh_process(protocol: int
     run_script(
         """
         import io
-        from safeload._loading.tripwire import load_stream, tripwire
+        from safeload._loading.tripwire import tripwire
+        from safeload._loading.unpickle import load_stream
         stream = io.BufferedReader(io.FileIO(sys.argv[1]))
         with tripwire({("_codecs", "encode"), ("__builtin__", "set"), ("builtins", "set")}):
             assert load_stream(stream) == [b"\\xff\\x00", "ÿ", {1}]

@@ -155,7 +155,7 @@ DYING = textwrap.dedent(
     """
     import os, signal, sys
     from safeload.cli import main
-    from safeload.resigning import Resigner
+    from safeload._signing.resign import Resigner
 
     real, count = Resigner.sign, 0
     def sign(self, path):
@@ -340,7 +340,7 @@ def test_who_watches_sees_how_far_it_is(run: Any, ring: Path, models: Path) -> N
     run("key", "rotate", "--keyring", ring)
     slow = (
         "import time; from safeload.cli import _progress; _progress._PATIENCE = 0\n"
-        "from safeload.resigning import Resigner; real = Resigner.sign\n"
+        "from safeload._signing.resign import Resigner; real = Resigner.sign\n"
         "Resigner.sign = lambda *arguments: (time.sleep(0.1), real(*arguments))[1]\n"
     )
     code, shown = Terminal("resign", models, "--keyring", ring, first=slow).end()

@@ -11,17 +11,17 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "safeload"
 LAYERS = [
-    {"errors", "rules"},
+    {"errors", "findings"},
     {"_internal", "_scan"},
     {"keys", "policy"},
     {"_manifest"},
     {"_judging", "_storage"},
     {"_loading"},
-    {"claims"},
-    {"api"},
-    {"audit", "rerelease", "store"},
-    {"resigning"},
-    {"__init__", "cli"},
+    {"_signing", "audit"},
+    {"store"},
+    {"_api"},
+    {"__init__"},
+    {"cli"},
     {"__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

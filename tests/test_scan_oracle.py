@@ -24,8 +24,8 @@ from packaging.version import Version
 
 from safeload._scan import COMPILED, Limits, machine
 from safeload._scan.sources import FileSource
+from safeload.findings import RefusedError
 from safeload.policy import resolve_policy
-from safeload.rules import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -42,7 +42,7 @@ from opcodes_builder import (
 )
 
 import safeload
-from safeload.rules import RULES
+from safeload.findings import RULES
 
 ROOT = Path(__file__).parent.parent
 TABLE = ROOT / "docs" / "tricks.md"

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from packed import COMPRESSIONS, OBJECT, dumped, same
 
 from safeload._scan.sources import FileSource, UnpackedSource, detect_compression, open_source
-from safeload.rules import RefusedError
+from safeload.findings import RefusedError
 
 MIB = 1 << 20
 OTHER = {
@@ -302,7 +302,7 @@ def test_without_the_codec(tmp_path):
     script = """
 import io, sys
 sys.modules["lz4"] = sys.modules["lz4.frame"] = None
-from safeload.rules import RefusedError
+from safeload.findings import RefusedError
 from safeload._scan.sources import open_source
 try:
     open_source(io.BytesIO(b"\\x04\\x22\\x4d\\x18" + bytes(99)), 103, max_unpacked=9, max_ratio=9)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import safeload
-from safeload.rules import RULES
+from safeload.findings import RULES
 
 VECTORS = Path(__file__).parent / "vectors"
 ENTRIES: list[dict[str, Any]] = json.loads((VECTORS / "index.json").read_text(encoding="utf-8"))["vectors"]

@@ -15,7 +15,7 @@ from safeload.policy import resolve_policy
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from safeload.rules import Finding
+    from safeload.findings import Finding
 
 _MAX_LEARNED = 50  # artifacts that rules are proposed from
 

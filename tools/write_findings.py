@@ -1,10 +1,10 @@
-"""Write docs/findings.md from the table in safeload/rules.py."""
+"""Write docs/findings.md from the table in safeload/findings.py."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from safeload.rules import RULES
+from safeload.findings import RULES
 
 GROUPS = {
     "SL1": "Trust",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from safeload._judging.report import Report
 from safeload._scan import Limits, Trace, scan_stream
 from safeload._scan.sources import open_source
+from safeload.findings import Finding, RefusedError
 from safeload.policy import Policy, floor_reason
-from safeload.rules import Finding, RefusedError
 
 if TYPE_CHECKING:
     import io

@@ -11,7 +11,7 @@ from safeload.policy._propose import proposed_policy
 if TYPE_CHECKING:
     from safeload._manifest.manifest import Manifest
     from safeload._scan import GlobalUse
-    from safeload.rules import Finding
+    from safeload.findings import Finding
 
 __all__ = [
     "Report",

@@ -32,9 +32,9 @@ from safeload._storage.copies import FolderOfCopies, mappable
 from safeload._storage.opening import with_pair
 from safeload._storage.reader import VerifiedReader, verified_reader, verified_stream
 from safeload.errors import ManifestError, RollbackError, VerificationError
+from safeload.findings import Finding
 from safeload.keys._trust import Trust
 from safeload.policy import Policy, resolve_policy
-from safeload.rules import Finding
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

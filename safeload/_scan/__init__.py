@@ -17,7 +17,7 @@ from safeload._scan.machine import Machine
 from safeload._scan.names import is_plain_module, is_plain_name, python3_name
 from safeload._scan.values import ROLES, Global, Grant
 from safeload._scan.window import Source
-from safeload.rules import Finding, RefusedError
+from safeload.findings import Finding, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -41,7 +41,7 @@ from safeload._scan.values import (
     use_class,
 )
 from safeload._scan.window import four
-from safeload.rules import RefusedError
+from safeload.findings import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from safeload._scan.native.contents import watcher_of
 from safeload._scan.values import DType, Global, attributes, shown, use_class
-from safeload.rules import RefusedError
+from safeload.findings import RefusedError
 
 # What the items of a recarray are: numpy writes the class itself where the code of another dtype stands.
 RECORD: Final = "numpy.record"

@@ -39,7 +39,7 @@ from safeload._scan.values import (
     note_arguments,
     note_state,
 )
-from safeload.rules import Finding, RefusedError
+from safeload.findings import Finding, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

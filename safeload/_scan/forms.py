@@ -24,7 +24,7 @@ from safeload._scan.values import (
     is_used_up,
     use_class,
 )
-from safeload.rules import RefusedError
+from safeload.findings import RefusedError
 
 # What a global's `form` can be.
 DTYPE: Final = 1

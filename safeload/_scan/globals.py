@@ -21,7 +21,7 @@ from safeload._scan.values import (
     describe,
     shown,
 )
-from safeload.rules import Finding, RefusedError
+from safeload.findings import Finding, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

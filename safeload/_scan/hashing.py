@@ -12,7 +12,7 @@ from array import array
 from typing import TYPE_CHECKING, Final, final
 
 from safeload._scan.values import ASet, Blob, Float, Global, Instance, Text, describe
-from safeload.rules import RefusedError
+from safeload.findings import RefusedError
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

@@ -28,7 +28,7 @@ from safeload._scan.values import (
     Wrapper,
 )
 from safeload._scan.window import HUGE, Window
-from safeload.rules import RefusedError
+from safeload.findings import RefusedError
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

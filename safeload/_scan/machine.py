@@ -65,7 +65,7 @@ from safeload._scan.values import (
     Wrapper,
 )
 from safeload._scan.window import KEPT_TEXT, four
-from safeload.rules import RefusedError
+from safeload.findings import RefusedError
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

@@ -8,7 +8,7 @@ from safeload._scan.globals import Globals
 from safeload._scan.hashing import parts_of
 from safeload._scan.ledger import A_SLOT
 from safeload._scan.values import ITEMS, LET_GO, ADict, AList, Array, ASet, Instance
-from safeload.rules import RefusedError
+from safeload.findings import RefusedError
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

@@ -38,7 +38,7 @@ from safeload._scan.values import (
     ASet,
 )
 from safeload._scan.window import KEPT_TEXT
-from safeload.rules import RefusedError
+from safeload.findings import RefusedError
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

@@ -10,7 +10,7 @@ import os
 import zlib
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
-from safeload.rules import RefusedError
+from safeload.findings import RefusedError
 
 if TYPE_CHECKING:
     import io

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from safeload._scan import forms
 from safeload._scan.native import contents
 from safeload._scan.values import Blob, Long, Text
-from safeload.rules import RefusedError
+from safeload.findings import RefusedError
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from safeload._scan import GlobalUse, Limits
+    from safeload.findings import Finding
     from safeload.policy import Policy
-    from safeload.rules import Finding
 
 __all__ = ["TODO", "Lesson", "learn"]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from safeload._scan import FORM_NAMES
 from safeload.audit._compare import rule_uses
 from safeload.audit._environment import look_up
+from safeload.findings import RULES
 from safeload.policy import Policy, floor_reason, survey_policy
-from safeload.rules import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -66,12 +66,12 @@ def look_at(
 
 
 def _written_by_manifest(path: str, keyring: Keyring | None) -> tuple[list[str], list[str]]:
-    from safeload.api import read_manifest
+    from safeload._loading.loader import Loader
 
     if keyring is None:
         return [], []
     try:
-        producer = read_manifest(path, keyring=keyring).producer
+        producer = Loader(keyring=keyring).read_manifest(path).producer
     except UnsignedError:
         return [], ["it is not signed, so no manifest says which versions wrote it"]
     except VerificationError as error:

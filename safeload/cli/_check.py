@@ -48,11 +48,11 @@ class _Task:
             KeyringError, PolicyFileError: they cannot be used, so no file could be judged.
             click.BadParameter: there are no such limits.
         """
-        from safeload import api
+        import safeload
 
         policy, limits = self.standard.load()
         if self.verify:
-            loader = api.Loader(
+            loader = safeload.Loader(
                 keyring=self.keyring,
                 policy=policy,
                 min_release=self.min_release,
@@ -60,7 +60,7 @@ class _Task:
                 floors=self.floors,
             )
             return lambda path: judged(path, loader.verify(path))
-        return lambda path: judged(path, api.scan(path, policy=policy, limits=limits, deep=self.deep))
+        return lambda path: judged(path, safeload.scan(path, policy=policy, limits=limits, deep=self.deep))
 
 
 @click.command(short_help="Check signature, bytes and content, without loading.")

@@ -121,7 +121,7 @@ class _Show:
 
 def _go_round(show: _Show) -> None:
     """Train, sign, verify, scan, load and predict."""
-    from safeload import api
+    import safeload
     from safeload.keys._key import SigningKey
     from safeload.keys._keyring import Keyring
 
@@ -134,20 +134,20 @@ def _go_round(show: _Show) -> None:
     Keyring.from_keys([key]).save(show.ring)
     show.step("key", f"{key.key_id} in ring.toml, which only you can read")
 
-    manifest = api.dump(pipeline, show.model, compress=3, key=show.ring, metadata={"accuracy": score})
+    manifest = safeload.dump(pipeline, show.model, compress=3, key=show.ring, metadata={"accuracy": score})
     show.step("signed", f"tumours.joblib, {human_size(manifest.size)}, release {manifest.release}")
 
-    report = api.verify(show.model, keyring=show.ring)
+    report = safeload.verify(show.model, keyring=show.ring)
     show.expect(report.allowed, "verify should allow the genuine model")
     show.step("verified", f"{report.verdict}: signature, every byte, and {len(report.globals)} globals it names")
 
-    report = api.scan(show.model)
+    report = safeload.scan(show.model)
     show.expect(report.allowed, "scan should allow the genuine model")
     show.step(
         "scanned", f"{report.verdict}: {report.opcodes} pickle opcodes, {report.arrays} arrays, nothing unpickled"
     )
 
-    loaded = api.load(show.model, keyring=show.ring)
+    loaded = safeload.load(show.model, keyring=show.ring)
     same = bool((loaded.predict_proba(unseen) == pipeline.predict_proba(unseen)).all())
     show.expect(same, "the loaded model should predict what the original does")
     show.step("loaded", "predicts exactly what the original does" if same else "predicts something else")
@@ -197,12 +197,12 @@ def _refuse_forgeries(show: _Show) -> None:
 
 
 def _expect_refusal(show: _Show, what: str, path: Path, code: str) -> None:
-    from safeload import api
+    import safeload
 
-    report = api.verify(path, keyring=show.ring)
+    report = safeload.verify(path, keyring=show.ring)
     show.expect(_codes(report) == {code}, f"{what}: verify should refuse it with {code}, not {_codes(report)}")
     try:
-        api.load(path, keyring=show.ring)
+        safeload.load(path, keyring=show.ring)
     except VerificationError as error:
         show.expect(error.code == code, f"{what}: load should refuse it with {code}, not {error.code}")
         show.refused(error.code, str(error))
@@ -250,19 +250,19 @@ def _forged_id(show: _Show) -> Path:
 
 
 def _signed_by(show: _Show, name: str, key_id: str | None) -> Path:
-    from safeload import api
+    import safeload
     from safeload.keys._key import SigningKey
 
     path = _copy_pair(show, name)
-    api.sign(path, key=SigningKey.generate(key_id=key_id), overwrite=True)
+    safeload.sign(path, key=SigningKey.generate(key_id=key_id), overwrite=True)
     return path
 
 
 def _renamed(show: _Show) -> Path:
-    from safeload import api
+    import safeload
 
     other = show.folder / "other.joblib"
-    api.dump({"another": "model"}, other, key=show.ring)
+    safeload.dump({"another": "model"}, other, key=show.ring)
     return _copy_pair(show, "renamed", other)
 
 
@@ -284,7 +284,7 @@ _UNPICKLE = "import pickle, sys; pickle.load(open(sys.argv[1], 'rb'))"
 
 def _refuse_hostile(show: _Show) -> None:
     """Show that a hostile pickle works, and that safeload runs nothing of it."""
-    from safeload import api
+    import safeload
 
     show.title("A hostile pickle")
     marker = show.folder / "marker"
@@ -297,14 +297,14 @@ def _refuse_hostile(show: _Show) -> None:
     show.step("pickle", "unpickled as usual, in another process, it ran its command: touch marker", "yellow")
 
     show.case("safeload scan")
-    report = api.scan(hostile)
+    report = safeload.scan(hostile)
     show.expect(_codes(report) == {"SL405"}, f"scan should refuse the hostile pickle with SL405, not {_codes(report)}")
     for finding in report.findings[:1]:
         show.refused(finding.code, f"{finding.global_name}: {finding.message}")
 
     show.case("safeload sign, by somebody who was asked to")
     try:
-        api.sign(hostile, key=show.ring)
+        safeload.sign(hostile, key=show.ring)
     except PolicyViolationError as error:
         finding = error.report.findings[0]
         show.refused(finding.code, f"it is not signed: {finding.global_name}: {finding.message}")
@@ -314,7 +314,7 @@ def _refuse_hostile(show: _Show) -> None:
 
     show.case("safeload load")
     try:
-        api.load(hostile, keyring=show.ring)
+        safeload.load(hostile, keyring=show.ring)
     except VerificationError as error:
         show.refused(error.code, str(error))
     except SafeloadError as error:

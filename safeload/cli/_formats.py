@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from safeload.cli._common import tool_version
 from safeload.cli._text import human_size, plain, plain_lines
-from safeload.rules import RULES
+from safeload.findings import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

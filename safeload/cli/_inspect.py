@@ -78,12 +78,12 @@ def inspect(
 
     The manifest is checked with the keyring if there is one; else it is shown as the claim that it is.
     """
-    from safeload import api
+    import safeload
 
     check_output(out.path, [path])
     policy, limits = standard.load()
     try:
-        result = judged(path, api.scan(path, policy=policy, limits=limits))
+        result = judged(path, safeload.scan(path, policy=policy, limits=limits))
     except (OSError, StorageError) as error:
         deliver_lines(
             [failure(path, error)], lambda _: (), command="inspect", out=out,
@@ -113,7 +113,7 @@ def _signature(path: str, keyring: str | None, limits: Limits) -> _Signature:
     Raises:
         KeyringError: the keyring that was named cannot be used.
     """
-    from safeload import api
+    import safeload
     from safeload.keys._keyring import resolve_keyring
 
     try:
@@ -126,8 +126,8 @@ def _signature(path: str, keyring: str | None, limits: Limits) -> _Signature:
             return _Signature(state="unsigned", reason="there is no manifest beside it")
         return _Signature(state="unchecked", reason=str(error), manifest=claim)
     try:
-        manifest = api.read_manifest(path, keyring=ring)
-        report = api.verify(path, keyring=ring, limits=limits)
+        manifest = safeload.read_manifest(path, keyring=ring)
+        report = safeload.verify(path, keyring=ring, limits=limits)
     except UnsignedError as error:
         return _Signature(state="unsigned", reason=str(error))
     except VerificationError as error:

@@ -20,7 +20,7 @@ from safeload.cli._common import NOTHING, say_error, tool_version, worst
 from safeload.cli._deep import opinion_lines
 from safeload.cli._formats import html_text, junit_text, sarif_text
 from safeload.cli._text import Painter, human_size, painter_for, plain, wrapped
-from safeload.rules import RULES
+from safeload.findings import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

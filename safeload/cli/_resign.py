@@ -25,8 +25,8 @@ from safeload.cli._walk import Found, find_artifacts, say_empty
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from safeload._signing.resign import Resigned, Resigner
     from safeload.cli._text import Painter
-    from safeload.resigning import Resigned, Resigner
 
 __all__ = ["cosign", "deliver_signed", "find_signed", "resign", "signs"]
 
@@ -111,8 +111,8 @@ def cosign(
 def _resigner(
     keyring: str | None, key: str | None, passphrase_fd: int | None, standard: Standard, **how: Any
 ) -> Resigner:
+    from safeload._signing.resign import Resigner
     from safeload.keys._keyring import resolve_keyring
-    from safeload.resigning import Resigner
 
     ring = signing_keyring(keyring, passphrase_fd) if key is None else resolve_keyring(keyring)
     source = None if key is None else signing_source(key, passphrase_fd)
@@ -130,12 +130,14 @@ def find_signed(paths: Sequence[str], output: str | None) -> Found:
 def signs(resigner: Resigner) -> Callable[[str], Result]:
     """Return what puts the new signatures on one file."""
     from safeload._judging.report import Report
+    from safeload._signing.new_pair import checked_target
     from safeload.errors import VerificationError
-    from safeload.rules import Finding
+    from safeload.findings import Finding
+    from safeload.store import signed_file_at
 
     def sign_one(path: str) -> Result:
         try:
-            return _done(path, resigner.sign(path))
+            return _done(path, resigner.sign(signed_file_at(checked_target(path))))
         except VerificationError as error:
             return judged(path, Report(path=path, findings=(Finding(error.code, str(error), error.offset),)))
 

@@ -49,7 +49,7 @@ def rollback(
 
     For models in a store there is safeload store rollback.
     """
-    from safeload.rerelease import rollback as sign_again
+    from safeload._signing.rollback import rollback as sign_again
 
     check_output(out.path, [path])
     policy, limits = standard.load()

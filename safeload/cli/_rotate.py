@@ -86,7 +86,7 @@ def rotate(
     before anything is signed with it; then use resign, and then revoke the old key. Where all read this very keyring,
     --resign does it at once; if that is interrupted, the same command goes on with the same key.
     """
-    from safeload.resigning import Resigner
+    from safeload._signing.resign import Resigner
 
     policy, limits = standard.load()  # before a key is made
     path = keyring_file(keyring)

@@ -70,7 +70,7 @@ def sign(
     To sign is to vouch: sign what you wrote yourself, or have from somebody you trust. The manifest goes beside
     the artifact, which stays as it is.
     """
-    from safeload import api
+    import safeload
 
     found = find_artifacts(paths)
     check_output(out.path, found.files)
@@ -81,8 +81,8 @@ def sign(
     def sign_one(path: str) -> Result:
         before: Report | None = None
         try:
-            before = api.verify(path, keyring=ring, policy=policy, limits=limits)
-            manifest = api.sign(
+            before = safeload.verify(path, keyring=ring, policy=policy, limits=limits)
+            manifest = safeload.sign(
                 path,
                 key=ring,
                 policy=policy,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from safeload.store._files import PointerFile, pointer_at
+from safeload.store._files import pointer_at, signed_file_at
 from safeload.store._names import check_channel, check_name, check_version
 from safeload.store._pointer import POINTER, Place, Pointer, open_pointer
 from safeload.store._reading import PRODUCTION, Part, StoredVersion
@@ -14,7 +14,6 @@ __all__ = [
     "Part",
     "Place",
     "Pointer",
-    "PointerFile",
     "Store",
     "StoredVersion",
     "check_channel",
@@ -22,4 +21,5 @@ __all__ = [
     "check_version",
     "open_pointer",
     "pointer_at",
+    "signed_file_at",
 ]

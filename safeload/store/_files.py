@@ -9,19 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safeload._internal.atomic import replace_file
+from safeload._signing.resign import SignedArtifact
 from safeload.errors import ManifestError
 from safeload.store._layout import Layout
 from safeload.store._names import is_plain
-from safeload.store._pointer import Pointer, pointer_bytes, pointer_for
+from safeload.store._pointer import POINTER, Pointer, pointer_bytes, pointer_for
 from safeload.store._reading import acceptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
-    from safeload.api import Loader
+    from safeload._judging.decisions import Decision
+    from safeload._loading.loader import Loader
+    from safeload._manifest.envelope import Kind
+    from safeload._signing.resign import SignedFile
     from safeload.keys._keyring import Keyring
 
-__all__ = ["PointerFile", "pointer_at"]
+__all__ = ["PointerFile", "pointer_at", "signed_file_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,11 @@ class PointerFile:
         """Where it is."""
         return self.layout.pointer(self.channel)
 
+    @property
+    def kind(self) -> Kind:
+        """The kind of its envelope."""
+        return POINTER
+
     def data(self) -> bytes:
         """Return its bytes.
 
@@ -43,22 +53,26 @@ class PointerFile:
         """
         return pointer_bytes(self.layout, self.channel)
 
-    def opened(self, data: bytes, keyring: Keyring) -> Pointer:
+    def opened(self, data: bytes, keyring: Keyring, _made: Decision) -> Pointer:
         """Return what these bytes say, if keys that may say so for this channel signed it; whatever its time.
 
         Raises: VerificationError.
         """
         return pointer_for(self.layout, self.channel, data, keyring)
 
-    def artifact(self, pointer: Pointer) -> Path:
-        """Return where the artifact is that it points to."""
-        return self.layout.artifact(pointer.version)
-
-    def require_target(self, pointer: Pointer, loader: Loader) -> None:
-        """Refuse a pointer to a version that is not there, or is another one than was promoted.
+    def content(self, loader: Loader, made: Decision) -> Pointer:
+        """Return what it says now, its signatures checked.
 
         Raises: VerificationError.
         """
+        return self.opened(self.data(), loader.keyring, made)
+
+    def verified(self, loader: Loader, made: Decision) -> Pointer:
+        """Return what it says now, if the version that was promoted is there.
+
+        Raises: VerificationError.
+        """
+        pointer = self.content(loader, made)
         path = self.artifact(pointer)
         try:
             loader.read_manifest(path, accept=acceptor(path, pointer.version, pointer.place, self.channel))
@@ -66,6 +80,11 @@ class PointerFile:
             raise ManifestError(
                 f"{self.path}: version {pointer.version} that it points to is missing", code="SL120"
             ) from None
+        return pointer
+
+    def artifact(self, content: Pointer) -> Path:
+        """Return where the artifact is that it points to."""
+        return self.layout.artifact(content.version)
 
     @contextmanager
     def changing(self) -> Iterator[Callable[[bytes], None]]:
@@ -87,3 +106,8 @@ def pointer_at(path: Path) -> PointerFile | None:
     if not (is_plain(place.stem) and is_plain(model.name) and (model / "versions").is_dir()):
         return None
     return PointerFile(Layout(model.parent, model.name), place.stem)
+
+
+def signed_file_at(path: Path) -> SignedFile[Any]:
+    """Return the channel pointer at this path of a store, or else the signed artifact there."""
+    return pointer_at(path) or SignedArtifact(path)

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from safeload import api
 from safeload._internal.files import storage_error
 from safeload._judging.report import Report
+from safeload._loading.loader import Loader
 from safeload._loading.rollback_state import Floors, resolve_floors
 from safeload._loading.watch import INTERVAL, Watch
 from safeload.errors import ManifestError, RollbackError, StorageError, VerificationError
+from safeload.findings import Finding
 from safeload.keys._signers import SigningSources, both_of
-from safeload.rules import Finding
 from safeload.store._layout import Layout, all_strays, plain_names
 from safeload.store._names import check_channel, check_name, check_version, version_order
 from safeload.store._pointer import Place, Pointer, read_pointer
@@ -25,11 +25,12 @@ from safeload.store._watching import Channel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from safeload._internal.files import PathLike
+    from safeload._loading.loader import MmapMode, OnMismatch
     from safeload._loading.watch import OnRefused, OnSwapped
     from safeload._manifest.manifest import Manifest
     from safeload._scan import Limits
     from safeload._storage.copies import Copies
-    from safeload.api import MmapMode, OnMismatch, PathLike
     from safeload.keys._keyring import Keyring, KeyringSource
     from safeload.policy import Policy
 
@@ -107,7 +108,7 @@ class Reader:
         self._policy = policy
         self._limits = limits
         self._floors = resolve_floors(floors) or Floors()
-        self._loader = api.Loader(
+        self._loader = Loader(
             # As it was named, so that a watch can follow it.
             keyring=cast("KeyringSource", key) if keyring is None else keyring,
             policy=policy,

@@ -9,11 +9,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from safeload import api
 from safeload._internal.atomic import replace_file
 from safeload._internal.files import open_artifact, storage_errors
 from safeload._judging.decisions import decision
-from safeload.claims import Claims, end_of
+from safeload._signing.claims import Claims, end_of
+from safeload._signing.new_pair import NewPair
 from safeload.errors import ReportedError, RollbackError, SafeloadError, StorageError, VerificationError
 from safeload.keys._signers import signing_with
 from safeload.policy import resolve_policy
@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
+    from safeload._internal.files import PathLike
     from safeload._judging.decisions import Decision
     from safeload._manifest.manifest import Manifest
-    from safeload.api import Compress, PathLike
+    from safeload._signing.new_pair import Compress
 
 __all__ = ["Store"]
 
@@ -82,7 +83,7 @@ class Store(Reader):
             VerificationError: a version that is there cannot be trusted, so that the next release is not known.
         """
 
-        def write(pair: api.NewPair, target: Path, claims: Claims) -> Manifest:
+        def write(pair: NewPair, target: Path, claims: Claims) -> Manifest:
             return pair.write(obj, target, compress, protocol, claims)
 
         claims = Claims(metadata, check_version(version), release, expires)
@@ -103,7 +104,7 @@ class Store(Reader):
         To sign is to vouch: see `safeload.sign`.
         """
 
-        def write(pair: api.NewPair, target: Path, claims: Claims) -> Manifest:
+        def write(pair: NewPair, target: Path, claims: Claims) -> Manifest:
             with (
                 storage_errors("copy", path),
                 os.fdopen(open_artifact(path), "rb") as source,
@@ -123,13 +124,13 @@ class Store(Reader):
         name: str,
         version: str,
         claims: Claims,
-        write: Callable[[api.NewPair, Path, Claims], Manifest],
+        write: Callable[[NewPair, Path, Claims], Manifest],
         *,
         made_of: PathLike | None,
     ) -> Manifest:
         layout = self._layout(name)
         final = layout.artifact(version)
-        pair = api.NewPair(signing_with(self._key, final), resolve_policy(self._policy), self._limits)
+        pair = NewPair(signing_with(self._key, final), resolve_policy(self._policy), self._limits)
         # It is made elsewhere, and renamed into place: who may sign it, and what is said of it, is about that place.
         with decision(action, str(final), pair.policy.digest) as made:
             require_distinct("a model of the name", name, plain_names(self._folder))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
     from pathlib import Path
 
-    from safeload.api import MmapMode
+    from safeload._loading.loader import MmapMode
     from safeload.keys._trust import Trust
     from safeload.store._layout import Layout
     from safeload.store._reading import Reader

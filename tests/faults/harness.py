@@ -22,7 +22,7 @@ import numpy as np
 
 import safeload
 from safeload._loading.rollback_state import Floors
-from safeload.resigning import Resigner
+from safeload._signing.resign import Resigner
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from safeload._judging.report import SecondOpinion
 from safeload._judging.second_opinion.fickling import MAX_MEMORY, MAX_SECONDS, Unanswered, ask
 from safeload._scan import python3_name
-from safeload.rules import Finding
+from safeload.findings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from safeload._scan import scan_stream
 from safeload._scan.sources import open_source
-from safeload.rules import RefusedError
+from safeload.findings import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,13 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from safeload._judging.decisions import decision
+from safeload._loading.loader import Loader
 from safeload._manifest.manifest import seal
+from safeload._signing.new_pair import belongs, checked_target
 from safeload._storage.pair import signing
-from safeload.api import Loader, PathLike, belongs, checked_target
 from safeload.keys._signers import SigningSources, signing_with
 from safeload.policy import resolve_policy
 
 if TYPE_CHECKING:
+    from safeload._internal.files import PathLike
     from safeload._manifest.manifest import Manifest
     from safeload._scan import Limits
     from safeload.policy import Policy

@@ -8,42 +8,37 @@ scan    the scan alone, for an artifact of unknown origin
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from safeload._internal.atomic import flushing
-from safeload._internal.files import checked_path, open_artifact, storage_errors
-from safeload._internal.strictjson import is_text
+from safeload._internal.files import checked_path, open_artifact
 from safeload._judging.decisions import decision
 from safeload._judging.examine import examine
 from safeload._loading.loader import Accept, Loader, MmapMode, OnMismatch, PathLike
-from safeload._manifest.digests import digest_file
-from safeload._manifest.manifest import Manifest, seal, unverified_sha256
-from safeload._storage.pair import signing, writing
-from safeload.claims import Claims, describe
-from safeload.errors import StorageError
+from safeload._signing.claims import Claims
+from safeload._signing.new_pair import Compress, NewPair, checked_target
+from safeload._signing.resign import Resigned, Resigner
 from safeload.keys._signers import SigningSources, signing_with
 from safeload.policy import Policy, resolve_policy
+from safeload.store import signed_file_at
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime, timedelta
     from pathlib import Path
 
     from safeload._judging.report import Report
+    from safeload._manifest.manifest import Manifest
     from safeload._scan import Limits
     from safeload.keys._keyring import KeyringSource
-    from safeload.keys._signers import Signing
+    from safeload.keys._signers import SigningSources
 
 __all__ = [
     "Accept",
-    "Compress",
     "Loader",
     "MmapMode",
-    "NewPair",
     "OnMismatch",
     "PathLike",
-    "belongs",
-    "checked_target",
     "dump",
     "load",
     "read_manifest",
@@ -51,12 +46,6 @@ __all__ = [
     "sign",
     "verify",
 ]
-
-# As joblib takes it: a level, whether to, a method, or a method and its level.
-Compress = int | bool | str | tuple[str, int]
-
-# joblib/compressor.py
-_EXTENSIONS = {".z": "zlib", ".gz": "gzip", ".bz2": "bz2", ".lzma": "lzma", ".xz": "xz", ".lz4": "lz4"}
 
 
 # ------------------------------------------------------------------------------------------------- writing
@@ -147,81 +136,6 @@ def sign(
     with decision("sign", str(target), pair.policy.digest) as made:
         made.manifest = manifest = pair.sign(target, claims)
     return manifest
-
-
-@dataclass(frozen=True, slots=True)
-class NewPair:
-    """How `dump` and `sign` make a signed pair, once it is known by whom, by which policy, and whether over another."""
-
-    signing: Signing
-    policy: Policy
-    limits: Limits | None = None
-    overwrite: bool = False
-
-    def write(
-        self,
-        obj: Any,
-        target: Path,
-        compress: Compress,
-        protocol: int | None,
-        claims: Claims,
-    ) -> Manifest:
-        """Write and sign an object; else as `dump`, without a record of it."""
-        from joblib import numpy_pickle  # not joblib.dump, which people may have replaced, by safeload.dump even
-
-        with writing(target, overwrite=self.overwrite, belongs=belongs) as writer:
-            # By descriptor, never by name: in a shared folder, somebody could put another file or a link in its place.
-            with storage_errors("write", target), os.fdopen(os.dup(writer.fd), "wb") as file:
-                numpy_pickle.dump(obj, file, compress=_compression_for(target.name, compress), protocol=protocol)
-            with flushing(writer.fd, target):
-                manifest = self._described(writer.fd, target, claims, written_here=True)
-            writer.commit(seal(manifest, self.signing.signers))
-        return manifest
-
-    def sign(self, target: Path, claims: Claims) -> Manifest:
-        """Sign an artifact that exists; else as `sign`, without a record of it."""
-        with signing(target, overwrite=self.overwrite, belongs=belongs) as writer:
-            fd = open_artifact(target)
-            try:
-                manifest = self._described(fd, target, claims, written_here=False)
-            finally:
-                os.close(fd)
-            writer.commit(seal(manifest, self.signing.signers))
-        return manifest
-
-    def _described(self, fd: int, target: Path, claims: Claims, *, written_here: bool) -> Manifest:
-        limits = self.policy.limits(self.limits)
-        return describe(fd, target, self.signing, self.policy, limits, claims, written_here=written_here)
-
-
-def _compression_for(name: str, compress: Compress) -> Any:
-    """Return what makes `joblib.dump` compress into an open file as it would into one of this name."""
-    if isinstance(compress, str | tuple):
-        return compress
-    method = next((method for extension, method in _EXTENSIONS.items() if name.endswith(extension)), None)
-    level = None if compress is True else compress
-    if level == 0:
-        return 0 if method is None else (method, None)
-    return method or "zlib", level
-
-
-def belongs(envelope: bytes, fd: int) -> bool:
-    """Tell whether a manifest is of the open artifact: which of two is whose, not whether to trust either."""
-    with storage_errors("read", "the artifact"):
-        return unverified_sha256(envelope) == digest_file(fd).sha256
-
-
-def checked_target(path: PathLike) -> Path:
-    """Return the path of an artifact that is to be signed.
-
-    Raises:
-        TypeError: it is a stream.
-        StorageError: its name cannot be signed.
-    """
-    target = checked_path(path)
-    if not is_text(target.name):
-        raise StorageError(f"cannot sign {target.name!r}: a name that is not UTF-8 cannot be signed. Rename the file.")
-    return target
 
 
 # ------------------------------------------------------------------------------------------------- reading
@@ -333,3 +247,55 @@ def _scan(target: Path, policy: Policy, limits: Limits, deep: bool) -> Report:
         opinion, difference = second_opinion(dissect(stream, size, policy.grant, limits))
     findings = report.findings if difference is None else (*report.findings, difference)
     return replace(report, findings=findings, second_opinion=opinion)
+
+
+# ------------------------------------------------------------------------------------------------- signing again
+
+
+def resign(
+    path: PathLike,
+    *,
+    key: SigningSources = None,
+    keyring: KeyringSource = None,
+    policy: Policy | PathLike = "sklearn",
+    limits: Limits | None = None,
+    replacing: Collection[str] | None = None,
+) -> Resigned:
+    """Verify an artifact in full, and replace the signature of a key that was rotated by that of the new one.
+
+    What the manifest says stays as it is, release and times too, and so do other keys' signatures. An artifact without
+    a signature to replace is left as it is, so this can be done again. `path` may be a channel pointer of a store, too.
+
+    Args:
+        path: the artifact, with its manifest beside it.
+        key: what signs, as for `safeload.dump`; None means the active key of `keyring`.
+        keyring: whom to trust, before and afterwards, as for `safeload.load`; None means `key`, or the default keyring.
+        policy, limits: as for `safeload.load`.
+        replacing: the ids of the keys whose signatures are replaced; None means those that the signing key took over
+            from, as `Keyring.rotate` notes it.
+
+    Raises:
+        VerificationError, PolicyViolationError, MalformedArtifactError, LimitExceededError: it is refused, and left.
+        FileNotFoundError, KeyringError, PolicyFileError, StorageError: as they say.
+    """
+    return Resigner(key=key, keyring=keyring, policy=policy, limits=limits, replacing=replacing).sign(
+        signed_file_at(checked_target(path))
+    )
+
+
+def cosign(
+    path: PathLike,
+    *,
+    key: SigningSources = None,
+    keyring: KeyringSource = None,
+    policy: Policy | PathLike = "sklearn",
+    limits: Limits | None = None,
+) -> Resigned:
+    """Verify an artifact in full, and sign it beside those who have signed it: for keyrings that demand several keys.
+
+    One signature by a trusted key is enough for that, whatever the keyring's threshold; the result says how many are
+    still missing. The arguments and errors are those of `resign`.
+    """
+    return Resigner(key=key, keyring=keyring, policy=policy, limits=limits, beside=True).sign(
+        signed_file_at(checked_target(path))
+    )

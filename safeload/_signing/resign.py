@@ -7,33 +7,115 @@ signatures that are there vouch for it, and unless the new one would be trusted 
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from safeload._judging.decisions import decision
+from safeload._loading.loader import Loader
 from safeload._manifest.envelope import add_signatures, unverified_envelope
 from safeload._manifest.manifest import MANIFEST, Manifest, open_envelope
+from safeload._signing.new_pair import belongs
 from safeload._storage.opening import read_envelope_bytes
 from safeload._storage.pair import manifest_path, signing
-from safeload.api import Loader, PathLike, belongs, checked_target
 from safeload.errors import KeyringError, ManifestError, VerificationError
 from safeload.keys._key import Signer, SigningKey
 from safeload.keys._signers import SigningSources, both_of, signing_with
 from safeload.policy import resolve_policy
-from safeload.store import POINTER, Pointer, pointer_at
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from safeload._internal.files import PathLike
     from safeload._judging.decisions import Decision
     from safeload._manifest.envelope import Kind
     from safeload._scan import Limits
-    from safeload.keys._keyring import KeyringSource
+    from safeload.keys._keyring import Keyring, KeyringSource
     from safeload.policy import Policy
-    from safeload.store import PointerFile
 
-__all__ = ["Resigned", "Resigner", "cosign", "resign"]
+__all__ = ["Resigned", "Resigner", "SignedArtifact", "SignedContent", "SignedFile"]
+
+
+class SignedContent(Protocol):
+    """What was signed: a Manifest, or the Pointer of a store's channel; of one release and version of a model."""
+
+    @property
+    def release(self) -> int:
+        """The release of the artifact."""
+
+    @property
+    def version(self) -> str | None:
+        """The version of the artifact, in the signer's words."""
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The ids of the trusted keys that signed it."""
+
+
+C = TypeVar("C", bound=SignedContent)
+
+
+class SignedFile(Protocol[C]):
+    """A file that can get other signatures; `SignedArtifact` is one, the store's pointers are another."""
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of its envelope."""
+
+    @property
+    def path(self) -> Path:
+        """The path that users know it by."""
+
+    def data(self) -> bytes:
+        """Return the bytes of its envelope."""
+
+    def opened(self, data: bytes, keyring: Keyring, made: Decision) -> C:
+        """Return what these bytes of an envelope say, if trusted keys signed it."""
+
+    def content(self, loader: Loader, made: Decision) -> C:
+        """Return what it says now, its signatures checked."""
+
+    def verified(self, loader: Loader, made: Decision) -> C:
+        """Return what it says now, once all that it speaks of was verified."""
+
+    def artifact(self, content: C, /) -> Path:
+        """Return the artifact that it is about; scopes of keys apply to its path."""
+
+    def changing(self) -> AbstractContextManager[Callable[[bytes], None]]:
+        """Keep other writers away; the function that it yields replaces the envelope in one step."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedArtifact:
+    """The manifest of an artifact, as a `SignedFile`."""
+
+    path: Path
+    kind: Kind = MANIFEST
+
+    def data(self) -> bytes:
+        return read_envelope_bytes(manifest_path(self.path))
+
+    def opened(self, data: bytes, keyring: Keyring, made: Decision) -> Manifest:
+        made.manifest = manifest = open_envelope(data, keyring, folder=self.path.parent)
+        return manifest
+
+    def content(self, loader: Loader, made: Decision) -> Manifest:
+        made.manifest = manifest = loader.read_manifest(self.path)
+        return manifest
+
+    def verified(self, loader: Loader, made: Decision) -> Manifest:
+        made.manifest = manifest = loader.verified_manifest(self.path)
+        return manifest
+
+    def artifact(self, _content: Manifest) -> Path:
+        return self.path
+
+    @contextmanager
+    def changing(self) -> Iterator[Callable[[bytes], None]]:
+        with signing(self.path, overwrite=True, belongs=belongs) as writer:
+            yield writer.commit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +130,7 @@ class Resigned:
         missing: how many more signatures the keyring demands.
     """
 
-    content: Manifest | Pointer
+    content: SignedContent
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     foreign: bool = False
@@ -88,43 +170,22 @@ class Resigner:
         if not beside:
             self._require_replaceable()
 
-    def sign(self, path: PathLike) -> Resigned:
+    def sign(self, file: SignedFile[Any]) -> Resigned:
         """Verify one artifact or channel pointer, and put the new signatures on it; see `resign` and `cosign`."""
-        target = checked_target(path)
-        pointer = pointer_at(target)
-        with decision("cosign" if self._beside else "resign", str(target), self._policy.digest) as made:
-            return self._artifact(target, made) if pointer is None else self._pointer(pointer)
-
-    def _artifact(self, target: Path, made: Decision) -> Resigned:
-        signers = self._signers(target)
-        made.manifest = manifest = self._loader.read_manifest(target)
-        drop = self._to_drop(MANIFEST, read_envelope_bytes(manifest_path(target)), signers)
-        if drop is None:
-            return self._left(manifest, signers)
-        with signing(target, overwrite=True, belongs=belongs) as writer:
-            before = made.manifest = self._loader.verified_manifest(target)
-            data, removed = self._sealed(MANIFEST, read_envelope_bytes(manifest_path(target)), signers, drop)
-            manifest = open_envelope(data, self._keyring, folder=target.parent)
-            if replace(manifest, key_ids=()) != replace(before, key_ids=()):
-                raise ManifestError(f"{target}: its manifest was replaced while it was being signed. Run this again")
-            writer.commit(data)
-        made.manifest = manifest
-        return self._signed(manifest, signers, removed)
-
-    def _pointer(self, file: PointerFile) -> Resigned:
-        there = file.data()
-        pointer = file.opened(there, self._keyring)
-        signers = self._signers(file.artifact(pointer))
-        drop = self._to_drop(POINTER, there, signers)
-        if drop is None:
-            return self._left(pointer, signers)
-        with file.changing() as put:
-            there = file.data()
-            file.require_target(file.opened(there, self._keyring), self._loader)
-            data, removed = self._sealed(POINTER, there, signers, drop)
-            pointer = file.opened(data, self._keyring)
-            put(data)
-        return self._signed(pointer, signers, removed)
+        with decision("cosign" if self._beside else "resign", str(file.path), self._policy.digest) as made:
+            content = file.content(self._loader, made)
+            signers = self._signers(file.artifact(content))
+            drop = self._to_drop(file.kind, file.data(), signers)
+            if drop is None:
+                return self._left(content, signers)
+            with file.changing() as put:
+                before = file.verified(self._loader, made)
+                data, removed = self._sealed(file.kind, file.data(), signers, drop)
+                content = file.opened(data, self._keyring, made)
+                if replace(content, key_ids=()) != replace(before, key_ids=()):
+                    raise ManifestError(f"{file.path}: it was replaced while it was being signed. Run this again")
+                put(data)
+            return self._signed(content, signers, removed)
 
     # --- whose signatures ---
 
@@ -199,58 +260,13 @@ class Resigner:
         except ValueError as error:
             raise KeyringError(f"it cannot have more signatures: {error}") from error
 
-    def _left(self, content: Manifest | Pointer, signers: Sequence[Signer]) -> Resigned:
+    def _left(self, content: SignedContent, signers: Sequence[Signer]) -> Resigned:
         ids = {signer.verifying_key.key_id for signer in signers}
         return Resigned(content=content, foreign=not ids <= set(content.key_ids), missing=self._missing(content))
 
-    def _signed(self, content: Manifest | Pointer, signers: Sequence[Signer], removed: tuple[str, ...]) -> Resigned:
+    def _signed(self, content: SignedContent, signers: Sequence[Signer], removed: tuple[str, ...]) -> Resigned:
         added = tuple(signer.verifying_key.key_id for signer in signers)
         return Resigned(content=content, added=added, removed=removed, missing=self._missing(content))
 
-    def _missing(self, content: Manifest | Pointer) -> int:
+    def _missing(self, content: SignedContent) -> int:
         return max(0, self._threshold - len(content.key_ids))
-
-
-def resign(
-    path: PathLike,
-    *,
-    key: SigningSources = None,
-    keyring: KeyringSource = None,
-    policy: Policy | PathLike = "sklearn",
-    limits: Limits | None = None,
-    replacing: Collection[str] | None = None,
-) -> Resigned:
-    """Verify an artifact in full, and replace the signature of a key that was rotated by that of the new one.
-
-    What the manifest says stays as it is, release and times too, and so do other keys' signatures. An artifact without
-    a signature to replace is left as it is, so this can be done again. `path` may be a channel pointer of a store, too.
-
-    Args:
-        path: the artifact, with its manifest beside it.
-        key: what signs, as for `safeload.dump`; None means the active key of `keyring`.
-        keyring: whom to trust, before and afterwards, as for `safeload.load`; None means `key`, or the default keyring.
-        policy, limits: as for `safeload.load`.
-        replacing: the ids of the keys whose signatures are replaced; None means those that the signing key took over
-            from, as `Keyring.rotate` notes it.
-
-    Raises:
-        VerificationError, PolicyViolationError, MalformedArtifactError, LimitExceededError: it is refused, and left.
-        FileNotFoundError, KeyringError, PolicyFileError, StorageError: as they say.
-    """
-    return Resigner(key=key, keyring=keyring, policy=policy, limits=limits, replacing=replacing).sign(path)
-
-
-def cosign(
-    path: PathLike,
-    *,
-    key: SigningSources = None,
-    keyring: KeyringSource = None,
-    policy: Policy | PathLike = "sklearn",
-    limits: Limits | None = None,
-) -> Resigned:
-    """Verify an artifact in full, and sign it beside those who have signed it: for keyrings that demand several keys.
-
-    One signature by a trusted key is enough for that, whatever the keyring's threshold; the result says how many are
-    still missing. The arguments and errors are those of `resign`.
-    """
-    return Resigner(key=key, keyring=keyring, policy=policy, limits=limits, beside=True).sign(path)

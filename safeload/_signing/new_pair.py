@@ -1,0 +1,114 @@
+"""How dump and sign make a signed pair: write, digest, scan, describe, seal, commit."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from safeload._internal.atomic import flushing
+from safeload._internal.files import checked_path, open_artifact, storage_errors
+from safeload._internal.strictjson import is_text
+from safeload._manifest.digests import digest_file
+from safeload._manifest.manifest import Manifest, seal, unverified_sha256
+from safeload._signing.claims import Claims, describe
+from safeload._storage.pair import signing, writing
+from safeload.errors import StorageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from safeload._loading.loader import PathLike
+    from safeload._scan import Limits
+    from safeload.keys._signers import Signing
+    from safeload.policy import Policy
+
+
+__all__ = [
+    "Compress",
+    "NewPair",
+    "belongs",
+    "checked_target",
+]
+
+# As joblib takes it: a level, whether to, a method, or a method and its level.
+Compress = int | bool | str | tuple[str, int]
+
+
+# joblib/compressor.py
+_EXTENSIONS = {".z": "zlib", ".gz": "gzip", ".bz2": "bz2", ".lzma": "lzma", ".xz": "xz", ".lz4": "lz4"}
+
+
+@dataclass(frozen=True, slots=True)
+class NewPair:
+    """How `dump` and `sign` make a signed pair, once it is known by whom, by which policy, and whether over another."""
+
+    signing: Signing
+    policy: Policy
+    limits: Limits | None = None
+    overwrite: bool = False
+
+    def write(
+        self,
+        obj: Any,
+        target: Path,
+        compress: Compress,
+        protocol: int | None,
+        claims: Claims,
+    ) -> Manifest:
+        """Write and sign an object; else as `dump`, without a record of it."""
+        from joblib import numpy_pickle  # not joblib.dump, which people may have replaced, by safeload.dump even
+
+        with writing(target, overwrite=self.overwrite, belongs=belongs) as writer:
+            # By descriptor, never by name: in a shared folder, somebody could put another file or a link in its place.
+            with storage_errors("write", target), os.fdopen(os.dup(writer.fd), "wb") as file:
+                numpy_pickle.dump(obj, file, compress=_compression_for(target.name, compress), protocol=protocol)
+            with flushing(writer.fd, target):
+                manifest = self._described(writer.fd, target, claims, written_here=True)
+            writer.commit(seal(manifest, self.signing.signers))
+        return manifest
+
+    def sign(self, target: Path, claims: Claims) -> Manifest:
+        """Sign an artifact that exists; else as `sign`, without a record of it."""
+        with signing(target, overwrite=self.overwrite, belongs=belongs) as writer:
+            fd = open_artifact(target)
+            try:
+                manifest = self._described(fd, target, claims, written_here=False)
+            finally:
+                os.close(fd)
+            writer.commit(seal(manifest, self.signing.signers))
+        return manifest
+
+    def _described(self, fd: int, target: Path, claims: Claims, *, written_here: bool) -> Manifest:
+        limits = self.policy.limits(self.limits)
+        return describe(fd, target, self.signing, self.policy, limits, claims, written_here=written_here)
+
+
+def _compression_for(name: str, compress: Compress) -> Any:
+    """Return what makes `joblib.dump` compress into an open file as it would into one of this name."""
+    if isinstance(compress, str | tuple):
+        return compress
+    method = next((method for extension, method in _EXTENSIONS.items() if name.endswith(extension)), None)
+    level = None if compress is True else compress
+    if level == 0:
+        return 0 if method is None else (method, None)
+    return method or "zlib", level
+
+
+def belongs(envelope: bytes, fd: int) -> bool:
+    """Tell whether a manifest is of the open artifact: which of two is whose, not whether to trust either."""
+    with storage_errors("read", "the artifact"):
+        return unverified_sha256(envelope) == digest_file(fd).sha256
+
+
+def checked_target(path: PathLike) -> Path:
+    """Return the path of an artifact that is to be signed.
+
+    Raises:
+        TypeError: it is a stream.
+        StorageError: its name cannot be signed.
+    """
+    target = checked_path(path)
+    if not is_text(target.name):
+        raise StorageError(f"cannot sign {target.name!r}: a name that is not UTF-8 cannot be signed. Rename the file.")
+    return target
