@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from safeload.cli import main
+from safeload._cli import main
 
 if __name__ == "__main__":  # worker processes import this module, too
     main()

@@ -11,7 +11,7 @@ from cli_runs import Outcome
 from hypothesis import settings
 
 import safeload
-from safeload.cli import main
+from safeload._cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -490,7 +490,7 @@ def test_bad_input(run: Callable[..., Outcome], models: Path, tmp_path: Path) ->
 def test_an_audit_of_artifacts_imports_nothing_of_them(models: Path) -> None:
     joblib.dump(Custom(), models / "custom.joblib")
     code = (
-        "import sys\nfrom safeload.cli import main\n"
+        "import sys\nfrom safeload._cli import main\n"
         "try:\n    main(sys.argv[1:])\n"
         "finally:\n    print([name for name in sys.modules if name.startswith(('sklearn', 'test_audit'))])"
     )

@@ -86,9 +86,9 @@ def test_the_demo_says_so_when_something_is_not_refused(
     run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # One bit of nothing: the "tampered" copy is a genuine one.
-    from safeload.cli import _demo
+    from safeload._cli.commands import demo
 
-    monkeypatch.setattr(_demo, "_tampered", lambda show: _demo._copy_pair(show, "tampered"))
+    monkeypatch.setattr(demo, "_tampered", lambda show: demo._copy_pair(show, "tampered"))
     outcome = run("demo")
     assert outcome.code == REFUSED
     assert "the demo went wrong" in outcome.err
@@ -155,7 +155,7 @@ def test_batches_of_files_keep_their_order(models: Path, hostile: Path, tmp_path
 
 
 def test_startup_is_light() -> None:
-    code = "import sys, safeload.cli; print([m for m in ('joblib', 'numpy', 'sklearn', 'rich') if m in sys.modules])"
+    code = "import sys, safeload._cli; print([m for m in ('joblib', 'numpy', 'sklearn', 'rich') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -227,7 +227,8 @@ def test_colours_are_for_terminals_and_not_with_no_color(models: Path, ring: Pat
 
 def test_progress_is_shown_to_who_watches_long_work(models: Path) -> None:
     code = (
-        "import sys; from safeload.cli import _progress, main; _progress._PATIENCE = 0;"
+        "import sys; from safeload._cli import main; from safeload._cli.running import progress\n"
+        "progress._PATIENCE = 0\n"
         "__name__ == '__main__' and main(sys.argv[1:])"
     )
     # Two processes: their start alone takes longer than the bar's.
@@ -278,7 +279,7 @@ def test_usage_errors(run: Callable[..., Outcome], arguments: list[str]) -> None
 
 
 def test_what_has_a_format_has_the_other_options_of_output() -> None:
-    from safeload.cli import _cli
+    from safeload._cli import _cli
 
     def below(group: click.Group) -> Iterator[click.Command]:
         for one in group.commands.values():
@@ -408,7 +409,7 @@ def test_a_mistake_of_the_scanner_is_not_taken_for_one_of_the_file(
 
 
 def test_a_command_without_a_verdict_is_an_error(run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(safeload.cli._cli.commands["demo"], "callback", lambda: None)
+    monkeypatch.setattr(safeload._cli._cli.commands["demo"], "callback", lambda: None)
     assert run("demo").code == ERROR
     assert run("demo", "--help").code == ALLOWED
 
@@ -959,7 +960,7 @@ def test_signing_a_folder_again_leaves_what_is_signed(tmp_path: Path, ring: Path
 INTERRUPTED = """
 import os, signal, sys
 import safeload
-from safeload.cli import main
+from safeload._cli import main
 
 real, count = safeload.sign, 0
 def sign(path, **how):

@@ -272,7 +272,7 @@ def test_a_worker_that_dies_is_an_error_for_its_file_and_no_hang(tmp_path: Path,
     script = (
         "import os, sys, threading; os.environ['PARENT'] = str(os.getpid())\n"
         f"for _ in range({threads}): threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
-        "from safeload.cli import main; main(sys.argv[1:])"
+        "from safeload._cli import main; main(sys.argv[1:])"
     )
     import subprocess
     import sys

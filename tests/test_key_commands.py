@@ -154,7 +154,7 @@ def test_what_does_not_verify_is_refused_reported_and_left(run: Any, ring: Path,
 DYING = textwrap.dedent(
     """
     import os, signal, sys
-    from safeload.cli import main
+    from safeload._cli import main
     from safeload._signing.resign import Resigner
 
     real, count = Resigner.sign, 0
@@ -339,7 +339,7 @@ def test_usage_of_what_signs_again(run: Any, ring: Path, models: Path, tmp_path:
 def test_who_watches_sees_how_far_it_is(run: Any, ring: Path, models: Path) -> None:
     run("key", "rotate", "--keyring", ring)
     slow = (
-        "import time; from safeload.cli import _progress; _progress._PATIENCE = 0\n"
+        "import time; from safeload._cli.running import progress; progress._PATIENCE = 0\n"
         "from safeload._signing.resign import Resigner; real = Resigner.sign\n"
         "Resigner.sign = lambda *arguments: (time.sleep(0.1), real(*arguments))[1]\n"
     )
@@ -356,7 +356,7 @@ class Terminal:
     """A command that has a terminal of its own, as people have."""
 
     START = (
-        "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from safeload.cli import main;"
+        "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from safeload._cli import main;"
         "main(sys.argv[1:])"
     )
 

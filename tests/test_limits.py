@@ -443,11 +443,11 @@ def test_a_manifest_that_nobody_signed_costs_little(name: str, tmp_path: Path) -
     for what in (
         "safeload.verify('model.joblib', keyring=key).allowed and sys.exit('allowed')",
         "safeload.dump([2], 'model.joblib', key=key, overwrite=True)",
-        "importlib.import_module('safeload.cli')._cli.main(['inspect', 'model.joblib'], standalone_mode=False)",
+        "importlib.import_module('safeload._cli')._cli.main(['inspect', 'model.joblib'], standalone_mode=False)",
     ):
         code = (
             "import contextlib, importlib, io, sys, safeload, safeload._manifest.manifest\n"
-            "import safeload._api, safeload.cli\n"
+            "import safeload._api, safeload._cli\n"
             "key = safeload.SigningKey(bytes(32), algorithm='hmac-sha256', key_id='k')\n"
             "def peak(): return int(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1])\n"
             "safeload.dump([1], 'warm.joblib', key=key, overwrite=True)\n"

@@ -253,7 +253,7 @@ def test_a_full_disk_leaves_no_half_of_a_policy(models: Path, tmp_path: Path, ar
 def test_learning_imports_nothing_of_the_artifact(models: Path) -> None:
     code = (
         "import sys\n"
-        "from safeload.cli import main\n"
+        "from safeload._cli import main\n"
         "try:\n    main(sys.argv[1:])\n"
         "finally:\n    print([name for name in sys.modules if name.startswith(('sklearn', 'test_policy'))])"
     )

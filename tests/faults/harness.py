@@ -23,6 +23,7 @@ import numpy as np
 import safeload
 from safeload._loading.rollback_state import Floors
 from safeload._signing.resign import Resigner
+from safeload.store import signed_file_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,7 +194,7 @@ class Resign(Operation):
     def act(self, folder: Path) -> None:
         resigner = Resigner(key=self.ring())
         for file in ("model.joblib", "models/m/channels/production.json"):
-            resigner.sign(folder / file)
+            resigner.sign(signed_file_at(folder / file))
 
     def state(self, folder: Path) -> Any:
         assert safeload.load(folder / "model.joblib", keyring=self.ring())["name"] == "old"

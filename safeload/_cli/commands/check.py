@@ -1,0 +1,139 @@
+"""verify and scan: judge many files, in one process or in several."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from safeload._cli.options.common import (
+    Output,
+    Session,
+    Standard,
+    debug_option,
+    floors_option,
+    jobs_option,
+    keyring_option,
+    paths_argument,
+    report_options,
+    standard_options,
+)
+from safeload._cli.report.deliver import Result, check_output, deliver, exit_code, judged
+from safeload._cli.running.walk import find_artifacts, say_empty
+from safeload._cli.running.workers import judge_each, require_shareable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["scan", "verify"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """What to do with each file; it can be sent to another process, and holds no key."""
+
+    verify: bool
+    standard: Standard
+    deep: bool = False
+    keyring: str | None = None
+    min_release: int | None = None
+    floors: str | None = None
+    debug: bool = False
+
+    def start(self) -> Callable[[str], Result]:
+        """Return what judges one file, keyring and policy read already.
+
+        Raises:
+            KeyringError, PolicyFileError: they cannot be used, so no file could be judged.
+            click.BadParameter: there are no such limits.
+        """
+        import safeload
+
+        policy, limits = self.standard.load()
+        if self.verify:
+            loader = safeload.Loader(
+                keyring=self.keyring,
+                policy=policy,
+                min_release=self.min_release,
+                limits=limits,
+                floors=self.floors,
+            )
+            return lambda path: judged(path, loader.verify(path))
+        return lambda path: judged(path, safeload.scan(path, policy=policy, limits=limits, deep=self.deep))
+
+
+@click.command(short_help="Check signature, bytes and content, without loading.")
+@paths_argument
+@keyring_option
+@click.option("--min-release", metavar="N", type=click.IntRange(min=1), help="Refuse releases before N.")
+@floors_option
+@standard_options
+@jobs_option
+@report_options
+@debug_option
+@click.pass_obj
+def verify(
+    session: Session,
+    paths: tuple[str, ...],
+    keyring: str | None,
+    min_release: int | None,
+    floors: str | None,
+    standard: Standard,
+    jobs: int,
+    out: Output,
+) -> int:
+    """Check all that safeload.load checks, and every byte, without loading: the step before a deployment.
+
+    PATHs are files, or folders, which are walked for .joblib, .pkl and .pickle files, compressed ones too.
+    """
+    task = _Task(
+        verify=True,
+        standard=standard,
+        keyring=keyring,
+        min_release=min_release,
+        floors=floors,
+        debug=session.debug,
+    )
+    return _check(task, paths, jobs=jobs, out=out)
+
+
+@click.command(short_help="Look into files of unknown origin. Needs no key.")
+@paths_argument
+@click.option("--deep", is_flag=True, help="Have fickling read it, too: a difference is a finding. Slow.")
+@standard_options
+@jobs_option
+@report_options
+@debug_option
+@click.pass_obj
+def scan(
+    session: Session,
+    paths: tuple[str, ...],
+    deep: bool,
+    standard: Standard,
+    jobs: int,
+    out: Output,
+) -> int:
+    """Look into artifacts of unknown origin, without a key and without unpickling anything.
+
+    What is allowed here does nothing at load time that the policy does not allow. Who made it, and whether it
+    predicts what it should, only a signature can tell: see verify.
+
+    PATHs are files, or folders, which are walked for .joblib, .pkl and .pickle files, compressed ones too.
+    """
+    task = _Task(verify=False, standard=standard, deep=deep, debug=session.debug)
+    return _check(task, paths, jobs=jobs, out=out)
+
+
+def _check(task: _Task, paths: Sequence[str], *, jobs: int, out: Output) -> int:
+    if task.verify:
+        require_shareable(task.keyring, jobs)
+    found = find_artifacts(paths)
+    check_output(out.path, found.files)
+    judge = task.start()
+    results = [Result(path=path, verdict="error", error=why) for path, why in found.unreadable]
+    results += judge_each(task, judge, found.files, jobs, quiet=out.quiet)
+    say_empty(found)
+    command = "verify" if task.verify else "scan"
+    deliver(results, command=command, policy=task.standard.policy, out=out)
+    return exit_code(results, "nothing to check")

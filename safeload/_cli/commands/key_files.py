@@ -1,0 +1,307 @@
+"""key export and key import: keys as files of their own, public or encrypted."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+import click
+
+from safeload._cli.options.common import (
+    ERROR,
+    PATH,
+    Output,
+    debug_option,
+    keyring_option,
+    output_options,
+    say_error,
+    say_note,
+)
+from safeload._cli.options.keys import (
+    check_key_id,
+    described_key,
+    encrypt_option,
+    keyring_file,
+    not_after_option,
+    not_before_option,
+    require_target,
+    say_secret,
+    scopes_option,
+)
+from safeload._cli.options.passphrases import choose_passphrase, passphrase_option, read_passphrase
+from safeload._cli.report.deliver import check_output, deliver_facts, emit
+from safeload._cli.terminal import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from safeload.keys._key import SigningKey, VerifyingKey
+    from safeload.keys._keyring import KeyEntry, Keyring
+
+__all__ = ["export", "import_key"]
+
+_MAX_BYTES = 1 << 20
+_SECRET = re.compile(rb"PRIVATE KEY-----|\b(private|secret|encrypted)[\"']?\s*=")  # in PEM files, in keyrings
+_PUBLIC = re.compile(rb"PUBLIC KEY-----|^\s*\[\[\s*keys\s*\]\]", re.MULTILINE)
+
+
+# ------------------------------------------------------------------------------------------------------ export
+
+
+@click.command(short_help="Write the public half of a keyring, or a key as PEM.")
+@keyring_option
+@click.option("--out", "target", metavar="PATH", type=PATH, help="Where to write it. Default: stdout, if it is public.")
+@click.option("--pem", is_flag=True, help="One public key as PEM, as other tools read it, instead of a keyring.")
+@click.option("--private", is_flag=True, help="One private key as PEM, encrypted with a passphrase. Needs --out.")
+@click.option("--id", "key_id", metavar="ID", help="Which key, with --pem and --private, where there are several.")
+@click.option("--without-hmac", is_flag=True, help="Leave out HMAC keys, which have no public half.")
+@click.option("--overwrite", is_flag=True, help="Replace the file that is there.")
+@passphrase_option
+@output_options
+@debug_option
+def export(
+    keyring: str | None,
+    target: str | None,
+    pem: bool,
+    private: bool,
+    key_id: str | None,
+    without_hmac: bool,
+    overwrite: bool,
+    passphrase_fd: int | None,
+    out: Output,
+) -> int:
+    """Write what those who verify need: a keyring that can check all that this one can, and sign nothing.
+
+    Only Ed25519 keys have a public half. What is exported is trusted by whoever reads it: bring it to them by a way on
+    which nobody can change it, or have them compare the fingerprint that is shown.
+    """
+    from safeload.keys._keyring import resolve_keyring
+
+    if pem and private:
+        raise click.UsageError("--pem is the public key, --private the private one: give one of them")
+    if private and target is None:
+        raise click.UsageError("a private key goes to a file: add --out PATH")
+    if passphrase_fd is not None and not private:
+        raise click.UsageError("--passphrase-fd is for --private")
+    if key_id is not None and not (pem or private):
+        raise click.UsageError("--id is for --pem and --private: a keyring is exported whole")
+    if without_hmac and (pem or private):
+        raise click.UsageError("--without-hmac is for keyrings, and not for --pem or --private")
+    require_target(target, out)
+    if target is not None and os.path.lexists(target):  # before a passphrase is asked for
+        if not overwrite:
+            return _exists(target)
+        _require_replaceable(target)
+    ring = resolve_keyring(keyring)
+    entries: Sequence[KeyEntry]
+    try:
+        if private:
+            chosen = _chosen(ring, key_id, signing=True)
+            _export_private(chosen, str(target), passphrase_fd, overwrite=overwrite)
+            entries, done = [chosen], f"wrote the private key {chosen.key_id} to {plain(str(target))}, encrypted"
+        elif pem:
+            chosen = _chosen(ring, key_id, signing=False)
+            _export_public(chosen, target, overwrite=overwrite)
+            entries, done = [chosen], f"wrote the public key {chosen.key_id} to {plain(str(target))}"
+        else:
+            entries = _export_keyring(ring, target, without_hmac=without_hmac, overwrite=overwrite)
+            done = f"wrote the public half of {', '.join(entry.key_id for entry in entries)} to {plain(str(target))}"
+    except FileExistsError:
+        return _exists(str(target))
+    if target is not None:
+        content = {
+            "keyring": ring.path,
+            "out": target,
+            "kind": "private key" if private else "public key" if pem else "keyring",
+            "keys": [described_key(entry) for entry in entries],
+        }
+        deliver_facts(content, lambda _: () if out.quiet else (done,), command="key export", out=out)
+    if private:
+        say_secret()
+    else:
+        for entry in entries:
+            head = "fingerprint:" if pem else f"{entry.key_id}: fingerprint"
+            click.echo(f"{head} {entry.verifying_key.fingerprint}", err=True)
+    return 0
+
+
+def _exists(out: str) -> int:
+    say_error(f"{plain(out)} exists already, and was left as it is: --overwrite replaces it")
+    return ERROR
+
+
+def _require_replaceable(out: str) -> None:
+    """Refuse to replace what is no file of public keys: perhaps nobody has it elsewhere."""
+    from safeload.errors import KeyringError
+
+    if not os.path.isfile(out):  # noqa: PTH113 - what else it is cannot hold them
+        return
+    with open(out, "rb") as file:  # noqa: PTH123
+        data = file.read(_MAX_BYTES)
+    if _SECRET.search(data):
+        raise KeyringError(f"{out} holds private keys, which would be lost: name another file, or remove it yourself")
+    if data and not _PUBLIC.search(data):
+        raise KeyringError(
+            f"{out} is no file of public keys, and was left as it is: name another, or remove it yourself"
+        )
+
+
+def _chosen(ring: Keyring, key_id: str | None, *, signing: bool) -> KeyEntry:
+    """Return the key that is meant: the one of this id, the active one, or the only one."""
+    from safeload.errors import KeyringError
+
+    entries = [entry for entry in ring.entries if not signing or entry.can_sign]
+    if key_id is not None:
+        entries = [entry for entry in entries if entry.key_id == key_id]
+    elif len(entries) > 1:
+        entries = [entry for entry in entries if entry.status == "active"] or entries
+    if len(entries) == 1:
+        return entries[0]
+    known = ", ".join(entry.key_id for entry in ring.entries)
+    if entries:
+        raise KeyringError(f"{ring.where} has several keys: say which one with --id ({known})")
+    what = "private key" if signing else "key"
+    raise KeyringError(f"{ring.where} has no such {what}: its keys are {known}")
+
+
+def _export_private(entry: KeyEntry, out: str, descriptor: int | None, *, overwrite: bool) -> None:
+    from safeload.errors import KeyringError
+    from safeload.keys._key import SigningKey
+
+    if entry.encrypted is not None:  # nobody needs to decrypt it for that
+        if descriptor is not None:
+            raise KeyringError(f"key {entry.key_id!r} is encrypted already, and keeps its passphrase: none is needed")
+        data = entry.encrypted.encode()
+    else:
+        entry.verifying_key.to_pem()  # an HMAC key is refused before a passphrase is asked for
+        if not isinstance(entry.key, SigningKey):
+            raise KeyringError(f"key {entry.key_id!r} has no private half here")
+        data = entry.key.to_pem(choose_passphrase(f"the copy of key {entry.key_id!r}", descriptor))
+    _write(out, data, overwrite=overwrite, mode=0o600)
+
+
+def _export_public(entry: KeyEntry, out: str | None, *, overwrite: bool) -> None:
+    data = entry.verifying_key.to_pem()
+    if out is None:
+        emit(data.decode(), None)
+    else:
+        _write(out, data, overwrite=overwrite, mode=0o644)
+
+
+def _export_keyring(ring: Keyring, out: str | None, *, without_hmac: bool, overwrite: bool) -> Sequence[KeyEntry]:
+    from safeload.keys._editing import public_part
+    from safeload.keys._file import format_keyring
+
+    public = public_part(ring, without_hmac=without_hmac)
+    if out is None:
+        emit(format_keyring(public.text), None)
+    else:
+        public.save(out, overwrite=overwrite)
+    return public.entries
+
+
+def _write(out: str, data: bytes, *, overwrite: bool, mode: int) -> None:
+    from safeload.errors import KeyringError
+    from safeload.keys._source import reason_of, write_private
+
+    try:
+        write_private(out, data, overwrite=overwrite, mode=mode)
+    except FileExistsError:
+        raise
+    except (OSError, ValueError) as error:
+        raise KeyringError(f"cannot write {out}: {reason_of(error)}") from None
+
+
+# ------------------------------------------------------------------------------------------------------ import
+
+
+@click.command("import", short_help="Take a key from a PEM file into a keyring.")
+@click.argument("pem", metavar="PEM", type=PATH)
+@keyring_option
+@click.option("--id", "key_id", metavar="ID", callback=check_key_id, help="What to call it. Default: derived from it.")
+@click.option("--verify-only", is_flag=True, help="Of a private key take the public half: trust it, and don't sign.")
+@scopes_option
+@not_before_option
+@not_after_option
+@encrypt_option
+@passphrase_option
+@output_options
+@debug_option
+def import_key(
+    pem: str,
+    keyring: str | None,
+    key_id: str | None,
+    verify_only: bool,
+    scopes: tuple[str, ...],
+    not_before: datetime | None,
+    not_after: datetime | None,
+    encrypt: bool,
+    passphrase_fd: int | None,
+    out: Output,
+) -> int:
+    """Take an Ed25519 key from a PEM file into a keyring, which is made if there is none.
+
+    A public key is trusted from then on; a private one signs, too. A private key that is encrypted stays so, with its
+    passphrase. PEM may be a descriptor, as in fd:3.
+    """
+    from safeload.keys._editing import editing
+    from safeload.keys._file import new_entry
+    from safeload.keys._key import SigningKey
+    from safeload.keys._keyring import Keyring
+
+    check_output(out.path, ())
+    path = keyring_file(keyring)
+    key, passphrase = _read_key(pem, key_id, passphrase_fd, encrypt=encrypt, verify_only=verify_only)
+    entry = new_entry(key, scopes=scopes, not_before=not_before, not_after=not_after, passphrase=passphrase)
+    if os.path.lexists(path):
+        with editing(path) as ring:
+            ring.insert(entry)
+    else:
+        ring = Keyring([entry])
+        ring.save(path)
+    kind = "encrypted, " * (passphrase is not None) + entry.status
+    done = f"added key {entry.key_id} ({kind}) to {plain(path)}"
+    content = {"keyring": path, "key": described_key(entry)}
+    deliver_facts(content, lambda _: () if out.quiet else (done,), command="key import", out=out)
+    click.echo(f"fingerprint: {entry.verifying_key.fingerprint}", err=True)
+    if isinstance(key, SigningKey):
+        say_secret()
+        active = [one.key_id for one in ring.entries if one.status == "active"]
+        if len(active) > 1:
+            say_note(
+                f"{plain(path)} has {len(active)} active keys ({', '.join(active)}): where more than one may sign an "
+                'artifact, signing is refused. Give them scopes, or set status = "verify-only" on all but one'
+            )
+    return 0
+
+
+def _read_key(
+    pem: str, key_id: str | None, descriptor: int | None, *, encrypt: bool, verify_only: bool
+) -> tuple[SigningKey | VerifyingKey, bytes | None]:
+    """Return the key in a PEM file, and the passphrase with which it is to be kept."""
+    from safeload.errors import KeyringError
+    from safeload.keys._key import SigningKey, VerifyingKey, is_encrypted_pem, is_private_pem
+    from safeload.keys._signers import read_pem
+    from safeload.keys._source import exposed
+
+    found = read_pem(pem)
+    try:
+        if not is_private_pem(found.data):
+            if encrypt or descriptor is not None:
+                raise KeyringError("it is a public key, so there is nothing to encrypt or decrypt")
+            return VerifyingKey.from_pem(found.data, key_id=key_id), None
+        if found.exposed_mode is not None:
+            raise exposed(found.name, found.exposed_mode)
+        locked = is_encrypted_pem(found.data)
+        passphrase = read_passphrase(f"the key in {pem}", descriptor) if locked else None
+        key = SigningKey.from_pem(found.data, passphrase=passphrase, key_id=key_id)
+    except KeyringError as error:
+        raise KeyringError(f"cannot import {shlex.quote(pem)}: {error}") from None
+    if verify_only:
+        return key.verifying_key, None
+    if encrypt and not locked:
+        passphrase = choose_passphrase(f"key {key.key_id!r}", descriptor)
+    return key, passphrase

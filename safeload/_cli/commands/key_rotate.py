@@ -1,0 +1,223 @@
+"""key rotate: a new key in the place of the active one, and, if asked for, on all that the old one signed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from safeload._cli.commands.resign import deliver_signed, find_signed, signs
+from safeload._cli.options.common import (
+    ALLOWED,
+    NOTHING,
+    PATH,
+    Output,
+    Session,
+    Standard,
+    debug_option,
+    keyring_option,
+    output_options,
+    say_error,
+    standard_options,
+)
+from safeload._cli.options.keys import (
+    algorithm_option,
+    check_key_id,
+    encrypt_option,
+    keyring_file,
+    not_after_option,
+    scopes_option,
+)
+from safeload._cli.options.passphrases import choose_passphrase, passphrase_option, signing_keyring
+from safeload._cli.report.deliver import deliver_lines
+from safeload._cli.running.signing import sign_each
+from safeload._cli.terminal import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from safeload.keys._keyring import Keyring
+
+__all__ = ["rotate"]
+
+
+@click.command(short_help="Let a new key take over from the active one.")
+@keyring_option
+@click.option("--id", "key_id", metavar="ID", callback=check_key_id, help="What to call the new key.")
+@click.option("--old", metavar="ID", help="Which key is replaced, where more than one is active.")
+@algorithm_option(None, " Default: that of the old key.")
+@scopes_option
+@not_after_option
+@encrypt_option
+@click.option(
+    "--resign",
+    "trees",
+    metavar="PATH",
+    multiple=True,
+    type=PATH,
+    help="Replace the old key's signatures on this artifact or tree, too; may be repeated.",
+)
+@passphrase_option
+@standard_options
+@output_options
+@debug_option
+@click.pass_obj
+def rotate(
+    session: Session,
+    keyring: str | None,
+    key_id: str | None,
+    old: str | None,
+    algorithm: str | None,
+    scopes: tuple[str, ...],
+    not_after: datetime | None,
+    encrypt: bool,
+    trees: tuple[str, ...],
+    passphrase_fd: int | None,
+    standard: Standard,
+    out: Output,
+) -> int:
+    """Make a new key, which signs from now on. The old one stays trusted, for what it signed, until it is revoked.
+
+    The new key gets the old one's algorithm and scopes, and is encrypted if that was. Bring it to those who verify
+    before anything is signed with it; then use resign, and then revoke the old key. Where all read this very keyring,
+    --resign does it at once; if that is interrupted, the same command goes on with the same key.
+    """
+    from safeload._signing.resign import Resigner
+
+    policy, limits = standard.load()  # before a key is made
+    path = keyring_file(keyring)
+    for tree in trees:
+        if not os.path.lexists(tree):
+            raise FileNotFoundError(errno.ENOENT, "there is no such file or folder, so no key was made", tree)
+    found = find_signed(trees, out.path)
+    if trees and not found.files:
+        say_error(f"nothing to sign in {', '.join(map(plain, trees))}, so no key was made")
+        return NOTHING
+    ring, made = _unfinished(path, trees, passphrase_fd, fresh=bool(key_id or old or algorithm or scopes or not_after))
+    if ring is None:
+        ring, made = _rotated(
+            path, key_id, old, algorithm, scopes, not_after, passphrase_fd, encrypt=encrypt, unfinished=bool(trees)
+        )
+    head, about = _story(ring, made, path, trees)
+    if not trees:
+        deliver_lines([], lambda _: () if out.quiet else head, command="key rotate", out=out, extra=about)
+        return 0
+    results, interrupted = sign_each(
+        signs(Resigner(keyring=ring, policy=policy, limits=limits)), found, quiet=out.quiet, debug=session.debug
+    )
+    code = deliver_signed(
+        results, found, command="key rotate", policy=standard.policy, interrupted=interrupted, out=out, head=head,
+        extra=about,
+    )  # fmt: skip
+    if code == ALLOWED:
+        _finish(path, made)
+    elif not interrupted:
+        say_error(
+            f"not all of it is signed by key {made}, so the rotation has not come to its end: look at what was "
+            "refused, and run the same command again"
+        )
+    return code
+
+
+def _unfinished(path: str, trees: Sequence[str], descriptor: int | None, *, fresh: bool) -> tuple[Keyring | None, str]:
+    """Return the keyring of a rotation that goes on, and its key; None where there is none to go on with."""
+    from safeload.errors import KeyringError
+    from safeload.keys._keyring import Keyring
+
+    ring = Keyring.load(path)
+    entry = None if ring.rotating_to is None else ring.get(ring.rotating_to)
+    if entry is None or entry.status != "active":  # it was revoked or rotated itself, meanwhile
+        return None, ""
+    if not trees or fresh:
+        raise KeyringError(
+            f"{ring.where}: the rotation to key {entry.key_id!r} has not come to its end. Go on with: safeload key "
+            f"rotate --keyring {shlex.quote(path)} --resign PATH. If it should not go on, take the line rotating_to "
+            "out of the keyring"
+        )
+    return signing_keyring(path, descriptor), entry.key_id
+
+
+def _rotated(
+    path: str,
+    key_id: str | None,
+    old: str | None,
+    algorithm: str | None,
+    scopes: tuple[str, ...],
+    not_after: datetime | None,
+    descriptor: int | None,
+    *,
+    encrypt: bool,
+    unfinished: bool,
+) -> tuple[Keyring, str]:
+    """Put a new key into the keyring's file, and return the keyring and the key's id."""
+    from safeload.errors import KeyringError
+    from safeload.keys._editing import editing
+    from safeload.keys._key import DEFAULT_ALGORITHM, SigningKey
+    from safeload.keys._keyring import Keyring
+
+    before = (ring := Keyring.load(path)).to_rotate(old)
+    if unfinished and before is None:
+        raise KeyringError(f"keyring {path} has no active key, so there is nothing to sign again for its successor")
+    # After the only key was revoked, the next one is like it all the same.
+    like = before or next((entry for entry in reversed(ring.entries) if entry.can_sign), None)
+    if like is not None:
+        algorithm, scopes = algorithm or like.algorithm, scopes or like.scopes
+        encrypt = encrypt or (like.encrypted is not None and algorithm == "ed25519")
+    algorithm = algorithm or DEFAULT_ALGORITHM
+    if encrypt and algorithm != "ed25519":
+        raise click.UsageError("only Ed25519 keys can be encrypted: add --algorithm ed25519")
+    if descriptor is not None and not encrypt:
+        raise click.UsageError("--passphrase-fd is for an encrypted key: add --encrypt")
+    made = SigningKey.generate(algorithm, key_id=key_id)
+    # Before the keyring is locked: whoever is asked may take his time.
+    passphrase = choose_passphrase(f"key {made.key_id!r}", descriptor) if encrypt else None
+    with editing(path) as ring:
+        ring.rotate(
+            made,
+            old=None if before is None else before.key_id,
+            scopes=scopes,
+            not_after=not_after,
+            passphrase=passphrase,
+        )
+        if unfinished:
+            ring.mark_rotation(made.key_id)
+    return ring, made.key_id
+
+
+def _finish(path: str, made: str) -> None:
+    from safeload.keys._editing import editing
+
+    with editing(path) as ring:
+        if ring.rotating_to == made:
+            ring.mark_rotation(None)
+
+
+def _story(ring: Keyring, made: str, path: str, trees: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """Return what happened, as text and as JSON holds it."""
+    (entry,) = (entry for entry in ring.entries if entry.key_id == made)
+    old = entry.replaces
+    about = {"keyring": path, "key": {"id": made, "algorithm": entry.algorithm, "replaces": old}}
+    shown = f"--keyring {shlex.quote(plain(path))}"
+    lines = [f"key {made} ({entry.algorithm}) signs now, in {plain(path)}"]
+    if old is None:
+        return [*lines, "it took over from none, as none was active"], about
+    lines.append(f"key {old} verifies, and signs no more")
+    if trees:
+        return [*lines, ""], about
+    lines += [
+        "next:",
+        f"  1. bring the new key to those who verify: {_export(ring, shown)}",
+        f"  2. when they have it, sign again what the old one signed: safeload resign PATH {shown}",
+        f"  3. then end the trust in the old one: safeload key revoke {old} --reason 'rotated' {shown}",
+    ]
+    return lines, about
+
+
+def _export(ring: Keyring, shown: str) -> str:
+    if all(entry.algorithm == "ed25519" or entry.status == "revoked" for entry in ring.entries):
+        return f"safeload key export {shown} --out public.toml --overwrite"
+    return "give them this keyring, which is secret, as it has HMAC keys"

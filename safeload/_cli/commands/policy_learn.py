@@ -1,0 +1,131 @@
+"""policy learn: propose the rules that trusted artifacts need, for a person to review."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from safeload._cli.options.common import (
+    ALLOWED,
+    ERROR,
+    NOTHING,
+    PATH,
+    REFUSED,
+    debug_option,
+    limits_option,
+    limits_with,
+    paths_argument,
+    say_error,
+    say_note,
+)
+from safeload._cli.report.deliver import failure, pack_lines, say_failures
+from safeload._cli.report.policy_files import policy_name, require_new, write_policy
+from safeload._cli.running.walk import find_artifacts, say_empty
+from safeload._cli.terminal import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from safeload.audit import Lesson
+
+__all__ = ["learn"]
+
+_MAX_SHOWN = 5
+
+
+@click.command(short_help="Propose the rules that trusted artifacts need, to be reviewed.")
+@paths_argument
+@click.option(
+    "--on",
+    metavar="NAME|PATH",
+    default="sklearn",
+    show_default=True,
+    help="The policy to build on: a pack's name, or the path of a policy file.",
+)
+@click.option("--name", metavar="NAME", help="What to call the policy. Default: as the file is called.")
+@click.option("--output", "-o", metavar="FILE", type=PATH, help="Write it to FILE, which must not be there yet.")
+@limits_option
+@debug_option
+def learn(paths: tuple[str, ...], on: str, name: str | None, output: str | None, limits: dict[str, int]) -> int:
+    """Propose the smallest policy that allows artifacts which you trust, on top of another one.
+
+    Nothing is unpickled. The proposal lists each name with the roles and the forms of arguments that were seen: read
+    the code behind each, narrow what can be narrowed, and write down the reason. What the deny floor denies is never
+    proposed, and neither is anything else in a file that names it.
+
+    Exit code 0: with the proposal all are allowed; 1: some would still be refused; 2: some could not be read.
+    """
+    from safeload.audit import learn as learned
+    from safeload.policy import Policy
+
+    if output == "-":
+        output = None
+    require_new(output)
+    base = Policy.load(on)
+    most = limits_with(base, limits)
+    found = find_artifacts(paths)
+    lesson = learned(
+        found.files, base, extends=_reference(on, output), name=name or policy_name(output, "my-policy"), limits=most
+    )
+    failures = [failure(path, error) for path, error in lesson.failed]
+    say_failures(failures)
+    for folder, why in found.unreadable:
+        say_error(f"{plain(folder)}: {why}")
+    say_empty(found)
+    if not found.files and not found.unreadable:
+        say_error("nothing to learn from")
+        return NOTHING
+    read = len(found.files) - len(failures)
+    if lesson.text:
+        write_policy("".join(f"{line}\n" for line in _header(lesson, read, on)) + lesson.text, output)
+        for line in pack_lines({use.name for use in lesson.uses}, base):
+            say_note(line)
+        say_note(_next_steps(lesson, output))
+    for line in _remaining(lesson):
+        say_error(line)
+    if not lesson.text and not lesson.remaining and read:
+        say_note(f"nothing to learn: policy {plain(on)} allows {'it' if read == 1 else f'all {read}'} already")
+    if lesson.remaining:
+        return REFUSED
+    return ERROR if failures or found.unreadable else ALLOWED
+
+
+def _header(lesson: Lesson, read: int, on: str) -> Iterator[str]:
+    count = len({use.name for use in lesson.uses})
+    yield f"# Proposed from {read} artifact{'' if read == 1 else 's'}: {count} name{'' if count == 1 else 's'} beyond"
+    yield f"# policy {plain(on)}. Read the code behind each before you use it: whoever can write an artifact"
+    yield "# chooses the arguments and the state. Then put the reason in the place of each TODO."
+
+
+def _remaining(lesson: Lesson) -> Iterator[str]:
+    for path, findings in lesson.remaining:
+        yield f"{plain(path)}: would still be refused, and for this no rule is proposed:"
+        for finding in findings[:_MAX_SHOWN]:
+            named = "" if finding.global_name is None else f"{finding.global_name}: "
+            yield f"  {finding.code} {finding.title}: {named}{finding.message}"
+        if len(findings) > _MAX_SHOWN:
+            yield f"  … and {len(findings) - _MAX_SHOWN} more: safeload scan shows them"
+
+
+def _next_steps(lesson: Lesson, output: str | None) -> str:
+    count = len({use.name for use in lesson.uses})
+    review = f"review {'it' if count == 1 else f'these {count} names'}, and write a reason for each rule"
+    return review if output is None else f"{review}; then: safeload audit --policy {plain(_as_path(output))}"
+
+
+def _as_path(name: str) -> str:
+    """Return a path that is not taken for a pack's name."""
+    return name if os.sep in name or name.endswith(".toml") else f"./{name}"
+
+
+def _reference(on: str, output: str | None) -> str:
+    """Return how the new policy names the one that it extends: a pack by its name, a file by where it is from there."""
+    from safeload.policy import pack_names
+
+    if on in pack_names():
+        return on
+    folder = Path() if output is None else Path(output).parent
+    return Path(os.path.relpath(on, folder)).as_posix()

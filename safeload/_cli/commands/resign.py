@@ -1,0 +1,221 @@
+"""resign and cosign: other signatures over what is signed, for whole trees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from safeload._cli.options.common import (
+    PATH,
+    Output,
+    Session,
+    Standard,
+    debug_option,
+    keyring_option,
+    output_options,
+    paths_argument,
+    standard_options,
+)
+from safeload._cli.options.passphrases import passphrase_option, signing_keyring, signing_source
+from safeload._cli.report.deliver import Result, check_output, deliver_lines, judged, result_lines, suggestion_lines
+from safeload._cli.running.signing import sign_each, signed_code
+from safeload._cli.running.walk import Found, find_artifacts, say_empty
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from safeload._cli.terminal import Painter
+    from safeload._signing.resign import Resigned, Resigner
+
+__all__ = ["cosign", "deliver_signed", "find_signed", "resign", "signs"]
+
+_key_option = click.option(
+    "--key",
+    metavar="PATH",
+    type=PATH,
+    help="What signs: another keyring, or a private key as PEM. Default: the active key of the keyring.",
+)
+
+
+@click.command(short_help="Replace a rotated key's signatures by the new key's.")
+@paths_argument
+@keyring_option
+@_key_option
+@click.option(
+    "--replace",
+    "replacing",
+    metavar="ID",
+    multiple=True,
+    help="Whose signatures go; may be repeated. Default: the keys that the signing key took over from.",
+)
+@passphrase_option
+@standard_options
+@output_options
+@debug_option
+@click.pass_obj
+def resign(
+    session: Session,
+    paths: tuple[str, ...],
+    keyring: str | None,
+    key: str | None,
+    replacing: tuple[str, ...],
+    passphrase_fd: int | None,
+    standard: Standard,
+    out: Output,
+) -> int:
+    """Replace the signatures of a key that was rotated by those of the new one: see key rotate.
+
+    Each artifact is verified in full first, under the keyring, and keeps all that its manifest says; what is refused is
+    left as it was. So is what is signed by the new key already: if interrupted, run the same command again.
+
+    PATHs are artifacts, or folders, which are walked for artifacts and for the channel pointers of stores.
+    """
+    found = find_signed(paths, out.path)
+    resigner = _resigner(keyring, key, passphrase_fd, standard, replacing=replacing or None)
+    results, interrupted = sign_each(signs(resigner), found, quiet=out.quiet, debug=session.debug)
+    return deliver_signed(results, found, command="resign", policy=standard.policy, interrupted=interrupted, out=out)
+
+
+@click.command(short_help="Add a signature, for keyrings that demand several.")
+@paths_argument
+@keyring_option
+@_key_option
+@passphrase_option
+@standard_options
+@output_options
+@debug_option
+@click.pass_obj
+def cosign(
+    session: Session,
+    paths: tuple[str, ...],
+    keyring: str | None,
+    key: str | None,
+    passphrase_fd: int | None,
+    standard: Standard,
+    out: Output,
+) -> int:
+    """Sign beside those who have signed: for keyrings that demand the signatures of several keys.
+
+    Each artifact is verified in full first, but for the number of its signatures: one by a key of the keyring will do.
+    What your key has signed already is left as it is.
+
+    PATHs are artifacts, or folders, which are walked for artifacts and for the channel pointers of stores.
+    """
+    found = find_signed(paths, out.path)
+    resigner = _resigner(keyring, key, passphrase_fd, standard, beside=True)
+    results, interrupted = sign_each(signs(resigner), found, quiet=out.quiet, debug=session.debug)
+    return deliver_signed(results, found, command="cosign", policy=standard.policy, interrupted=interrupted, out=out)
+
+
+def _resigner(
+    keyring: str | None, key: str | None, passphrase_fd: int | None, standard: Standard, **how: Any
+) -> Resigner:
+    from safeload._signing.resign import Resigner
+    from safeload.keys._keyring import resolve_keyring
+
+    ring = signing_keyring(keyring, passphrase_fd) if key is None else resolve_keyring(keyring)
+    source = None if key is None else signing_source(key, passphrase_fd)
+    policy, limits = standard.load()
+    return Resigner(key=source, keyring=ring, policy=policy, limits=limits, **how)
+
+
+def find_signed(paths: Sequence[str], output: str | None) -> Found:
+    """Return the artifacts and channel pointers that paths mean; the output is none of them."""
+    found = find_artifacts(paths, pointers=True)
+    check_output(output, found.files)
+    return found
+
+
+def signs(resigner: Resigner) -> Callable[[str], Result]:
+    """Return what puts the new signatures on one file."""
+    from safeload._judging.report import Report
+    from safeload._signing.new_pair import checked_target
+    from safeload.errors import VerificationError
+    from safeload.findings import Finding
+    from safeload.store import signed_file_at
+
+    def sign_one(path: str) -> Result:
+        try:
+            return _done(path, resigner.sign(signed_file_at(checked_target(path))))
+        except VerificationError as error:
+            return judged(path, Report(path=path, findings=(Finding(error.code, str(error), error.offset),)))
+
+    return sign_one
+
+
+def _done(path: str, done: Resigned) -> Result:
+    from safeload._manifest.manifest import Manifest
+
+    content = done.content
+    data = {
+        "findings": [],
+        "globals": [],
+        "kind": "artifact" if isinstance(content, Manifest) else "channel",
+        "release": content.release,
+        "version": content.version,
+        "key_ids": list(content.key_ids),
+        "added": list(done.added),
+        "removed": list(done.removed),
+        "missing_signatures": done.missing,
+    }
+    notes = []
+    if done.foreign:
+        notes.append("the key that is replaced has not signed it, so it was left as it is")
+    if done.missing:
+        notes.append(f"the keyring demands {done.missing} more signature{'s' if done.missing > 1 else ''}")
+    version = "" if content.version is None else f" ({content.version})"
+    already = "" if done.added else " already"
+    facts = [f"release {content.release}{version}", f"signed by {', '.join(content.key_ids)}{already}"]
+    if done.removed:
+        facts.append(f"in place of {', '.join(done.removed)}")
+    return Result(
+        path=path,
+        verdict="allowed",
+        word="signed" if done.added else "left",
+        facts=", ".join(facts),
+        data=data,
+        notes=tuple(notes),
+    )
+
+
+def deliver_signed(
+    results: Sequence[Result],
+    found: Found,
+    *,
+    command: str,
+    policy: str,
+    interrupted: bool,
+    out: Output,
+    head: Sequence[str] = (),
+    extra: dict[str, Any] | None = None,
+) -> int:
+    """Write the report, and return the exit code; `head` is text that comes first, `extra` what JSON has beside it."""
+    say_empty(found, "nothing signed in this folder")
+    signed = sum(bool(result.data.get("added")) for result in results)
+
+    def lines(paint: Painter) -> Iterator[str]:
+        listed = [result for result in results if not (out.quiet and result.verdict == "allowed")]
+        if out.path is None:  # what went wrong has been said, on stderr; a file needs all of it
+            listed = [result for result in listed if result.verdict != "error"]
+        if not out.quiet:
+            yield from head
+        for result in listed:
+            yield from result_lines(result, paint)
+        yield from suggestion_lines(listed, policy)
+        if len(results) > 1 and not out.quiet:
+            yield from ("", _summary(results, signed))
+
+    about = {"changed": signed, "interrupted": interrupted, **(extra or {})}
+    deliver_lines(results, lines, command=command, out=out, extra=about)
+    return signed_code(results, found, signed=signed, interrupted=interrupted)
+
+
+def _summary(results: Sequence[Result], signed: int) -> str:
+    counts = {word: sum(result.verdict == word for result in results) for word in ("allowed", "refused", "error")}
+    parts = [f"{signed} signed", f"{counts['allowed'] - signed} left as they were"]
+    if counts["refused"]:
+        parts.append(f"{counts['refused']} refused, and left as they were")
+    if counts["error"]:
+        parts.append(f"{counts['error']} could not be judged")
+    return f"{len(results)} looked at: {', '.join(parts)}"

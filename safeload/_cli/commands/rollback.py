@@ -1,0 +1,68 @@
+"""rollback: sign an older artifact, put back on purpose, as the newest release."""
+
+from __future__ import annotations
+
+import click
+
+from safeload._cli.options.common import (
+    PATH,
+    Output,
+    Standard,
+    debug_option,
+    keyring_option,
+    output_options,
+    standard_options,
+)
+from safeload._cli.options.passphrases import passphrase_option, signing_keyring
+from safeload._cli.report.deliver import check_output, deliver_facts, manifest_dict
+from safeload._cli.terminal import plain
+
+__all__ = ["rollback"]
+
+
+@click.command(short_help="Sign an older artifact, put back on purpose, as the newest release.")
+@click.argument("path", type=PATH, metavar="PATH")
+@click.option(
+    "--from-release",
+    metavar="N",
+    type=click.IntRange(min=1),
+    required=True,
+    help="The release that it replaces: the highest that was deployed.",
+)
+@keyring_option
+@passphrase_option
+@standard_options
+@output_options
+@debug_option
+def rollback(
+    path: str,
+    from_release: int,
+    keyring: str | None,
+    passphrase_fd: int | None,
+    standard: Standard,
+    out: Output,
+) -> int:
+    """Go back to an older artifact where the newest release is remembered.
+
+    Put the older artifact and its manifest back in place first. It is verified in full, and signed again as release
+    N + 1, changed in nothing else. So hosts that remember release N take it, and the next release counts on from it.
+
+    For models in a store there is safeload store rollback.
+    """
+    from safeload._signing.rollback import rollback as sign_again
+
+    check_output(out.path, [path])
+    policy, limits = standard.load()
+    ring = signing_keyring(keyring, passphrase_fd)
+    try:
+        manifest = sign_again(path, from_release, key=ring, policy=policy, limits=limits)
+    except ValueError as error:  # about the release that is there
+        raise click.ClickException(str(error)) from None
+    version = "" if manifest.version is None else f" (version {manifest.version})"
+    done = (
+        f"{plain(path)}{plain(version)} is release {manifest.release} now: "
+        f"whoever remembers release {from_release} goes back to it"
+    )
+    content = {"path": path, "from_release": from_release, "manifest": manifest_dict(manifest)}
+    deliver_facts(content, lambda _: () if out.quiet else (done,), command="rollback", out=out)
+    return 0

@@ -1,0 +1,355 @@
+"""What the commands share: exit codes, options, and how errors are said."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import traceback
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+
+from safeload._cli.terminal import plain_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from safeload._scan import Limits
+    from safeload.policy import Policy
+
+__all__ = [
+    "ALLOWED",
+    "ERROR",
+    "NOTHING",
+    "PATH",
+    "REFUSED",
+    "USAGE",
+    "Output",
+    "Session",
+    "Standard",
+    "debug_option",
+    "floors_option",
+    "gathering",
+    "jobs_option",
+    "keyring_option",
+    "limits_option",
+    "limits_with",
+    "line_option",
+    "output_options",
+    "parse_when",
+    "paths_argument",
+    "paths_or_none_argument",
+    "policy_option",
+    "report_options",
+    "say_error",
+    "say_note",
+    "say_traceback",
+    "standard_options",
+    "tool_version",
+    "worst",
+]
+
+ALLOWED, REFUSED, ERROR, NOTHING, USAGE = range(5)
+
+_SPAN = re.compile(r"([1-9][0-9]{0,5})([hdw])", re.ASCII)
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_CODES = {"allowed": ALLOWED, "refused": REFUSED, "error": ERROR}
+_LIMIT = re.compile(r"([a-z_]+)=([0-9][0-9_]*)", re.ASCII)
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+
+class _Path(click.Path):
+    """A path as it was given, but not an empty one, which is what a variable that is not set leaves."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("an empty path names no file", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _Path(readable=False)  # what cannot be read is a result for that path, and no wrong usage
+
+
+@dataclass(slots=True)
+class Session:
+    """What is known of one run of the command line."""
+
+    debug: bool = False
+
+
+def worst(verdicts: Iterable[str]) -> int:
+    """Return the exit code for many verdicts: the worst wins, refused over error; without any there is none to give."""
+    codes = {_CODES[verdict] for verdict in verdicts}
+    for code in (REFUSED, ERROR, ALLOWED):
+        if code in codes:
+            return code
+    return NOTHING  # nothing checked must not pass for all allowed
+
+
+def say_error(message: str) -> None:
+    """Say on stderr what went wrong."""
+    click.echo(f"safeload: {plain_lines(message)}", err=True)
+
+
+def say_note(message: str) -> None:
+    """Say on stderr what is worth knowing."""
+    click.echo(f"safeload: note: {plain_lines(message)}", err=True)
+
+
+def say_traceback(error: BaseException) -> None:
+    """Show on stderr where an error came from."""
+    click.echo(plain_lines("".join(traceback.format_exception(error))), err=True, nl=False)
+
+
+def tool_version() -> str:
+    """Return the version of safeload that is installed."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("safeload")
+    except metadata.PackageNotFoundError:
+        return "unknown"  # run from a copy of the source, uninstalled
+
+
+def parse_when(value: str) -> datetime | timedelta:
+    """Return the time that an option means: a date, a time with its zone, or a span from now on.
+
+    Raises:
+        click.BadParameter: it is none, or one that no clock will show.
+    """
+    try:
+        moment = _when(value)
+        (datetime.now(UTC) + moment if isinstance(moment, timedelta) else moment).astimezone(UTC)
+    except OverflowError:
+        raise click.BadParameter("it is not within the years 1 to 9999") from None
+    return moment
+
+
+def _when(value: str) -> datetime | timedelta:
+    span = _SPAN.fullmatch(value)
+    if span:
+        return timedelta(**{_UNITS[span[2]]: int(span[1])})
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter("a date, a time (2027-06-30T12:00:00Z), or a span such as 90d, 12h or 8w") from None
+    if _DATE.fullmatch(value):
+        moment = moment.replace(tzinfo=UTC)
+    if moment.tzinfo is None:
+        raise click.BadParameter(f"a time needs its zone: {moment.isoformat()}Z")
+    return moment
+
+
+def _remember_debug(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    session = context.find_object(Session)
+    if wanted and session is not None:
+        session.debug = True
+
+
+def debug_option(command: _Command) -> _Command:
+    """Add --debug; it may stand before or after the command's name."""
+    return click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_remember_debug,
+        help="Show tracebacks of errors.",
+    )(command)
+
+
+def paths_argument(command: _Command) -> _Command:
+    """Add the paths: files, or directories to walk."""
+    return click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")(command)
+
+
+def paths_or_none_argument(command: _Command) -> _Command:
+    """Add the paths, which need not be there."""
+    return click.argument("paths", nargs=-1, type=PATH, metavar="[PATH]...")(command)
+
+
+def gathering(
+    name: str, make: Callable[..., object], options: Mapping[str, Callable[[Any], Any]]
+) -> Callable[[_Command], _Command]:
+    """Return what adds options that belong together, which a command then gets as one argument of this name."""
+
+    def decorate(command: _Command) -> _Command:
+        @functools.wraps(command)
+        def gathered(*arguments: Any, **given: Any) -> Any:
+            given[name] = make(*(given.pop(option) for option in options))
+            return command(*arguments, **given)
+
+        for option in reversed(list(options.values())):
+            gathered = option(gathered)
+        return cast("_Command", gathered)
+
+    return decorate
+
+
+def policy_option(command: _Command) -> _Command:
+    """Add --policy."""
+    return click.option(
+        "--policy",
+        "policy",
+        metavar="NAME|PATH",
+        default="sklearn",
+        show_default=True,
+        help="What artifacts may name: a pack's name, or the path of a policy file.",
+    )(command)
+
+
+def _parse_limits(_context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, int]:
+    given: dict[str, int] = {}
+    for text in texts:
+        found = _LIMIT.fullmatch(text)
+        if found is None or not 0 < len(found[2]) <= 25:
+            raise click.BadParameter(f"{text[:100]!r} is not NAME=NUMBER, such as max_opcodes=200_000_000")
+        if found[1] in given:
+            raise click.BadParameter(f"{found[1]} is given twice")
+        given[found[1]] = int(found[2].replace("_", ""))
+    return given
+
+
+def limits_option(command: _Command) -> _Command:
+    """Add --limit, which gives a dict of names and numbers for `limits_with`."""
+    return click.option(
+        "--limit",
+        "limits",
+        metavar="NAME=NUMBER",
+        multiple=True,
+        callback=_parse_limits,
+        help="Raise or lower what an artifact may hold at most, whatever the policy says: max_opcodes=200_000_000.",
+    )(command)
+
+
+@dataclass(frozen=True, slots=True)
+class Standard:
+    """What artifacts are held against: the policy as it was named, and the limits that --limit gave."""
+
+    policy: str
+    limits: Mapping[str, int]
+
+    def load(self) -> tuple[Policy, Limits]:
+        """Return the policy, and the limits in force.
+
+        Raises:
+            PolicyFileError: the policy is not valid.
+            click.BadParameter: there are no such limits.
+        """
+        from safeload.policy import Policy
+
+        in_force = Policy.load(self.policy)
+        return in_force, limits_with(in_force, self.limits)
+
+
+standard_options = gathering("standard", Standard, {"policy": policy_option, "limits": limits_option})
+
+
+def limits_with(policy: Policy, given: Mapping[str, int]) -> Limits:
+    """Return the limits that a policy has, with those that --limit gave in their place.
+
+    Raises:
+        click.BadParameter: there is no such limit, or its number makes no sense.
+    """
+    limits = policy.limits()
+    known = type(limits).__dataclass_fields__
+    unknown = ", ".join(name for name in given if name not in known)
+    if unknown:
+        raise click.BadParameter(f"there is no limit {unknown}; there are {', '.join(known)}", param_hint="--limit")
+    try:
+        return replace(limits, **given)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--limit") from None
+
+
+def _note_missing(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not os.path.lexists(value):  # as before the first load, and where it is misspelt
+        say_note(f"{value}: there is no such state file, so no release is refused for being old")
+    return value
+
+
+def floors_option(command: _Command) -> _Command:
+    """Add --floors, of a state file that is read only."""
+    return click.option(
+        "--floors",
+        metavar="FILE",
+        type=PATH,
+        callback=_note_missing,
+        help="Refuse what is older than this state file remembers. Nothing is added to it.",
+    )(command)
+
+
+def jobs_option(command: _Command) -> _Command:
+    """Add --jobs."""
+    return click.option(
+        "--jobs",
+        "-j",
+        metavar="N",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="How many files to check at once, each in its own process.",
+    )(command)
+
+
+def line_option(name: str, help_text: str, *, most: int, required: bool = False) -> Callable[[_Command], _Command]:
+    """Return what adds an option that takes one line, of so many characters at the most."""
+
+    def check(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+        if value is not None and not (value.strip() and value.isprintable() and len(value) <= most):
+            raise click.BadParameter(f"one line, of up to {most} printable characters")
+        return value
+
+    return click.option(name, metavar="TEXT", required=required, callback=check, help=help_text)
+
+
+def keyring_option(command: _Command) -> _Command:
+    """Add --keyring."""
+    return click.option(
+        "--keyring",
+        metavar="PATH",
+        type=PATH,
+        help="The keyring file. Default: the one that SAFELOAD_KEYRING names, else the one in your config folder.",
+    )(command)
+
+
+def _stdout_as_none(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    return None if value == "-" else value
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How and where the result is written: the format, the file (None is stdout), and whether in few words."""
+
+    layout: str = "text"
+    path: str | None = None
+    quiet: bool = False
+
+
+def _output_options(*formats: str) -> Callable[[_Command], _Command]:
+    layout = click.option(
+        "--format",
+        "layout",
+        type=click.Choice(formats),
+        default="text",
+        show_default=True,
+        help="How to write the result.",
+    )
+    output = click.option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        type=PATH,
+        callback=_stdout_as_none,
+        help="Write the result to FILE, whole or not at all, instead of stdout.",
+    )
+    quiet = click.option("--quiet", "-q", is_flag=True, help="Say only what is refused or could not be judged.")
+    return gathering("out", Output, {"layout": layout, "output": output, "quiet": quiet})
+
+
+output_options = _output_options("text", "json")
+report_options = _output_options("text", "json", "sarif", "junit", "html")  # for commands that check files

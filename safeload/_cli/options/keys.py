@@ -1,0 +1,172 @@
+"""What the commands about keys share: options, and which file is to be changed."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from safeload._cli.options.common import parse_when
+from safeload._cli.report.deliver import check_output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from safeload._cli.options.common import Output
+    from safeload.keys._file import KeyEntry
+
+__all__ = [
+    "KEY_TIMES",
+    "algorithm_option",
+    "check_key_id",
+    "described_key",
+    "encrypt_option",
+    "keyring_file",
+    "not_after_option",
+    "not_before_option",
+    "require_target",
+    "say_secret",
+    "scopes_option",
+]
+
+KEY_TIMES = ("not_before", "not_after", "revoked")
+
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+
+def _parse_time(_context: click.Context, _parameter: click.Parameter, value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    moment = parse_when(value)
+    if isinstance(moment, timedelta):
+        moment += datetime.now(UTC)
+    return moment.replace(microsecond=0)
+
+
+def _parse_end(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
+    moment = _parse_time(context, parameter, value)
+    if moment is not None and moment <= datetime.now(UTC):
+        raise click.BadParameter("it is in the past, so the key would be of no use")
+    return moment
+
+
+def _check_scopes(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    from safeload.keys._scopes import check_scope
+
+    for value in values:
+        try:
+            check_scope(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+    return values
+
+
+def check_key_id(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse what cannot be a key's id."""
+    from safeload.keys._key import is_key_id
+
+    if value is not None and not is_key_id(value):
+        # Not repeated: it might be a key, in the wrong place.
+        raise click.BadParameter("1 to 100 letters, digits and ._@:+-, a letter or digit first")
+    return value
+
+
+def algorithm_option(default: str | None, note: str = "") -> Callable[[_Command], _Command]:
+    """Return what adds --algorithm."""
+    return click.option(
+        "--algorithm",
+        type=click.Choice(["hmac-sha256", "ed25519"]),
+        default=default,
+        show_default=default is not None,
+        help=f"hmac-sha256: one secret signs and verifies. ed25519: only the private half can sign.{note}",
+    )
+
+
+def scopes_option(command: _Command) -> _Command:
+    """Add --scope."""
+    return click.option(
+        "--scope",
+        "scopes",
+        metavar="PATTERN",
+        multiple=True,
+        callback=_check_scopes,
+        help="What it may sign, such as 'fraud-*.joblib' or 'risk/*.joblib'; may be repeated. Default: everything.",
+    )(command)
+
+
+def not_before_option(command: _Command) -> _Command:
+    """Add --not-before."""
+    return click.option(
+        "--not-before",
+        metavar="WHEN",
+        callback=_parse_time,
+        help="From when on it is trusted: a date, a time with its zone, or a span from now on such as 2d.",
+    )(command)
+
+
+def not_after_option(command: _Command) -> _Command:
+    """Add --not-after."""
+    return click.option(
+        "--not-after", metavar="WHEN", callback=_parse_end, help="Until when it is trusted, such as 52w."
+    )(command)
+
+
+def encrypt_option(command: _Command) -> _Command:
+    """Add --encrypt."""
+    return click.option(
+        "--encrypt", is_flag=True, help="Keep the private key encrypted, with a passphrase (ed25519 only)."
+    )(command)
+
+
+def keyring_file(keyring: str | None) -> str:
+    """Return the path of the keyring that is to be changed.
+
+    Raises:
+        KeyringError: it is no file.
+    """
+    from safeload.errors import KeyringError
+    from safeload.keys._source import DATA_VARIABLE, default_path
+
+    if keyring is None and DATA_VARIABLE in os.environ:
+        raise KeyringError(f"the keyring in {DATA_VARIABLE} cannot be changed: name its file with --keyring")
+    return default_path() if keyring is None else keyring
+
+
+def described_key(entry: KeyEntry) -> dict[str, Any]:
+    """Return what is said of a key, as JSON can hold it, and never the key itself."""
+    described: dict[str, Any] = {
+        "id": entry.key_id,
+        "algorithm": entry.algorithm,
+        "status": entry.status,
+        "created": entry.created.isoformat(),
+        "can_sign": entry.status == "active" and entry.can_sign,
+        "encrypted": entry.encrypted is not None,
+        "scopes": list(entry.scopes),
+        "replaces": entry.replaces,
+        "fingerprint": entry.verifying_key.fingerprint,
+        "reason": entry.reason,
+    }
+    for name in KEY_TIMES:
+        moment = getattr(entry, name)
+        described[name] = None if moment is None else moment.isoformat()
+    return described
+
+
+def require_target(target: str | None, out: Output) -> None:
+    """Refuse a report where the key's own file is not named: it may have been meant, or go the same way.
+
+    Raises:
+        click.UsageError: it is.
+    """
+    check_output(out.path, ())
+    if target is None and (out.layout != "text" or out.path is not None):
+        raise click.UsageError(
+            "--format and --output are of the report about what was written; where the key goes says --out PATH"
+        )
+
+
+def say_secret() -> None:
+    """Say on stderr what a keyring with private keys is."""
+    click.echo("it is secret: whoever can read it can sign. Keep it out of version control, and back it up.", err=True)
