@@ -10,14 +10,14 @@ Most callers want these two.  `verify` is the step before a deployment, `scan` l
 
 from __future__ import annotations
 
-from safeload._api import cosign, dump, load, read_manifest, resign, scan, sign, verify
+from safeload._api import countersign, dump, load, re_sign, read_manifest, scan, sign, verify
 from safeload._judging.report import Report
 from safeload._loading.loader import Loader
 from safeload._loading.watch import LoadedModel, Watch
 from safeload._manifest.manifest import Manifest
 from safeload._scan import Limits
-from safeload._signing.resign import Resigned
-from safeload._signing.rollback import rollback
+from safeload._signing.re_sign import ReSigned
+from safeload._signing.reissue import reissue
 from safeload._storage.copies import SealedCopies
 from safeload.errors import (
     BadSignatureError,
@@ -62,8 +62,8 @@ __all__ = [
     "Policy",
     "PolicyFileError",
     "PolicyViolationError",
+    "ReSigned",
     "Report",
-    "Resigned",
     "RollbackError",
     "SafeloadError",
     "SealedCopies",
@@ -79,12 +79,12 @@ __all__ = [
     "VersionMismatchError",
     "VersionMismatchWarning",
     "Watch",
-    "cosign",
+    "countersign",
     "dump",
     "load",
+    "re_sign",
     "read_manifest",
-    "resign",
-    "rollback",
+    "reissue",
     "scan",
     "sign",
     "verify",

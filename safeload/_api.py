@@ -17,7 +17,7 @@ from safeload._judging.examine import examine
 from safeload._loading.loader import Accept, Loader, MmapMode, OnMismatch, PathLike
 from safeload._signing.claims import Claims
 from safeload._signing.new_pair import Compress, NewPair, checked_target
-from safeload._signing.resign import Resigned, Resigner
+from safeload._signing.re_sign import ReSigned, ReSigner
 from safeload.keys._signers import SigningSources, signing_with
 from safeload.policy import Policy, resolve_policy
 from safeload.store import signed_file_at
@@ -150,7 +150,7 @@ def load(
     min_release: int | None = None,
     limits: Limits | None = None,
     on_version_mismatch: OnMismatch = "warn",
-    floors: PathLike | None = None,
+    rollback_state: PathLike | None = None,
 ) -> Any:
     """Return the object that was saved, or raise having run nothing that the policy does not allow.
 
@@ -160,7 +160,7 @@ def load(
         path: the artifact; its manifest stands beside it.
         mmap_mode: None, "r" or "c", as with joblib.load. The file and its folder must then be writable by this
             user and root only. "r+" and "w+" would write into the signed file, and are refused.
-        keyring, policy, min_release, limits, on_version_mismatch, floors: see `Loader`.
+        keyring, policy, min_release, limits, on_version_mismatch, rollback_state: see `Loader`.
 
     Raises:
         VerificationError: it is not what a trusted key signed (UnsignedError, ManifestError, UnknownKeyError,
@@ -177,7 +177,7 @@ def load(
         min_release=min_release,
         limits=limits,
         on_version_mismatch=on_version_mismatch,
-        floors=floors,
+        rollback_state=rollback_state,
     )
     return loader.load(path, mmap_mode)
 
@@ -189,17 +189,19 @@ def verify(
     policy: Policy | PathLike = "sklearn",
     min_release: int | None = None,
     limits: Limits | None = None,
-    floors: PathLike | None = None,
+    rollback_state: PathLike | None = None,
 ) -> Report:
     """Check all that `load` checks, and every byte, without loading: the step before a deployment.
 
-    The arguments are those of `Loader`. What `floors` remembers is held against, but nothing is added to it.
+    The arguments are those of `Loader`. What `rollback_state` remembers is held against, but nothing is added to it.
 
     Raises:
         FileNotFoundError, KeyringError, PolicyFileError, StorageError: it could not be judged. What is wrong
             with the artifact or its manifest is never raised, but stands in the report.
     """
-    return Loader(keyring=keyring, policy=policy, min_release=min_release, limits=limits, floors=floors).verify(path)
+    return Loader(
+        keyring=keyring, policy=policy, min_release=min_release, limits=limits, rollback_state=rollback_state
+    ).verify(path)
 
 
 def read_manifest(path: PathLike, *, keyring: KeyringSource = None) -> Manifest:
@@ -252,7 +254,7 @@ def _scan(target: Path, policy: Policy, limits: Limits, deep: bool) -> Report:
 # ------------------------------------------------------------------------------------------------- signing again
 
 
-def resign(
+def re_sign(
     path: PathLike,
     *,
     key: SigningSources = None,
@@ -260,7 +262,7 @@ def resign(
     policy: Policy | PathLike = "sklearn",
     limits: Limits | None = None,
     replacing: Collection[str] | None = None,
-) -> Resigned:
+) -> ReSigned:
     """Verify an artifact in full, and replace the signature of a key that was rotated by that of the new one.
 
     What the manifest says stays as it is, release and times too, and so do other keys' signatures. An artifact without
@@ -278,24 +280,24 @@ def resign(
         VerificationError, PolicyViolationError, MalformedArtifactError, LimitExceededError: it is refused, and left.
         FileNotFoundError, KeyringError, PolicyFileError, StorageError: as they say.
     """
-    return Resigner(key=key, keyring=keyring, policy=policy, limits=limits, replacing=replacing).sign(
+    return ReSigner(key=key, keyring=keyring, policy=policy, limits=limits, replacing=replacing).sign(
         signed_file_at(checked_target(path))
     )
 
 
-def cosign(
+def countersign(
     path: PathLike,
     *,
     key: SigningSources = None,
     keyring: KeyringSource = None,
     policy: Policy | PathLike = "sklearn",
     limits: Limits | None = None,
-) -> Resigned:
+) -> ReSigned:
     """Verify an artifact in full, and sign it beside those who have signed it: for keyrings that demand several keys.
 
     One signature by a trusted key is enough for that, whatever the keyring's threshold; the result says how many are
-    still missing. The arguments and errors are those of `resign`.
+    still missing. The arguments and errors are those of `re_sign`.
     """
-    return Resigner(key=key, keyring=keyring, policy=policy, limits=limits, beside=True).sign(
+    return ReSigner(key=key, keyring=keyring, policy=policy, limits=limits, beside=True).sign(
         signed_file_at(checked_target(path))
     )

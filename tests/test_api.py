@@ -444,7 +444,7 @@ def test_limits(tmp_path: Path, key: safeload.SigningKey) -> None:
 # --------------------------------------------------------------------------------------------------- drift
 
 
-def resigned(path: Path, key: safeload.SigningKey, **packages: str) -> None:
+def re_signed(path: Path, key: safeload.SigningKey, **packages: str) -> None:
     """Sign the artifact as if other versions had written it."""
     from dataclasses import replace
 
@@ -458,7 +458,7 @@ def resigned(path: Path, key: safeload.SigningKey, **packages: str) -> None:
 
 def test_other_versions(signed: Path, key: safeload.SigningKey) -> None:
     safeload.load(signed, keyring=key, on_version_mismatch="error")
-    resigned(signed, key, scikit_learn="1.2.3")
+    re_signed(signed, key, scikit_learn="1.2.3")
     with pytest.warns(safeload.VersionMismatchWarning, match=r"scikit-learn 1\.2\.3 wrote it"):
         safeload.load(signed, keyring=key)
     with pytest.raises(safeload.VersionMismatchError):
@@ -469,7 +469,7 @@ def test_other_versions(signed: Path, key: safeload.SigningKey) -> None:
 
 
 def test_patch_releases_of_others_are_no_drift(signed: Path, key: safeload.SigningKey) -> None:
-    resigned(signed, key, numpy=".".join([*np.__version__.split(".")[:2], "99"]))
+    re_signed(signed, key, numpy=".".join([*np.__version__.split(".")[:2], "99"]))
     safeload.load(signed, keyring=key, on_version_mismatch="error")
 
 
@@ -743,7 +743,7 @@ def test_who_wrote_an_artifact_is_not_made_up(tmp_path: Path, key: safeload.Sign
     path.write_bytes(written.replace(version, other))
     manifest = safeload.sign(path, key=key)
     assert manifest.producer.packages == {"scikit-learn": other.decode()}
-    assert safeload.verify(path, keyring=key).drift
+    assert safeload.verify(path, keyring=key).version_mismatches
     with pytest.raises(safeload.VersionMismatchError, match="scikit-learn"):
         safeload.load(path, keyring=key, on_version_mismatch="error")
 
@@ -762,7 +762,7 @@ def test_a_date_is_no_expiry(tmp_path: Path, key: safeload.SigningKey) -> None:
 
 
 def test_warnings_point_at_the_caller(signed: Path, key: safeload.SigningKey) -> None:
-    resigned(signed, key, scikit_learn="1.2.3")
+    re_signed(signed, key, scikit_learn="1.2.3")
     for load in (safeload.Loader(keyring=key).load, lambda path: safeload.load(path, keyring=key)):
         with pytest.warns(safeload.VersionMismatchWarning) as caught:
             load(signed)

@@ -594,23 +594,25 @@ def test_output_never_replaces_what_is_used(
     run: Callable[..., Outcome], models: Path, ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A report in the place of the keyring would cost the keys."""
-    store, policy, floors, other = (tmp_path / name for name in ("store", "my-policy", "floors.json", "other.toml"))
+    store, policy, rollback_state, other = (
+        tmp_path / name for name in ("store", "my-policy", "rollback-state.json", "other.toml")
+    )
     policy.write_text('name = "my"\nversion = 1\nextends = ["sklearn"]\n')
     model, secret = models / "b.joblib", ring.rename(tmp_path / "keys")
     assert run("sign", model, "--keyring", secret, "--overwrite").code == ALLOWED
     assert run("store", "add", "m", model, "--version", "1", "--store", store, "--keyring", secret).code == ALLOWED
-    safeload.Loader(keyring=secret, floors=floors).load(model)
+    safeload.Loader(keyring=secret, rollback_state=rollback_state).load(model)
     other.write_text("a policy that extends another, or a keyring of somebody else")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     stored = store / "m" / "versions" / "1" / "m-1.joblib"
     for *arguments, target in (
         ("verify", model, "--keyring", secret, secret),
-        ("verify", model, "--keyring", secret, "--floors", floors, floors),
+        ("verify", model, "--keyring", secret, "--rollback-state", rollback_state, rollback_state),
         ("verify", model, "--keyring", secret, "--policy", policy, policy),
         ("scan", model, other),
         ("sign", model, "--keyring", secret, "--set", "long=" + 5000 * "x", secret),
         ("inspect", model, "--keyring", secret, secret),
-        ("resign", model, "--keyring", secret, "--key", other, other),
+        ("re-sign", model, "--keyring", secret, "--key", other, other),
         ("audit", model, "--keyring", secret, secret),
         ("key", "rotate", "--keyring", secret, secret),
         ("store", "verify", "--store", store, "--keyring", secret, stored),
@@ -654,7 +656,7 @@ def test_an_output_that_is_a_pipe(models: Path) -> None:
 def test_an_empty_path_is_wrong_usage(run: Callable[..., Outcome], models: Path) -> None:
     """It is what is left of a variable that is not set, and no other name of the working directory."""
     for arguments in (
-        ("verify", ""), ("inspect", ""), ("rollback", "", "--from-release", "1"), ("policy", "learn", ""),
+        ("verify", ""), ("inspect", ""), ("reissue", "", "--from-release", "1"), ("policy", "learn", ""),
         ("scan", models, "-o", ""), ("key", "list", "--keyring", ""), ("key", "new", "--out", ""),
         ("store", "list", "--store", ""),
     ):  # fmt: skip

@@ -18,7 +18,7 @@ import safeload
 FOLDER = Path(__file__).parent / "faults"
 EVERY_WRITE = ("dump", "dump over", "sign", "sign again", "save keyring", "load mapped")
 EVERY_READ = ("load", "verify", "store load")
-IN_STEPS = ("resign", "remember", "remember first", "store save", "store promote", "store rollback", "store prune")
+IN_STEPS = ("re-sign", "remember", "remember first", "store save", "store promote", "store rollback", "store prune")
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from cli_runs import ALLOWED, ERROR, NOTHING, REFUSED, USAGE, Outcome, command
 import safeload
 from safeload._manifest.manifest import seal
 from safeload._storage.pair import manifest_path
-from safeload.findings import RULES
+from safeload.findings import FINDING_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +77,7 @@ def check_sarif(document: Any) -> None:
     ids = [rule["id"] for rule in driver["rules"]]
     assert len(set(ids)) == len(ids)
     for rule in driver["rules"]:
-        assert rule["shortDescription"]["text"] == RULES[rule["id"]].title
+        assert rule["shortDescription"]["text"] == FINDING_KINDS[rule["id"]].title
         assert rule["help"]["text"]
         assert rule["defaultConfiguration"]["level"] in ("error", "warning", "note")
     (invocation,) = run["invocations"]
@@ -142,7 +142,7 @@ def test_html(run: Callable[..., Outcome], folder: Path) -> None:
     assert "2 checked" in page.text
     assert "bad.pkl" in page.text
     assert "posix.system" in page.text
-    assert RULES["SL405"].title in page.text
+    assert FINDING_KINDS["SL405"].title in page.text
     assert {"script", "link", "img", "iframe", "object", "form"}.isdisjoint(tag for tag, _ in page.elements)
     for _, attributes in page.elements:
         assert not {"src", "href", "onload", "onclick", "style", "action"} & attributes.keys()

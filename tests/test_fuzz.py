@@ -84,7 +84,7 @@ def test_it_finds_where_joblib_does_otherwise(corpus: Path, tmp_path: Path) -> N
     other = with_a_hole(
         tmp_path,
         ("_scan/machine.py", "if len(self.buf) > self.pos:", "if False:"),
-        ("examine.py", "source.finish()", "pass"),
+        ("_judging/examine.py", "source.finish()", "pass"),
     )
     shutil.copy(VECTORS / "protocol" / "bytes-after-stop.pkl", corpus / "odd")
     done = fuzz(corpus, tmp_path / "out", "--seconds", "0", "--pure", other)

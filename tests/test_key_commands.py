@@ -79,15 +79,15 @@ def tamper(path: Path) -> None:
 def test_a_key_is_rotated_over_a_tree_step_by_step(run: Any, ring: Path, models: Path, tmp_path: Path) -> None:
     rotated = run("key", "rotate", "--keyring", ring, "--id", "new", "--not-after", "52w")
     assert rotated.code == ALLOWED
-    for step in ("key new (ed25519) signs now", "key export", "safeload resign PATH", "safeload key revoke old"):
+    for step in ("key new (ed25519) signs now", "key export", "safeload re-sign PATH", "safeload key revoke old"):
         assert step in rotated.out
     assert run("verify", models, "--keyring", ring).code == ALLOWED
     public = tmp_path / "public.toml"
     assert run("key", "export", "--keyring", ring, "--out", public).code == ALLOWED
 
-    done = run("resign", models, "--keyring", ring, "--format", "json")
+    done = run("re-sign", models, "--keyring", ring, "--format", "json")
     assert (done.code, done.err) == (ALLOWED, "")
-    assert (done.document["command"], done.document["changed"], done.document["interrupted"]) == ("resign", 5, False)
+    assert (done.document["command"], done.document["changed"], done.document["interrupted"]) == ("re-sign", 5, False)
     for result in done.document["results"]:
         assert (result["verdict"], result["added"], result["removed"]) == ("allowed", ["new"], ["old"])
     kinds = {Path(result["path"]).name: (result["kind"], result["version"]) for result in done.document["results"]}
@@ -96,7 +96,7 @@ def test_a_key_is_rotated_over_a_tree_step_by_step(run: Any, ring: Path, models:
     assert all(signers_of(file) == ["new"] for file in signed_files(models))
 
     before = [file.read_bytes() for file in signed_files(models)]
-    again = run("resign", models, "--keyring", ring)
+    again = run("re-sign", models, "--keyring", ring)
     assert again.code == ALLOWED
     assert "release 1 (1.0), signed by new already" in again.out
     assert "5 looked at: 0 signed, 5 left as they were" in again.out
@@ -134,7 +134,7 @@ def test_what_does_not_verify_is_refused_reported_and_left(run: Any, ring: Path,
     (models / "deep" / "d.joblib").mkdir()
     run("key", "rotate", "--keyring", ring, "--id", "new")
     before = (models / "b.joblib").read_bytes(), manifest_path(models / "b.joblib").read_bytes()
-    done = run("resign", models, models / "missing.joblib", "--keyring", ring, "--format", "json")
+    done = run("re-sign", models, models / "missing.joblib", "--keyring", ring, "--format", "json")
     assert done.code == REFUSED
     results = {Path(result["path"]).name: result for result in done.document["results"]}
     assert results["b.joblib"]["findings"][0]["code"] == "SL201"
@@ -144,10 +144,10 @@ def test_what_does_not_verify_is_refused_reported_and_left(run: Any, ring: Path,
     assert ((models / "b.joblib").read_bytes(), manifest_path(models / "b.joblib").read_bytes()) == before
     assert not manifest_path(models / "unsigned.joblib").exists()
     assert signers_of(manifest_path(models / "a.joblib")) == ["new"], "one refusal does not stop the others"
-    text = run("resign", models, "--keyring", ring)
+    text = run("re-sign", models, "--keyring", ring)
     assert text.code == REFUSED
     assert "2 refused, and left as they were" in text.out
-    assert run("resign", models / "missing.joblib", "--keyring", ring).code == ERROR
+    assert run("re-sign", models / "missing.joblib", "--keyring", ring).code == ERROR
 
 
 # Kills or interrupts itself at the third file; the command line after the signal's name is safeload's.
@@ -155,16 +155,16 @@ DYING = textwrap.dedent(
     """
     import os, signal, sys
     from safeload._cli import main
-    from safeload._signing.resign import Resigner
+    from safeload._signing.re_sign import ReSigner
 
-    real, count = Resigner.sign, 0
+    real, count = ReSigner.sign, 0
     def sign(self, path):
         global count
         count += 1
         if count == 3:
             os.kill(os.getpid(), getattr(signal, sys.argv[1]))
         return real(self, path)
-    Resigner.sign = sign
+    ReSigner.sign = sign
     main(sys.argv[2:])
     """
 )
@@ -174,7 +174,7 @@ DYING = textwrap.dedent(
 def test_a_rotation_that_was_killed_goes_on_when_it_is_run_again(
     run: Any, ring: Path, models: Path, tmp_path: Path, how: str
 ) -> None:
-    rotate = ("key", "rotate", "--keyring", ring, "--resign", models, "--format", "json")
+    rotate = ("key", "rotate", "--keyring", ring, "--re-sign", models, "--format", "json")
     killed = subprocess.run(
         [sys.executable, "-c", DYING, how, *map(str, rotate)], capture_output=True, text=True, timeout=60
     )
@@ -209,11 +209,11 @@ def test_a_rotation_that_was_killed_goes_on_when_it_is_run_again(
 
 
 def test_a_rotation_with_refusals_has_not_come_to_its_end(run: Any, ring: Path, models: Path, tmp_path: Path) -> None:
-    rotate = ("key", "rotate", "--keyring", ring, "--resign", models)
+    rotate = ("key", "rotate", "--keyring", ring, "--re-sign", models)
     (tmp_path / "empty").mkdir()
     before = ring.read_bytes()
     for folder, code in (("missing", ERROR), ("empty", NOTHING)):
-        nothing = run("key", "rotate", "--keyring", ring, "--resign", tmp_path / folder)
+        nothing = run("key", "rotate", "--keyring", ring, "--re-sign", tmp_path / folder)
         assert nothing.code == code
         assert "no key was made" in nothing.err
     assert ring.read_bytes() == before
@@ -268,9 +268,9 @@ def test_a_service_that_has_both_keys_never_fails_to_load(run: Any, ring: Path, 
     old, new = both.entries
     back = Keyring([new, old])
     for _ in range(5):  # forth and back, so that it is caught at work
-        assert run("resign", models, "--keyring", ring).code == ALLOWED
+        assert run("re-sign", models, "--keyring", ring).code == ALLOWED
         for name in ("a.joblib", "b.joblib", "deep/c.pkl.gz", "store/fraud/channels/production.json"):
-            assert safeload.resign(models / name, key=old.key, keyring=back, replacing=["new"]).added == ("old",)
+            assert safeload.re_sign(models / name, key=old.key, keyring=back, replacing=["new"]).added == ("old",)
     reader.stdout.readline()
     stop.touch()
     out, err = reader.communicate(timeout=60)
@@ -293,45 +293,47 @@ def test_signatures_are_added_until_there_are_enough(run: Any, models: Path, rin
     few = run("verify", models, "--keyring", demanding)
     assert few.code == REFUSED
     assert "SL109" in few.out
-    assert "safeload cosign" in few.out
-    done = run("cosign", models, "--keyring", demanding, "--key", second)
+    assert "safeload countersign" in few.out
+    done = run("countersign", models, "--keyring", demanding, "--key", second)
     assert done.code == ALLOWED
     assert "5 looked at: 5 signed" in done.out
     assert run("verify", models, "--keyring", demanding).code == ALLOWED
     assert safeload.Store(models / "store", keyring=demanding).load("fraud", channel="production") == [1]
-    again = run("cosign", models, "--keyring", demanding, "--key", second, "--format", "json")
+    again = run("countersign", models, "--keyring", demanding, "--key", second, "--format", "json")
     assert (again.code, again.document["changed"]) == (ALLOWED, 0)
 
     tamper(models / "a.joblib")
     third = tmp_path / "third.toml"
     run("key", "new", "--out", third, "--algorithm", "ed25519", "--id", "third")
-    stranger = run("cosign", models / "b.joblib", "--keyring", demanding, "--key", third)
+    stranger = run("countersign", models / "b.joblib", "--keyring", demanding, "--key", third)
     assert stranger.code == ERROR
     assert "does not have key 'third'" in stranger.err
     run("key", "export", "--keyring", third, "--pem", "--out", tmp_path / "third.pem")
     run("key", "import", tmp_path / "third.pem", "--keyring", demanding, "--id", "third")
-    mixed = run("cosign", models, "--keyring", demanding, "--key", third)
+    mixed = run("countersign", models, "--keyring", demanding, "--key", third)
     assert mixed.code == REFUSED
     assert "SL201" in mixed.out
     assert signers_of(manifest_path(models / "a.joblib")) == ["old", "risk"]
 
 
 def test_usage_of_what_signs_again(run: Any, ring: Path, models: Path, tmp_path: Path) -> None:
-    unsure = run("resign", models, "--keyring", ring)
+    unsure = run("re-sign", models, "--keyring", ring)
     assert (unsure.code, unsure.out) == (ERROR, "")
     assert "--replace ID" in unsure.err
-    for again in ("resign", "cosign"):
+    for again in ("re-sign", "countersign"):
         missing = run(again, models, "--keyring", ring, "--key", tmp_path / "missing.pem")
         assert (missing.code, missing.out) == (ERROR, "")
         assert f"there is no key file at {tmp_path}/missing.pem" in missing.err
-    assert run("resign", models, "--keyring", ring, "--replace", "x").code == ERROR
+    assert run("re-sign", models, "--keyring", ring, "--replace", "x").code == ERROR
     (tmp_path / "empty").mkdir()
     run("key", "rotate", "--keyring", ring)
-    assert run("resign", tmp_path / "empty", "--keyring", ring).code == NOTHING
-    inside = run("resign", models, "--keyring", ring, "-o", models / "store" / "fraud" / "channels" / "production.json")
+    assert run("re-sign", tmp_path / "empty", "--keyring", ring).code == NOTHING
+    inside = run(
+        "re-sign", models, "--keyring", ring, "-o", models / "store" / "fraud" / "channels" / "production.json"
+    )
     assert inside.code == USAGE
     report = tmp_path / "report.json"
-    quiet = run("resign", models, "--keyring", ring, "--format", "json", "-o", report, "--quiet")
+    quiet = run("re-sign", models, "--keyring", ring, "--format", "json", "-o", report, "--quiet")
     assert (quiet.code, quiet.out, quiet.err) == (ALLOWED, "", "")
     assert json.loads(report.read_text())["changed"] == 5
 
@@ -340,10 +342,10 @@ def test_who_watches_sees_how_far_it_is(run: Any, ring: Path, models: Path) -> N
     run("key", "rotate", "--keyring", ring)
     slow = (
         "import time; from safeload._cli.running import progress; progress._PATIENCE = 0\n"
-        "from safeload._signing.resign import Resigner; real = Resigner.sign\n"
-        "Resigner.sign = lambda *arguments: (time.sleep(0.1), real(*arguments))[1]\n"
+        "from safeload._signing.re_sign import ReSigner; real = ReSigner.sign\n"
+        "ReSigner.sign = lambda *arguments: (time.sleep(0.1), real(*arguments))[1]\n"
     )
-    code, shown = Terminal("resign", models, "--keyring", ring, first=slow).end()
+    code, shown = Terminal("re-sign", models, "--keyring", ring, first=slow).end()
     assert code == ALLOWED
     assert b"signing" in shown
     assert b"/5" in shown
@@ -450,30 +452,30 @@ def test_every_command_that_signs_takes_a_passphrase_from_a_descriptor(
     assert signs("sign", path, "--overwrite").code == ALLOWED
     path.write_bytes(older[0])
     manifest_path(path).write_bytes(older[1])
-    assert signs("rollback", path, "--from-release", "2").code == ALLOWED
-    wrong = signs("rollback", path, "--from-release", "9", passphrase="wrong wrong wrong")
+    assert signs("reissue", path, "--from-release", "2").code == ALLOWED
+    wrong = signs("reissue", path, "--from-release", "9", passphrase="wrong wrong wrong")
     assert wrong.code == ERROR
     assert "key 'k': the passphrase is wrong" in wrong.err
     # The new key is encrypted because the old one is.
-    assert signs("key", "rotate", "--id", "k2", "--resign", path).code == ALLOWED
+    assert signs("key", "rotate", "--id", "k2", "--re-sign", path).code == ALLOWED
     assert [bool(entry.encrypted) for entry in Keyring.load(encrypted).entries] == [True, True]
     assert signers_of(manifest_path(path)) == ["k2"]
     assert signs("key", "rotate", "--id", "k3").code == ALLOWED
-    assert signs("resign", path).code == ALLOWED
+    assert signs("re-sign", path).code == ALLOWED
     assert signers_of(manifest_path(path)) == ["k3"]
     assert run("verify", path, "--keyring", encrypted).code == ALLOWED, "whoever verifies needs none"
     run("key", "new", "--out", tmp_path / "other.toml", "--algorithm", "ed25519", "--id", "other")
     run("key", "export", "--keyring", tmp_path / "other.toml", "--pem", "--out", tmp_path / "other.pem")
     run("key", "import", tmp_path / "other.pem", "--keyring", encrypted, "--id", "other")
     safeload.dump([1], path, key=tmp_path / "other.toml", overwrite=True, release=9)
-    assert signs("cosign", path).code == ALLOWED
+    assert signs("countersign", path).code == ALLOWED
     assert signers_of(manifest_path(path)) == ["other", "k3"]
     pem = tmp_path / "k3.pem"
     run("key", "export", "--keyring", encrypted, "--private", "--id", "k3", "--out", pem)
     safeload.dump([1], path, key=tmp_path / "other.toml", overwrite=True, release=10)
-    cosign = ("cosign", path, "--keyring", encrypted, "--key", pem, "--passphrase-fd")
-    assert run(*cosign, descriptor("wrong wrong wrong")).code == ERROR
-    assert run(*cosign, descriptor(PASSPHRASE)).code == ALLOWED
+    countersign = ("countersign", path, "--keyring", encrypted, "--key", pem, "--passphrase-fd")
+    assert run(*countersign, descriptor("wrong wrong wrong")).code == ERROR
+    assert run(*countersign, descriptor(PASSPHRASE)).code == ALLOWED
     assert signers_of(manifest_path(path)) == ["other", "k3"], "by the name that the keyring has for it"
 
 
@@ -695,7 +697,7 @@ def test_a_revoked_key_is_named_with_its_reason(run: Any, ring: Path, models: Pa
     assert rotated.code == ALLOWED
     assert "key fresh (ed25519) signs now" in rotated.out
     assert "it took over from none" in rotated.out
-    assert run("resign", models, "--keyring", ring).code == ERROR
+    assert run("re-sign", models, "--keyring", ring).code == ERROR
     assert run("key", "rotate", "--keyring", ring, "--old", "old").code == ERROR
 
 
@@ -719,9 +721,9 @@ def test_a_revoked_key_is_named_with_its_reason(run: Any, ring: Path, models: Pa
         ["key", "export", "--passphrase-fd", "3"],
         ["key", "export", "--pem", "--without-hmac"],
         ["key", "import"],
-        ["resign"],
-        ["cosign"],
-        ["cosign", "x", "--passphrase-fd", "-1"],
+        ["re-sign"],
+        ["countersign"],
+        ["countersign", "x", "--passphrase-fd", "-1"],
     ],
     ids=" ".join,
 )

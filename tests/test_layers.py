@@ -17,11 +17,12 @@ LAYERS = [
     {"_manifest"},
     {"_judging", "_storage"},
     {"_loading"},
-    {"_signing"},
-    {"audit", "store"},
+    {"_signing", "audit"},
+    {"store"},
     {"_api"},
     {"__init__"},
     {"_cli"},
+    {"__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 MODULES = sorted(SOURCE.rglob("*.py"))

@@ -309,10 +309,10 @@ def test_what_is_too_much_can_be_signed_and_loaded_on_purpose(tmp_path: Path) ->
     other = safeload.SigningKey.generate()
     both = safeload.Keyring.from_keys([key, other])
     with pytest.raises(safeload.LimitExceededError):
-        safeload.cosign(path, key=other, keyring=both, policy=policy)
-    assert safeload.cosign(path, key=other, keyring=both, policy=policy, limits=more).added == (other.key_id,)
+        safeload.countersign(path, key=other, keyring=both, policy=policy)
+    assert safeload.countersign(path, key=other, keyring=both, policy=policy, limits=more).added == (other.key_id,)
     safeload.sign(path, key=key, policy=policy, overwrite=True, limits=more)
-    assert safeload.rollback(path, 7, key=key, policy=policy, limits=more).release == 8
+    assert safeload.reissue(path, 7, key=key, policy=policy, limits=more).release == 8
     assert safeload.verify(path, keyring=key, policy=policy, limits=more).allowed
     store = safeload.Store(tmp_path / "store", key=key, policy=policy, limits=more)
     store.save("words", words, version="1")
@@ -358,11 +358,11 @@ def test_limits_of_the_command_line(run: Callable[..., Outcome], tmp_path: Path)
     lowered = run("scan", path, "--limit", "max_memo=10", "--limit", "max_globals=5")
     assert lowered.code == 1
     assert "more than 10 memoised values (max_memo)" in lowered.out
-    assert run("cosign", path, "--policy", policy, "--keyring", ring, "--limit", "max_opcodes=10_000").code == 0
-    again = run("rollback", path, "--from-release", "7", "--policy", policy, "--keyring", ring)
+    assert run("countersign", path, "--policy", policy, "--keyring", ring, "--limit", "max_opcodes=10_000").code == 0
+    again = run("reissue", path, "--from-release", "7", "--policy", policy, "--keyring", ring)
     assert again.code == 1
     again = run(
-        "rollback", path, "--from-release", "7", "--policy", policy, "--keyring", ring, "--limit", "max_opcodes=10_000"
+        "reissue", path, "--from-release", "7", "--policy", policy, "--keyring", ring, "--limit", "max_opcodes=10_000"
     )
     assert again.code == 0
 
@@ -384,7 +384,7 @@ def test_limits_of_the_commands_of_a_store(
         ("store", "promote", "words", "2"),
         ("store", "rollback", "words"),
         ("store", "verify"),
-        ("key", "rotate", "--resign", path),
+        ("key", "rotate", "--re-sign", path),
     ):
         tight = (*arguments, "--policy", policy)
         wrong = run(*tight, "--limit", "max_opcode=5")

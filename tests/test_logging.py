@@ -60,9 +60,9 @@ def test_decisions_about_what_is_in_use(tmp_path: Path, key: safeload.SigningKey
         store.promote("m", "1", "staging")
     path = tmp_path / "a.joblib"
     safeload.dump([1], path, key=key)
-    safeload.rollback(path, 6, key=key)
+    safeload.reissue(path, 6, key=key)
 
-    found = [one for one in decisions() if one["action"] in ("promote", "rollback")]
+    found = [one for one in decisions() if one["action"] in ("promote", "rollback", "reissue")]
     told = [(one["action"], one["verdict"], one["release"], Path(one["path"]).name) for one in found]
     assert told == [
         ("promote", "allowed", 1, "production.json"),
@@ -70,7 +70,7 @@ def test_decisions_about_what_is_in_use(tmp_path: Path, key: safeload.SigningKey
         ("rollback", "allowed", 1, "production.json"),
         ("promote", "allowed", 2, "staging.json"),
         ("promote", "refused", 1, "staging.json"),
-        ("rollback", "allowed", 7, "a.joblib"),
+        ("reissue", "allowed", 7, "a.joblib"),
     ]
 
 

@@ -31,7 +31,7 @@ from opcodes_builder import (
 
 from safeload._scan import Limits
 from safeload.errors import PolicyFileError
-from safeload.policy import Policy, floor_reason, pack_names, resolve_policy
+from safeload.policy import Policy, denied_reason, pack_names, resolve_policy
 
 HEAD = 'name = "acme"\nversion = 1\n'
 CORE = HEAD + 'extends = ["core"]\n'
@@ -168,7 +168,7 @@ PATTERN_ERRORS = {
     "no parameters that are left out": "{ parameter_except = [] }",
     "a parameter that is no name": "{ parameter_except = [1] }",
     "an unknown word inside": '{ list_of = { any_of = [{ tuple = ["integer"] }] } }',
-    "a name of the floor": '{ global = ["numpy.log1p", "posix.system"] }',
+    "a name on the denylist": '{ global = ["numpy.log1p", "posix.system"] }',
     "nested too deep": "{ list_of = " * 20 + '"int"' + " }" * 20,
 }
 
@@ -196,7 +196,7 @@ def test_what_is_no_pattern_is_an_error_in_arguments_and_in_state(tmp_path: Path
 def test_the_floor_stands_above_every_policy(tmp_path: Path, name: str, role: str) -> None:
     module, _, plain = name.rpartition(".")
     extra = 'args = [["any"]]\n' if role == "call" else ""
-    assert floor_reason(name)
+    assert denied_reason(name)
     with pytest.raises(PolicyFileError, match=r"line 3: .* cannot be allowed by any policy: it "):
         policy(tmp_path, HEAD + f'[[allow]]\nmodule = "{module}"\nnames = ["{plain}"]\nroles = ["{role}"]\n{extra}')
 
@@ -252,9 +252,9 @@ def test_what_is_no_holder_is_an_error(tmp_path: Path, roles: str, held_by: str)
 
 
 def test_the_floor_is_about_whole_names() -> None:
-    assert floor_reason("osmnx.graph") is None
-    assert floor_reason("acme.os") is None
-    assert floor_reason("sklearn.linear_model._base.LinearRegression") is None
+    assert denied_reason("osmnx.graph") is None
+    assert denied_reason("acme.os") is None
+    assert denied_reason("sklearn.linear_model._base.LinearRegression") is None
 
 
 def test_policies_that_cannot_be_read(tmp_path: Path) -> None:
@@ -307,8 +307,8 @@ def test_packs_are_valid_and_give_a_reason_for_every_rule(name: str) -> None:
     for rule in pack.rules:
         assert rule.reason, rule.where
         for plain in rule.names:
-            # getattr is of the floor, and the packs allow it in the one form that it can be allowed in.
-            assert floor_reason(f"{rule.module}.{plain}") is None or plain == "getattr"
+            # getattr is on the denylist, and the packs allow it in the one form that it can be allowed in.
+            assert denied_reason(f"{rule.module}.{plain}") is None or plain == "getattr"
             assert f"{rule.module}.{plain}" in pack
 
 

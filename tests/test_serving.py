@@ -107,7 +107,7 @@ def test_models_are_replaced_while_requests_run(tmp_path: Path) -> None:
     environment = {
         "MODELS": str(store.folder),
         "SAFELOAD_KEYRING": str(ring),
-        "FLOORS": str(tmp_path / "state" / "floors.json"),
+        "ROLLBACK_STATE": str(tmp_path / "state" / "rollback-state.json"),
         "INTERVAL": "0.05",
     }
     service = Service(tmp_path / "log", environment)

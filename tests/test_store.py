@@ -284,11 +284,11 @@ def test_an_old_pointer_put_back(store, folder, key, tmp_path):
     store.promote("fraud", "1.1")
     old = pointer(folder).read_bytes()
     store.promote("fraud", "1.2")
-    state = tmp_path / "state" / "floors.json"
-    assert Store(folder, keyring=key, floors=state).load("fraud") == [3]
+    state = tmp_path / "state" / "rollback-state.json"
+    assert Store(folder, keyring=key, rollback_state=state).load("fraud") == [3]
     assert store.load("fraud") == [3]
     pointer(folder).write_bytes(old)
-    for reader in (store, Store(folder, keyring=key, floors=state)):
+    for reader in (store, Store(folder, keyring=key, rollback_state=state)):
         with pytest.raises(RollbackError, match="number 1, to release 2, and number 2, to release 3"):
             reader.load("fraud")
         assert refusals(reader) == {"production.json": ["SL108"]}
@@ -300,7 +300,7 @@ def test_an_old_pointer_put_back(store, folder, key, tmp_path):
 
 
 def test_a_rolled_back_release_cannot_be_brought_back_with_its_pointer(store, folder, key, tmp_path):
-    reader = Store(folder, keyring=key, floors=tmp_path / "state" / "floors.json")
+    reader = Store(folder, keyring=key, rollback_state=tmp_path / "state" / "rollback-state.json")
     store.promote("fraud", "1.1")
     store.promote("fraud", "1.2")
     bad = pointer(folder).read_bytes()

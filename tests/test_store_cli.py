@@ -219,15 +219,15 @@ def test_verify_in_several_processes_finds_the_same(run: Any, store: Store, fold
     assert run("store", "verify", "--jobs", "2", "--keyring", "fd:3").code == USAGE
 
 
-def test_floors_refuse_an_old_pointer(run: Any, store: Store, folder: Path, tmp_path: Path) -> None:
+def test_rollback_state_refuses_an_old_pointer(run: Any, store: Store, folder: Path, tmp_path: Path) -> None:
     pointer = folder / "fraud" / "channels" / "production.json"
     old = pointer.read_bytes()
     store.promote("fraud", "1.2")
-    floors = tmp_path / "state" / "floors.json"
-    assert Store(folder, floors=floors).load("fraud") == [3]
+    rollback_state = tmp_path / "state" / "rollback-state.json"
+    assert Store(folder, rollback_state=rollback_state).load("fraud") == [3]
     pointer.write_bytes(old)
     assert run("store", "verify", "fraud").code == ALLOWED
-    done = run("store", "verify", "fraud", "--floors", floors)
+    done = run("store", "verify", "fraud", "--rollback-state", rollback_state)
     assert (done.code, "SL108" in done.out) == (REFUSED, True)
 
 

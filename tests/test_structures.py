@@ -48,7 +48,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils import Bunch, check_array
 
 import safeload
-from safeload._scan.native import contents
+from safeload._scan.native import contents, nodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -663,12 +663,12 @@ def test_trees_are_walked_together_as_one_by_one(random: Any, count: int, dtype:
     several = [table_of(random) for _ in range(count)]
     made = []
     for children in several:
-        nodes = np.zeros(len(children), dtype)
-        nodes["left_child"], nodes["right_child"] = [pair[0] for pair in children], [pair[1] for pair in children]
-        nodes["feature"] = np.where(nodes["left_child"] == -1, -2, np.arange(len(children)))
+        rows = np.zeros(len(children), dtype)
+        rows["left_child"], rows["right_child"] = [pair[0] for pair in children], [pair[1] for pair in children]
+        rows["feature"] = np.where(rows["left_child"] == -1, -2, np.arange(len(children)))
         table = contents.watcher_of(dtype)
         assert isinstance(table, nodes.NodeTable)
-        for piece in (nodes[:cut], nodes[cut:]):
+        for piece in (rows[:cut], rows[cut:]):
             table.feed(piece.tobytes())
         made.append(table)
     nodes.settle(made)

@@ -42,7 +42,7 @@ from opcodes_builder import (
 )
 
 import safeload
-from safeload.findings import RULES
+from safeload.findings import FINDING_KINDS
 
 ROOT = Path(__file__).parent.parent
 TABLE = ROOT / "docs" / "tricks.md"
@@ -225,7 +225,7 @@ def test_each_row_names_tests_that_are_there(trick: str, unpickler: str, scanner
     assert trick
     assert unpickler
     codes = set(re.findall(r"SL\d{3}", scanner))
-    assert codes <= set(RULES)
+    assert codes <= set(FINDING_KINDS)
     assert codes or "followed" in scanner or "allowed" in scanner
     named = re.findall(r"`([^`]+)`", tests)
     assert named
@@ -246,7 +246,7 @@ def test_each_row_names_tests_that_are_there(trick: str, unpickler: str, scanner
 def test_every_code_of_a_stream_is_in_the_table() -> None:
     """Whatever the scanner says of a stream's form stands there as the answer to some trick."""
     said = {code for row in rows() for code in re.findall(r"SL\d{3}", row[2])}
-    assert {code for code in RULES if code.startswith("SL3")} - {"SL325"} <= said  # SL325 is fickling's
+    assert {code for code in FINDING_KINDS if code.startswith("SL3")} - {"SL325"} <= said  # SL325 is fickling's
 
 
 def test_every_category_of_refused_vectors_is_in_the_table() -> None:

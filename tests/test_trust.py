@@ -218,7 +218,7 @@ def test_a_keyring_can_demand_several_keys(tmp_path):
     assert safeload.read_manifest(path, keyring=ring).key_ids == ("one", "two")
     safeload.dump(MODEL, path, key=one, overwrite=True)
     with pytest.raises(
-        VerificationError, match=r"by 2 of its keys \(one, two, three\), and there are 1 \(one\).*safeload cosign"
+        VerificationError, match=r"by 2 of its keys \(one, two, three\), and there are 1 \(one\).*safeload countersign"
     ) as few:
         safeload.load(path, keyring=ring)
     assert few.value.code == "SL109"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import safeload
-from safeload.findings import RULES
+from safeload.findings import FINDING_KINDS
 
 VECTORS = Path(__file__).parent / "vectors"
 ENTRIES: list[dict[str, Any]] = json.loads((VECTORS / "index.json").read_text(encoding="utf-8"))["vectors"]
@@ -37,7 +37,7 @@ def complaint(entry: dict[str, Any]) -> str:
     wanted = FIELDS | ({"code"} if expect == "refused" else set()) | ({"written_by"} if origin == "real" else set())
     if set(entry) != wanted:
         return f"fields missing or unknown: {set(entry) ^ wanted}"
-    if expect == "refused" and entry["code"] not in RULES:
+    if expect == "refused" and entry["code"] not in FINDING_KINDS:
         return "unknown code"
     if entry["threat"] not in (THREATS if expect == "refused" else {"none"}):
         return "unknown threat"

@@ -295,7 +295,7 @@ def test_an_older_release_is_not_gone_back_to(path, key, told, tmp_path):
         shutil.copy(kept / name, path.parent / name)
     assert (watch.check(), watch.model) == (False, ["two"])
     assert isinstance(told.refused[0], RollbackError)
-    safeload.rollback(path, 2, key=key)
+    safeload.reissue(path, 2, key=key)
     assert (watch.check(), watch.model, watch.current.manifest.release) == (True, ["one"], 3)
 
 

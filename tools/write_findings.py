@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safeload.findings import RULES
+from safeload.findings import FINDING_KINDS
 
 GROUPS = {
     "SL1": "Trust",
@@ -30,7 +30,9 @@ def text() -> str:
     for prefix, group in GROUPS.items():
         lines += ["", f"## {group}", "", "| code | what it means | what to do |", "| --- | --- | --- |"]
         lines += [
-            f"| {rule.code} | {rule.title} | {rule.advice} |" for rule in RULES.values() if rule.code[:3] == prefix
+            f"| {rule.code} | {rule.title} | {rule.advice} |"
+            for rule in FINDING_KINDS.values()
+            if rule.code[:3] == prefix
         ]
     return "\n".join(lines) + "\n"
 

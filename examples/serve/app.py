@@ -28,8 +28,8 @@ logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(messag
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Load the model before the first request, or do not start at all; follow it until the last."""
     # The keyring is the one that SAFELOAD_KEYRING names, and best has public keys only; when it changes, it is read
-    # anew. FLOORS remembers over a restart what was served, so that nothing older comes back.
-    store = safeload.Store(os.environ["MODELS"], floors=os.environ.get("FLOORS"))
+    # anew. ROLLBACK_STATE remembers over a restart what was served, so that nothing older comes back.
+    store = safeload.Store(os.environ["MODELS"], rollback_state=os.environ.get("ROLLBACK_STATE"))
     with store.watch("iris", "production", interval=float(os.environ.get("INTERVAL", "2"))) as watch:
         app.state.watch = watch
         yield

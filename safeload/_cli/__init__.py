@@ -17,8 +17,8 @@ from safeload._cli.commands.demo import demo
 from safeload._cli.commands.inspect import inspect
 from safeload._cli.commands.keys import key
 from safeload._cli.commands.policies import policy
-from safeload._cli.commands.resign import cosign, resign
-from safeload._cli.commands.rollback import rollback
+from safeload._cli.commands.re_sign import countersign, re_sign
+from safeload._cli.commands.reissue import reissue
 from safeload._cli.commands.sign import sign
 from safeload._cli.commands.store import store
 from safeload._cli.options.common import (
@@ -66,7 +66,7 @@ def _cli(context: click.Context) -> None:
         context.exit(USAGE)
 
 
-for _command in (demo, sign, verify, scan, inspect, audit, cosign, resign, rollback, store, key, policy):
+for _command in (demo, sign, verify, scan, inspect, audit, countersign, re_sign, reissue, store, key, policy):
     _cli.add_command(_command)
 
 

@@ -8,7 +8,7 @@ from safeload._judging.report import Report
 from safeload._scan import Limits, Trace, scan_stream
 from safeload._scan.sources import open_source
 from safeload.findings import Finding, RefusedError
-from safeload.policy import Policy, floor_reason
+from safeload.policy import Policy, denied_reason
 
 if TYPE_CHECKING:
     import io
@@ -81,7 +81,7 @@ def _explained(finding: Finding, limits: Limits, in_force: Limits) -> Finding:
             f"more work than a file of this size may make: {in_force.max_opcodes} opcodes (min_opcodes, and its size)"
         )
         return Finding("SL501", text, finding.offset)
-    reason = floor_reason(finding.global_name) if finding.code == "SL401" and finding.global_name else None
+    reason = denied_reason(finding.global_name) if finding.code == "SL401" and finding.global_name else None
     if reason is None:
         return finding
     return Finding("SL405", f"no policy can allow it: {reason}", finding.offset, finding.global_name)

@@ -94,7 +94,7 @@ class Report:
     policy_digest: str = ""
     manifest: Manifest | None = None
     second_opinion: SecondOpinion | None = None
-    drift: tuple[str, ...] = ()
+    version_mismatches: tuple[str, ...] = ()
     error: str | None = None
 
     @property
@@ -126,7 +126,7 @@ class Report:
             "arrays": self.arrays,
             "policy": {"name": self.policy_name, "digest": self.policy_digest},
             "manifest": None if self.manifest is None else self.manifest.to_dict(),
-            "drift": list(self.drift),
+            "version_mismatches": list(self.version_mismatches),
             **({} if self.second_opinion is None else {"second_opinion": self.second_opinion.to_dict()}),
             **({} if self.error is None else {"error": self.error}),
         }

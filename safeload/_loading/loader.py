@@ -20,11 +20,11 @@ from safeload._judging.decisions import Decision, decision
 from safeload._judging.examine import examine
 from safeload._judging.report import Report
 from safeload._loading.gc_pause import COLLECTOR_PAUSED
-from safeload._loading.rollback_state import Floors, resolve_floors
+from safeload._loading.rollback_state import RollbackState, resolve_rollback_state
 from safeload._loading.scan_cache import Scanned
 from safeload._loading.tripwire import tripwire
 from safeload._loading.unpickle import import_modules, load_mapped, load_stream
-from safeload._loading.versions import check_drift, drift, warn_caller
+from safeload._loading.versions import check_versions, version_mismatches, warn_caller
 from safeload._loading.watch import INTERVAL, Pair, Watch
 from safeload._manifest.digests import FileDigests
 from safeload._manifest.manifest import KnownManifests, Manifest, open_envelope
@@ -81,7 +81,7 @@ class Loader:
         mmap_copies: what to map into memory in place of the artifact itself, where others can write to its folder:
             a path for private copies that all processes of this user share, or `SealedCopies()`. docs/mapping.md
             says what each defends against.
-        floors: a state file, in which the highest release that was loaded of each artifact, by its name, is
+        rollback_state: a state file, in which the highest release that was loaded of each artifact, by its name, is
             remembered, and what is older than that refused. Keep it where only this user can write.
     """
 
@@ -94,7 +94,7 @@ class Loader:
         limits: Limits | None = None,
         on_version_mismatch: OnMismatch = "warn",
         mmap_copies: Copies | PathLike | None = None,
-        floors: Floors | PathLike | None = None,
+        rollback_state: RollbackState | PathLike | None = None,
     ) -> None:
         if on_version_mismatch not in ("warn", "error", "ignore"):
             raise ValueError(f"on_version_mismatch is 'warn', 'error' or 'ignore', not {on_version_mismatch!r}")
@@ -108,7 +108,7 @@ class Loader:
         self._manifests = KnownManifests()
         self._scanned = Scanned()
         self._copies = FolderOfCopies(mmap_copies) if isinstance(mmap_copies, str | os.PathLike) else mmap_copies
-        self._floors = resolve_floors(floors)
+        self._rollback_state = resolve_rollback_state(rollback_state)
 
     def load(self, path: PathLike, mmap_mode: MmapMode | None = None) -> Any:
         """Return the object; see `safeload.load`."""
@@ -137,14 +137,14 @@ class Loader:
         """Load an artifact, and return a handle whose `model` follows it: see `Watch`.
 
         It looks every `interval` seconds. A keyring that was named by its path, or is the default one, is read anew
-        when its file is another. Without `floors` of the Loader's, the handle remembers by itself the highest
+        when its file is another. Without `rollback_state` of the Loader's, the handle remembers by itself the highest
         release that it served, and goes back to none before.
 
         Raises: what `load` does, if what is there now is refused.
         """
         loader, trust = self.following()
-        if loader._floors is None:  # noqa: SLF001 - one of ours
-            loader._floors = Floors()  # noqa: SLF001
+        if loader._rollback_state is None:  # noqa: SLF001 - one of ours
+            loader._rollback_state = RollbackState()  # noqa: SLF001
         target = checked_path(path).absolute()
         pair = Pair(target, trust, lambda: loader.load_with_manifest(target, mmap_mode))
         return Watch(pair, interval=interval, on_swapped=on_swapped, on_refused=on_refused)
@@ -200,8 +200,8 @@ class Loader:
             obj, manifest = with_pair(
                 target, lambda fd, envelope: self._load_open(fd, envelope, target, mmap_mode, made, accept)
             )
-            if self._floors is not None:
-                self._floors.raise_release(manifest.name, manifest.release)
+            if self._rollback_state is not None:
+                self._rollback_state.raise_release(manifest.name, manifest.release)
             return obj, manifest
 
     def _load_open(
@@ -243,7 +243,7 @@ class Loader:
                     replace(report, manifest=manifest.copied()).raise_if_refused()
                 names = self._scanned.put(manifest, trace, self._policy)
                 stream.seek(0)
-            check_drift(str(target), manifest.producer.python, manifest.producer.packages, self._on_version_mismatch)
+            check_versions(str(target), manifest.producer.python, manifest.producer.packages, self._on_version_mismatch)
             import_modules(names.modules)
             guarded = functools.partial(tripwire, names.named, events=names.events, sources=names.sources)
             obj = load(stream, unpacked, guarded)
@@ -259,7 +259,9 @@ class Loader:
         with verified_stream(reader) as stream:
             report, _ = examine(stream, target, manifest.size, self._policy, self._limits, manifest)
             reader.verify_all()
-        return replace(report, drift=tuple(drift(manifest.producer.python, manifest.producer.packages))), manifest
+        return replace(
+            report, version_mismatches=tuple(version_mismatches(manifest.producer.python, manifest.producer.packages))
+        ), manifest
 
     def _open(
         self, fd: int, envelope: bytes, target: Path, made: Decision, accept: Accept | None
@@ -281,8 +283,8 @@ class Loader:
             raise RollbackError(
                 f"{target}: this is release {manifest.release}, older than the required {self._min_release}"
             )
-        if self._floors is not None:
-            self._floors.require_release(manifest.name, manifest.release, where=str(target))
+        if self._rollback_state is not None:
+            self._rollback_state.require_release(manifest.name, manifest.release, where=str(target))
         if accept is not None:
             accept(manifest.copied())
         return manifest, verified_reader(fd, _digests(manifest), target)

@@ -30,14 +30,14 @@ from safeload.errors import RollbackError, SafeloadError, StorageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Floors", "Mark", "resolve_floors"]
+__all__ = ["Mark", "RollbackState", "resolve_rollback_state"]
 
 MAX_ENTRIES = 10_000
 MAX_BYTES = 8 << 20
 
 _GO_BACK = (
     "Deploy the newer one; or, to go back on purpose, sign the older one again where there is a key, as the release "
-    "after the one it replaces: safeload rollback FILE --from-release N"
+    "after the one it replaces: safeload reissue FILE --from-release N"
 )
 _VERSION = 1
 _Value = TypeVar("_Value")
@@ -72,7 +72,7 @@ class _Seen:
         return changed
 
 
-class Floors:
+class RollbackState:
     """The highest releases and channel pointers that were accepted, which nothing older may follow.
 
     Without a path they are kept as long as this object. With one, they are kept in that file, which several
@@ -105,10 +105,10 @@ class Floors:
 
         Raises: RollbackError, which says `where` it was met and what to do `instead`.
         """
-        floor = self.release(name)
-        if floor is not None and release < floor:
+        newest = self.release(name)
+        if newest is not None and release < newest:
             raise RollbackError(
-                f"{where}: this is release {release}, and release {floor} was loaded here before{self._says()}. "
+                f"{where}: this is release {release}, and release {newest} was loaded here before{self._says()}. "
                 f"{instead}"
             )
 
@@ -163,19 +163,19 @@ class Floors:
             self._seen.merge(new)
 
 
-def resolve_floors(floors: Floors | PathLike | None) -> Floors | None:
+def resolve_rollback_state(rollback_state: RollbackState | PathLike | None) -> RollbackState | None:
     """Return what was remembered, from whatever the caller passed.
 
-    Raises: StorageError as for Floors, TypeError if something else was passed.
+    Raises: StorageError as for RollbackState, TypeError if something else was passed.
     """
-    if floors is None or isinstance(floors, Floors):
-        return floors
-    if isinstance(floors, str | os.PathLike):
-        return Floors(floors)
-    raise TypeError(f"floors is a state file's path, not {type(floors).__name__}")
+    if rollback_state is None or isinstance(rollback_state, RollbackState):
+        return rollback_state
+    if isinstance(rollback_state, str | os.PathLike):
+        return RollbackState(rollback_state)
+    raise TypeError(f"rollback_state is a state file's path, not {type(rollback_state).__name__}")
 
 
-_MEMORY = MemoryLock()  # around every Floors' own memory
+_MEMORY = MemoryLock()  # around every RollbackState' own memory
 
 
 # --- the file ---

@@ -13,7 +13,7 @@ from safeload.errors import VersionMismatchError, VersionMismatchWarning
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["UNKNOWN", "check_drift", "drift", "installed_packages", "warn_caller"]
+__all__ = ["UNKNOWN", "check_versions", "installed_packages", "version_mismatches", "warn_caller"]
 
 UNKNOWN = "unknown"  # in a manifest: the signer did not write the artifact, and cannot tell
 
@@ -37,13 +37,13 @@ def installed_packages(modules: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def drift(python: str, packages: Mapping[str, str]) -> list[str]:
+def version_mismatches(python: str, packages: Mapping[str, str]) -> list[str]:
     """Say, a line each, where what is installed differs from what wrote the artifact."""
-    return list(_drift(python, tuple(packages.items())))
+    return list(_mismatches(python, tuple(packages.items())))
 
 
 @functools.lru_cache(maxsize=64)  # what is installed does not change while this process runs
-def _drift(python: str, packages: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+def _mismatches(python: str, packages: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
     differences = []
     if python != UNKNOWN and _minor(python) != _minor(platform.python_version()):
         differences.append(f"Python {python} wrote it, this is {platform.python_version()}")
@@ -58,7 +58,7 @@ def _drift(python: str, packages: tuple[tuple[str, str], ...]) -> tuple[str, ...
     return tuple(differences)
 
 
-def check_drift(path: str, python: str, packages: Mapping[str, str], on_mismatch: str) -> None:
+def check_versions(path: str, python: str, packages: Mapping[str, str], on_mismatch: str) -> None:
     """Warn, raise or do nothing where the installed versions differ.
 
     Raises:
@@ -66,7 +66,7 @@ def check_drift(path: str, python: str, packages: Mapping[str, str], on_mismatch
     """
     if on_mismatch == "ignore":
         return
-    differences = drift(python, packages)
+    differences = version_mismatches(python, packages)
     if not differences:
         return
     message = (

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from safeload._storage.pair import Snapshot
     from safeload.keys._trust import Trust
 
-__all__ = ["INTERVAL", "LoadedModel", "OnRefused", "OnSwapped", "Pair", "Source", "Watch"]
+__all__ = ["INTERVAL", "Followed", "LoadedModel", "OnRefused", "OnSwapped", "Pair", "Watch"]
 
 INTERVAL = 2.0  # seconds
 
@@ -63,7 +63,7 @@ OnSwapped = Callable[[LoadedModel], object]
 OnRefused = Callable[[BaseException], object]
 
 
-class Source(Protocol):
+class Followed(Protocol):
     """What is watched."""
 
     @property
@@ -118,7 +118,7 @@ class Watch:
 
     def __init__(
         self,
-        source: Source,
+        source: Followed,
         *,
         interval: float = INTERVAL,
         on_swapped: OnSwapped | None = None,

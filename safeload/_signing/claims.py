@@ -136,7 +136,7 @@ def _release(target: Path, signing: Signing, claims: Claims) -> int:
         raise RollbackError(
             f"{target}: release {claims.release} would take the place of release {before}, and readers who have seen "
             f"that refuse what is not newer. Give a release above {before}, or none, to count on. To go back on "
-            "purpose, sign the old artifact under a new number (safeload rollback), or, if no reader has seen that "
+            "purpose, sign the old artifact under a new number (safeload reissue), or, if no reader has seen that "
             "one, pass allow_lower_release=True (--allow-lower-release)"
         )
     return claims.release

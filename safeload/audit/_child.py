@@ -15,7 +15,7 @@ import warnings
 from typing import Any
 
 from safeload.audit._reach import reached
-from safeload.policy import floor_reason
+from safeload.policy import denied_reason
 
 __all__ = ["main"]
 
@@ -71,7 +71,7 @@ def _said(error: BaseException) -> str:
 def _facts(value: Any, roles: list[str]) -> dict[str, Any]:
     facts: dict[str, Any] = {"status": "found", "kind": _kind(value), "is": _own_name(value)}
     if isinstance(value, type):
-        facts["floor_bases"] = [name for name in map(_own_name, value.__mro__[1:]) if name and floor_reason(name)]
+        facts["denied_bases"] = [name for name in map(_own_name, value.__mro__[1:]) if name and denied_reason(name)]
         facts["has_items"] = any(callable(getattr(value, method, None)) for method in _ITEM_METHODS)
         own = getattr(value, "__setstate__", None)
         facts["setstate"] = None if own is None else _own_name(own) or "native code"

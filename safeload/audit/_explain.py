@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from safeload._scan import FORM_NAMES, is_plain_module, is_plain_name, python3_name
-from safeload.policy import floor_reason, toml_value
+from safeload.policy import denied_reason, toml_value
 
 if TYPE_CHECKING:
     from safeload.policy import AllowRule, Policy
@@ -23,7 +23,7 @@ class Explanation:
 
     Attributes:
         name: as it was asked for.
-        verdict: "allowed", "denied" (by the floor, whatever the policy), "unlisted" or "impossible" (no plain name).
+        verdict: "allowed", "denied" (by the denylist, whatever the policy), "unlisted" or "impossible" (no plain name).
         reason: why, in a sentence.
         rules: those that allow it.
         proven: whether the scanner itself proves the form of its calls.
@@ -64,9 +64,9 @@ def explain(policy: Policy, name: str) -> Explanation:
     rules = tuple(policy.rules_for(name))
     if rules:
         return Explanation(name, "allowed", f"policy {policy.name!r} allows it", rules, name in FORM_NAMES)
-    floor = floor_reason(name)
-    if floor is not None:
-        return Explanation(name, "denied", f"no policy can allow it: {floor}")
+    reason = denied_reason(name)
+    if reason is not None:
+        return Explanation(name, "denied", f"no policy can allow it: {reason}")
     similar = _similar(policy, module, qualname)
     mapped = python3_name(module, qualname)
     if mapped != (module, qualname):

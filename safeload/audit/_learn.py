@@ -44,7 +44,7 @@ def learn(paths: Sequence[str], base: Policy, *, extends: str, name: str, limits
 
     `limits` take the place of the policy's.
 
-    An artifact that names what the deny floor denies, or that cannot be read as a pickle in full, teaches nothing:
+    An artifact that names what the denylist denies, or that cannot be read as a pickle in full, teaches nothing:
     no rule is proposed for anything in it. What a rule of the policy allows in other forms only is not widened.
     """
     learned: dict[str, list[GlobalUse]] = {}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from safeload._scan import FORM_NAMES
 from safeload.audit._compare import rule_uses
 from safeload.audit._environment import look_up
-from safeload.findings import RULES
-from safeload.policy import Policy, floor_reason, survey_policy
+from safeload.findings import FINDING_KINDS
+from safeload.policy import Policy, denied_reason, survey_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ class LintFinding:
     @property
     def title(self) -> str:
         """What this code means, in a few words."""
-        return RULES[self.code].title
+        return FINDING_KINDS[self.code].title
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as JSON can hold it, with the keys that findings about artifacts have."""
@@ -123,7 +123,7 @@ def _questions(rules: Sequence[AllowRule]) -> dict[str, dict[str, list[str]]]:
 
 def _remark(rule: AllowRule, code: str, message: str, names: Sequence[str] = (), severity: str = "") -> LintFinding:
     full = tuple(f"{rule.module}.{name}" for name in names)
-    return LintFinding(code, severity or RULES[code].severity, rule.origin, rule.line, message, full)
+    return LintFinding(code, severity or FINDING_KINDS[code].severity, rule.origin, rule.line, message, full)
 
 
 def _as_reviewed(finding: LintFinding) -> LintFinding:
@@ -229,7 +229,7 @@ def _of_name(rule: AllowRule, name: str, fact: Mapping[str, Any]) -> Iterator[Li
     if fact["kind"] == "module":
         yield _remark(rule, "SL703", f"{full} is the module {own}: no pickle names a module", [name])
         return
-    reason = floor_reason(own) if own is not None and own != full else None
+    reason = denied_reason(own) if own is not None and own != full else None
     if reason is not None:
         yield _remark(rule, "SL703", f"{full} is {own}: {reason}", [name])
         return
@@ -239,8 +239,8 @@ def _of_name(rule: AllowRule, name: str, fact: Mapping[str, Any]) -> Iterator[Li
         yield _remark(rule, "SL708", f"{full} cannot be called", [name])
     if "items" in rule.roles and fact.get("has_items") is False:
         yield _remark(rule, "SL708", f"{full} has no append, extend, add or __setitem__ to add items by", [name])
-    for base in fact.get("floor_bases", ()):
-        yield _remark(rule, "SL704", f"{full} is a kind of {base}: {floor_reason(base)}", [name], "warning")
+    for base in fact.get("denied_bases", ()):
+        yield _remark(rule, "SL704", f"{full} is a kind of {base}: {denied_reason(base)}", [name], "warning")
     for role, what, reaches, why in fact["reaches"]:
         if role in rule.roles and full not in FORM_NAMES:
             grave = role != "import" and why.startswith(_RUN_ANYTHING)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from safeload._loading.versions import UNKNOWN, drift
+from safeload._loading.versions import UNKNOWN, version_mismatches
 from safeload.audit._scan import look_into
 from safeload.errors import PolicyFileError, UnsignedError, VerificationError
 from safeload.policy import Policy, policy_text
@@ -61,8 +61,8 @@ def look_at(
     lines, notes = _written_by_manifest(path, keyring)
     if not lines:
         for version in trace.sklearn_versions:
-            lines += drift(UNKNOWN, {"scikit-learn": version})
-    return ArtifactAudit(path, replace(report, drift=tuple(lines)), other, tuple(notes))
+            lines += version_mismatches(UNKNOWN, {"scikit-learn": version})
+    return ArtifactAudit(path, replace(report, version_mismatches=tuple(lines)), other, tuple(notes))
 
 
 def _written_by_manifest(path: str, keyring: Keyring | None) -> tuple[list[str], list[str]]:
@@ -76,7 +76,7 @@ def _written_by_manifest(path: str, keyring: Keyring | None) -> tuple[list[str],
         return [], ["it is not signed, so no manifest says which versions wrote it"]
     except VerificationError as error:
         return [], [f"its manifest tells nothing here: {str(error).removeprefix(f'{path}: ')}"]
-    return drift(producer.python, producer.packages), []
+    return version_mismatches(producer.python, producer.packages), []
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What Python code reaches for, by its bytecode: calls and modules of the kinds that the deny floor names.
+"""What Python code reaches for, by its bytecode: calls and modules of the kinds that the denylist names.
 
 It is a reviewer's aid and no proof: native code is not looked into, and names that are computed are not seen.
 """
@@ -12,7 +12,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
-from safeload.policy import floor_reason
+from safeload.policy import denied_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["reached"]
 
 _MAX_DEPTH = 2
-# Reasons of the floor that are about effects; reaching for getattr, locks or warnings is what honest code does.
+# Reasons of the denylist that are about effects; reaching for getattr, locks or warnings is what honest code does.
 _EFFECTS = (
     "it runs code or commands",
     "it imports what it is given the name of",
@@ -61,7 +61,7 @@ _METHODS = {
 
 
 def reached(value: Any, role: str) -> Iterator[tuple[str, str, str]]:
-    """Yield what runs when a pickle uses a value in a role, what that reaches for, and what the floor says of it."""
+    """Yield what runs when a pickle uses a value in a role, what that reaches for, and what the denylist says of it."""
     if isinstance(value, type):
         for method in _METHODS[role]:
             function = _python(inspect.getattr_static(value, method, None))
@@ -102,7 +102,7 @@ def _walk(function: types.FunctionType, owner: type | None, what: str) -> Iterat
 def _effect(name: str, value: Any) -> str | None:
     if name in _HARMLESS or name.split(".", maxsplit=1)[0] in _HARMLESS_MODULES:
         return None
-    reason = floor_reason(f"{name}.x" if isinstance(value, types.ModuleType) else name)
+    reason = denied_reason(f"{name}.x" if isinstance(value, types.ModuleType) else name)
     return reason if reason in _EFFECTS else None
 
 
@@ -135,7 +135,7 @@ def _named(function: types.FunctionType, owner: type | None) -> Iterator[tuple[s
             elif operation == "IMPORT_NAME":
                 imported = name
                 value = sys.modules.get(name)
-                if value is not None and floor_reason(f"{name}.x") is not None:
+                if value is not None and denied_reason(f"{name}.x") is not None:
                     yield name, value
             elif operation == "IMPORT_FROM":
                 yield f"{imported}.{name}", getattr(sys.modules.get(imported), name, None)
@@ -154,4 +154,4 @@ def _name_of(value: Any, fallback: str) -> str:
     where: Any = sys.modules.get(module)
     for part in name.split("."):
         where = getattr(where, part, None)
-    return f"{module}.{name}" if where is value or floor_reason(f"{module}.{name}") is None else fallback
+    return f"{module}.{name}" if where is value or denied_reason(f"{module}.{name}") is None else fallback

@@ -252,7 +252,7 @@ class Keyring:
         ids = ", ".join(entry.key_id for entry in self.entries if entry.status != "revoked")
         raise VerificationError(
             f"{self.where} demands signatures by {self._threshold} of its keys ({ids}), and there are {len(trusted)} "
-            f"({', '.join(trusted)}): have another of them sign it, too, with safeload cosign{others}",
+            f"({', '.join(trusted)}): have another of them sign it, too, with safeload countersign{others}",
             code="SL109",
         )
 

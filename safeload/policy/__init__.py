@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from safeload._scan import ROLES, Grant, Limits
 from safeload.errors import PolicyFileError
-from safeload.policy._floor import floor_reason
+from safeload.policy._denylist import denied_reason
 from safeload.policy._packs import pack_names
 from safeload.policy._parse import AllowRule, Fault, PolicyFile, parse_policy, read_policy
 from safeload.policy._patterns import compile_arguments, compile_states, sources_of
@@ -32,7 +32,7 @@ __all__ = [
     "Fault",
     "Policy",
     "PolicyFile",
-    "floor_reason",
+    "denied_reason",
     "pack_names",
     "policy_text",
     "resolve_policy",

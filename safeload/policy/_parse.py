@@ -11,7 +11,7 @@ from typing import Any
 
 from safeload._scan import FORM_NAMES, ROLES, Limits, is_plain_module, is_plain_name
 from safeload.errors import PolicyFileError
-from safeload.policy._floor import floor_reason, is_confined
+from safeload.policy._denylist import denied_reason, is_confined
 from safeload.policy._named import NamedPatterns
 from safeload.policy._packs import pack_names, read_pack
 from safeload.policy._patterns import compile_arguments, compile_pattern
@@ -287,7 +287,7 @@ def _rule(entry: Any, origin: str, line: int | None, named: NamedPatterns) -> Al
     for name in names:
         if not isinstance(name, str) or not is_plain_name(name):
             raise ValueError(f"{name!r} is no plain name: no wildcards, no dots, no __dunder__ names")
-        reason = floor_reason(f"{module}.{name}")
+        reason = denied_reason(f"{module}.{name}")
         if reason is not None and not is_confined(f"{module}.{name}", entry):
             raise ValueError(f"{module}.{name} cannot be allowed by any policy: {reason}")
         full.append(f"{module}.{name}")

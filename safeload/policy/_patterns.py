@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from safeload._scan import is_plain_name, values
-from safeload.policy._floor import floor_reason
+from safeload.policy._denylist import denied_reason
 
 __all__ = ["Predicate", "compile_arguments", "compile_pattern", "compile_states", "sources_of"]
 
@@ -214,7 +214,7 @@ def _global_names(detail: Any, kind: str) -> frozenset[str]:
 def _global(detail: Any, _depth: int) -> Predicate:
     allowed = _global_names(detail, "global")
     for one in allowed:
-        if (reason := floor_reason(one)) is not None:
+        if (reason := denied_reason(one)) is not None:
             raise ValueError(f"{one} can be no argument and no part of a state under any policy: {reason}")
     return lambda value: isinstance(value, values.Global) and value.name in allowed
 

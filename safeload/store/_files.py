@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safeload._internal.atomic import replace_file
-from safeload._signing.resign import SignedArtifact
+from safeload._signing.re_sign import SignedArtifact
 from safeload.errors import ManifestError
 from safeload.store._layout import Layout
 from safeload.store._names import is_plain
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from safeload._judging.decisions import Decision
     from safeload._loading.loader import Loader
     from safeload._manifest.envelope import Kind
-    from safeload._signing.resign import SignedFile
+    from safeload._signing.re_sign import SignedFile
     from safeload.keys._keyring import Keyring
 
 __all__ = ["PointerFile", "pointer_at", "signed_file_at"]

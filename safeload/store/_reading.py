@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from safeload._internal.files import storage_error
 from safeload._judging.report import Report
 from safeload._loading.loader import Loader
-from safeload._loading.rollback_state import Floors, resolve_floors
+from safeload._loading.rollback_state import RollbackState, resolve_rollback_state
 from safeload._loading.watch import INTERVAL, Watch
 from safeload.errors import ManifestError, RollbackError, StorageError, VerificationError
 from safeload.findings import Finding
@@ -101,13 +101,13 @@ class Reader:
         limits: Limits | None = None,
         on_version_mismatch: OnMismatch = "warn",
         mmap_copies: Copies | PathLike | None = None,
-        floors: Floors | PathLike | None = None,
+        rollback_state: RollbackState | PathLike | None = None,
     ) -> None:
         self._folder = Path(folder)
         self._key, _ = both_of(key, keyring)
         self._policy = policy
         self._limits = limits
-        self._floors = resolve_floors(floors) or Floors()
+        self._rollback_state = resolve_rollback_state(rollback_state) or RollbackState()
         self._loader = Loader(
             # As it was named, so that a watch can follow it.
             keyring=cast("KeyringSource", key) if keyring is None else keyring,
@@ -115,7 +115,7 @@ class Reader:
             limits=limits,
             on_version_mismatch=on_version_mismatch,
             mmap_copies=mmap_copies,
-            floors=self._floors,
+            rollback_state=self._rollback_state,
         )
 
     @property
@@ -199,7 +199,9 @@ class Reader:
                 raise no_version(layout, version)
             return Resolved(path, acceptor(path, version), None, lambda: None)
         key = channel_key(name, channel or PRODUCTION)
-        promoted = os.path.lexists(layout.pointer(channel or PRODUCTION)) or self._floors.channel(key) is not None
+        promoted = (
+            os.path.lexists(layout.pointer(channel or PRODUCTION)) or self._rollback_state.channel(key) is not None
+        )
         if channel is not None or promoted:
             pointer = self.channel(name, channel or PRODUCTION)
             path = layout.artifact(pointer.version)
@@ -207,7 +209,7 @@ class Reader:
                 path,
                 acceptor(path, pointer.version, pointer.place, pointer.channel),
                 pointer,
-                lambda: self._floors.raise_pointer(key, pointer.mark),
+                lambda: self._rollback_state.raise_pointer(key, pointer.mark),
             )
         return self._newest(layout)
 
@@ -221,11 +223,14 @@ class Reader:
             raise FileNotFoundError(errno.ENOENT, f"there is no version of model {layout.name!r}", str(layout.folder))
         release, newest = max(trusted, key=lambda pair: pair[0])
         key = newest_key(layout.name)
-        self._floors.require_release(
+        self._rollback_state.require_release(
             key, release, where=str(newest.path), instead="Restore the newer one, or promote the one that you want."
         )
         return Resolved(
-            newest.path, acceptor(newest.path, newest.version), None, lambda: self._floors.raise_release(key, release)
+            newest.path,
+            acceptor(newest.path, newest.version),
+            None,
+            lambda: self._rollback_state.raise_release(key, release),
         )
 
     def names(self) -> tuple[str, ...]:
@@ -326,7 +331,7 @@ class Reader:
         except FileNotFoundError:
             self._require_never_seen(layout, channel)
             raise no_channel(layout, channel) from None
-        self._floors.require_pointer(channel_key(name, channel), pointer.mark, where=str(path))
+        self._rollback_state.require_pointer(channel_key(name, channel), pointer.mark, where=str(path))
         pointer.require_current(path)
         return pointer
 
@@ -335,7 +340,7 @@ class Reader:
         return tuple(self._layout(name).all_channels())
 
     def _require_never_seen(self, layout: Layout, channel: str) -> None:
-        mark = self._floors.channel(channel_key(layout.name, channel))
+        mark = self._rollback_state.channel(channel_key(layout.name, channel))
         if mark is not None:
             raise RollbackError(
                 f"{layout.pointer(channel)} is gone: pointer number {mark.sequence}, to release {mark.release}, was "

@@ -57,8 +57,8 @@ class Store(Reader):
         key: what to sign with, as for `safeload.dump`; None means `keyring`, or the default keyring.
         keyring: whom to trust, as for `safeload.Loader`; None means `key`, or the default keyring.
         policy, limits, on_version_mismatch, mmap_copies: as for `safeload.Loader`.
-        floors: a state file that remembers what was loaded, so that nothing older is loaded after it. Without one,
-            this object remembers it, for as long as it lives.
+        rollback_state: a state file that remembers what was loaded, so that nothing older is loaded after it. Without
+            one, this object remembers it, for as long as it lives.
     """
 
     def save(
@@ -150,7 +150,7 @@ class Store(Reader):
         return manifest
 
     def _next_release(self, name: str, wanted: int | None) -> int:
-        highest = self._floors.release(newest_key(name)) or 0
+        highest = self._rollback_state.release(newest_key(name)) or 0
         for stored in self._stored(name):
             if stored.manifest is not None:
                 highest = max(highest, stored.manifest.release)
@@ -252,7 +252,7 @@ class Store(Reader):
         try:
             pointer = read_pointer(layout, channel, self._keyring)
             if not lost:
-                self._floors.require_pointer(channel_key(layout.name, channel), pointer.mark, where=str(path))
+                self._rollback_state.require_pointer(channel_key(layout.name, channel), pointer.mark, where=str(path))
             return pointer
         except FileNotFoundError:
             require_distinct("channel", channel, layout.all_channels())
@@ -287,7 +287,7 @@ class Store(Reader):
         sequence: int | None,
     ) -> Pointer:
         key = channel_key(layout.name, channel)
-        mark = self._floors.channel(key)
+        mark = self._rollback_state.channel(key)
         counted = max(last.sequence if last else 0, mark.sequence if mark else 0)
         if sequence is not None and (type(sequence) is not int or sequence <= counted):
             raise ValueError(f"sequence is a whole number above {counted}, not {sequence!r}")

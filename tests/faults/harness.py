@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import safeload
-from safeload._loading.rollback_state import Floors
-from safeload._signing.resign import Resigner
+from safeload._loading.rollback_state import RollbackState
+from safeload._signing.re_sign import ReSigner
 from safeload.store import signed_file_at
 
 if TYPE_CHECKING:
@@ -157,13 +157,13 @@ class Remember(Operation):
     again_writes = False
 
     def before(self, folder: Path) -> None:
-        Floors(folder / "floors.json").raise_release("model.joblib", 1)
+        RollbackState(folder / "rollback-state.json").raise_release("model.joblib", 1)
 
     def act(self, folder: Path) -> None:
-        Floors(folder / "floors.json").raise_release("model.joblib", 2)
+        RollbackState(folder / "rollback-state.json").raise_release("model.joblib", 2)
 
     def state(self, folder: Path) -> Any:
-        return Floors(folder / "floors.json").release("model.joblib")
+        return RollbackState(folder / "rollback-state.json").release("model.joblib")
 
 
 class RememberFirst(Remember):
@@ -192,9 +192,9 @@ class Resign(Operation):
         safeload.Store(folder / "models", key=KEY, keyring=self.ring()).promote("m", "1")
 
     def act(self, folder: Path) -> None:
-        resigner = Resigner(key=self.ring())
+        re_signer = ReSigner(key=self.ring())
         for file in ("model.joblib", "models/m/channels/production.json"):
-            resigner.sign(signed_file_at(folder / file))
+            re_signer.sign(signed_file_at(folder / file))
 
     def state(self, folder: Path) -> Any:
         assert safeload.load(folder / "model.joblib", keyring=self.ring())["name"] == "old"
@@ -341,7 +341,7 @@ OPERATIONS: dict[str, Callable[[], Operation]] = {
     "save keyring": SaveKeyring,
     "remember": Remember,
     "remember first": RememberFirst,
-    "resign": Resign,
+    "re-sign": Resign,
     "store save": StoreSave,
     "store promote": StorePromote,
     "store rollback": StoreRollback,

@@ -96,7 +96,7 @@ def audit(
         raise click.UsageError(
             "--no-import is for an audit of the policy alone, without PATH: here nothing is imported"
         )
-    task = _Task(policy=policy, against=against, keyring=keyring, limits=limits, debug=session.debug)
+    task = _Auditing(policy=policy, against=against, keyring=keyring, limits=limits, debug=session.debug)
     return _audit_artifacts(task, paths, jobs=jobs, minimal=minimal, out=out)
 
 
@@ -198,7 +198,7 @@ def _at(finding: LintFinding) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Task:
+class _Auditing:
     """What to do with each file; it can be sent to another process, and holds no key."""
 
     policy: str
@@ -235,7 +235,7 @@ class _Task:
 
 
 def _audit_artifacts(
-    task: _Task,
+    task: _Auditing,
     paths: Sequence[str],
     *,
     jobs: int,
@@ -292,14 +292,14 @@ def _result(one: ArtifactAudit) -> Result:
     return replace(result, data=data, notes=(*result.notes, *one.notes))
 
 
-def _verdict(result: Result, task: _Task) -> str:
+def _verdict(result: Result, task: _Auditing) -> str:
     """Return what counts for the exit code: with another policy proposed, what that makes of the file."""
     if task.against is None or result.verdict == "error":
         return result.verdict
     return str(result.data["against"]["verdict"])
 
 
-def _changes(task: _Task, audits: Sequence[ArtifactAudit]) -> dict[str, Any] | None:
+def _changes(task: _Auditing, audits: Sequence[ArtifactAudit]) -> dict[str, Any] | None:
     if task.against is None:
         return None
     return {
@@ -320,7 +320,7 @@ def _write_minimal(policy: Policy, audits: Sequence[ArtifactAudit], minimal: str
 
 
 def _artifact_lines(
-    task: _Task,
+    task: _Auditing,
     policy: Policy,
     results: Sequence[Result],
     audits: Sequence[ArtifactAudit],
@@ -391,7 +391,7 @@ def _against_lines(against: str, audits: Sequence[ArtifactAudit], paint: Painter
         yield "  no verdict would change"
 
 
-def _sections(task: _Task, audits: Sequence[ArtifactAudit], needs: Needs) -> list[dict[str, Any]]:
+def _sections(task: _Auditing, audits: Sequence[ArtifactAudit], needs: Needs) -> list[dict[str, Any]]:
     sections: list[dict[str, Any]] = []
     if task.against is not None:
         rows = [(one.change, one.path) for one in audits if one.change != "same"]

@@ -12,11 +12,11 @@ from safeload._cli.options.common import (
     Session,
     Standard,
     debug_option,
-    floors_option,
     jobs_option,
     keyring_option,
     paths_argument,
     report_options,
+    rollback_state_option,
     standard_options,
 )
 from safeload._cli.report.deliver import Result, check_output, deliver, exit_code, judged
@@ -30,7 +30,7 @@ __all__ = ["scan", "verify"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Task:
+class _Judging:
     """What to do with each file; it can be sent to another process, and holds no key."""
 
     verify: bool
@@ -38,7 +38,7 @@ class _Task:
     deep: bool = False
     keyring: str | None = None
     min_release: int | None = None
-    floors: str | None = None
+    rollback_state: str | None = None
     debug: bool = False
 
     def start(self) -> Callable[[str], Result]:
@@ -57,7 +57,7 @@ class _Task:
                 policy=policy,
                 min_release=self.min_release,
                 limits=limits,
-                floors=self.floors,
+                rollback_state=self.rollback_state,
             )
             return lambda path: judged(path, loader.verify(path))
         return lambda path: judged(path, safeload.scan(path, policy=policy, limits=limits, deep=self.deep))
@@ -67,7 +67,7 @@ class _Task:
 @paths_argument
 @keyring_option
 @click.option("--min-release", metavar="N", type=click.IntRange(min=1), help="Refuse releases before N.")
-@floors_option
+@rollback_state_option
 @standard_options
 @jobs_option
 @report_options
@@ -78,7 +78,7 @@ def verify(
     paths: tuple[str, ...],
     keyring: str | None,
     min_release: int | None,
-    floors: str | None,
+    rollback_state: str | None,
     standard: Standard,
     jobs: int,
     out: Output,
@@ -87,12 +87,12 @@ def verify(
 
     PATHs are files, or folders, which are walked for .joblib, .pkl and .pickle files, compressed ones too.
     """
-    task = _Task(
+    task = _Judging(
         verify=True,
         standard=standard,
         keyring=keyring,
         min_release=min_release,
-        floors=floors,
+        rollback_state=rollback_state,
         debug=session.debug,
     )
     return _check(task, paths, jobs=jobs, out=out)
@@ -121,11 +121,11 @@ def scan(
 
     PATHs are files, or folders, which are walked for .joblib, .pkl and .pickle files, compressed ones too.
     """
-    task = _Task(verify=False, standard=standard, deep=deep, debug=session.debug)
+    task = _Judging(verify=False, standard=standard, deep=deep, debug=session.debug)
     return _check(task, paths, jobs=jobs, out=out)
 
 
-def _check(task: _Task, paths: Sequence[str], *, jobs: int, out: Output) -> int:
+def _check(task: _Judging, paths: Sequence[str], *, jobs: int, out: Output) -> int:
     if task.verify:
         require_shareable(task.keyring, jobs)
     found = find_artifacts(paths)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from safeload._cli.commands.resign import deliver_signed, find_signed, signs
+from safeload._cli.commands.re_sign import deliver_signed, find_signed, signs
 from safeload._cli.options.common import (
     ALLOWED,
     NOTHING,
@@ -54,7 +54,7 @@ __all__ = ["rotate"]
 @not_after_option
 @encrypt_option
 @click.option(
-    "--resign",
+    "--re-sign",
     "trees",
     metavar="PATH",
     multiple=True,
@@ -83,10 +83,10 @@ def rotate(
     """Make a new key, which signs from now on. The old one stays trusted, for what it signed, until it is revoked.
 
     The new key gets the old one's algorithm and scopes, and is encrypted if that was. Bring it to those who verify
-    before anything is signed with it; then use resign, and then revoke the old key. Where all read this very keyring,
-    --resign does it at once; if that is interrupted, the same command goes on with the same key.
+    before anything is signed with it; then use re-sign, and then revoke the old key. Where all read this very keyring,
+    --re-sign does it at once; if that is interrupted, the same command goes on with the same key.
     """
-    from safeload._signing.resign import Resigner
+    from safeload._signing.re_sign import ReSigner
 
     policy, limits = standard.load()  # before a key is made
     path = keyring_file(keyring)
@@ -107,7 +107,7 @@ def rotate(
         deliver_lines([], lambda _: () if out.quiet else head, command="key rotate", out=out, extra=about)
         return 0
     results, interrupted = sign_each(
-        signs(Resigner(keyring=ring, policy=policy, limits=limits)), found, quiet=out.quiet, debug=session.debug
+        signs(ReSigner(keyring=ring, policy=policy, limits=limits)), found, quiet=out.quiet, debug=session.debug
     )
     code = deliver_signed(
         results, found, command="key rotate", policy=standard.policy, interrupted=interrupted, out=out, head=head,
@@ -135,7 +135,7 @@ def _unfinished(path: str, trees: Sequence[str], descriptor: int | None, *, fres
     if not trees or fresh:
         raise KeyringError(
             f"{ring.where}: the rotation to key {entry.key_id!r} has not come to its end. Go on with: safeload key "
-            f"rotate --keyring {shlex.quote(path)} --resign PATH. If it should not go on, take the line rotating_to "
+            f"rotate --keyring {shlex.quote(path)} --re-sign PATH. If it should not go on, take the line rotating_to "
             "out of the keyring"
         )
     return signing_keyring(path, descriptor), entry.key_id
@@ -211,7 +211,7 @@ def _story(ring: Keyring, made: str, path: str, trees: Sequence[str]) -> tuple[l
     lines += [
         "next:",
         f"  1. bring the new key to those who verify: {_export(ring, shown)}",
-        f"  2. when they have it, sign again what the old one signed: safeload resign PATH {shown}",
+        f"  2. when they have it, sign again what the old one signed: safeload re-sign PATH {shown}",
         f"  3. then end the trust in the old one: safeload key revoke {old} --reason 'rotated' {shown}",
     ]
     return lines, about

@@ -148,7 +148,7 @@ def _lines(ring: Keyring, paint: Painter) -> Iterator[str]:
     if ring.threshold > 1:
         yield from ("", f"{ring.threshold} of these keys have to have signed (threshold)")
     if ring.rotating_to is not None:
-        yield from ("", f"a rotation to {ring.rotating_to} has not come to its end: safeload key rotate --resign PATH")
+        yield from ("", f"a rotation to {ring.rotating_to} has not come to its end: safeload key rotate --re-sign PATH")
 
 
 @key.command(short_help="Trust nothing any more that a key signed.")
@@ -160,7 +160,7 @@ def _lines(ring: Keyring, paint: Painter) -> Iterator[str]:
 def revoke(key_id: str, reason: str, keyring: str | None, out: Output) -> int:
     """Trust nothing any more that this key signed or will sign. It stays in the keyring, so that refusals say why.
 
-    What only this key has signed is refused from then on. Re-sign it first, unless the key was stolen: see resign.
+    What only this key has signed is refused from then on. Re-sign it first, unless the key was stolen: see re-sign.
     """
     from safeload.keys._editing import editing
 

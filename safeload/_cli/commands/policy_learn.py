@@ -53,7 +53,7 @@ def learn(paths: tuple[str, ...], on: str, name: str | None, output: str | None,
     """Propose the smallest policy that allows artifacts which you trust, on top of another one.
 
     Nothing is unpickled. The proposal lists each name with the roles and the forms of arguments that were seen: read
-    the code behind each, narrow what can be narrowed, and write down the reason. What the deny floor denies is never
+    the code behind each, narrow what can be narrowed, and write down the reason. What the denylist denies is never
     proposed, and neither is anything else in a file that names it.
 
     Exit code 0: with the proposal all are allowed; 1: some would still be refused; 2: some could not be read.

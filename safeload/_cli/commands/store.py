@@ -16,10 +16,10 @@ from safeload._cli.options.common import (
     Output,
     Session,
     debug_option,
-    floors_option,
     jobs_option,
     output_options,
     report_options,
+    rollback_state_option,
     say_error,
     say_note,
     worst,
@@ -251,17 +251,17 @@ def _minute(moment: datetime) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
+class _VerifyingVersions:
     """How to check each part of a store; it can be sent to another process, and holds no key."""
 
     at: Opening
-    floors: str | None
+    rollback_state: str | None
     parts: dict[str, Part]
     debug: bool
 
     def start(self) -> Callable[[str], Result]:
         """Return what checks the part at one path, keyring and policy read already; errors as for `Opening.open`."""
-        opened = self.at.open(floors=self.floors)
+        opened = self.at.open(rollback_state=self.rollback_state)
         return lambda path: _verified(opened, self.parts[path])
 
 
@@ -279,7 +279,7 @@ def _verified(opened: Store, part: Part) -> Result:
 @click.argument("name", callback=checked("name"), required=False, metavar="[NAME]")
 @click.argument("version", callback=checked("version"), required=False, metavar="[VERSION]")
 @verifying_options
-@floors_option
+@rollback_state_option
 @jobs_option
 @report_options
 @debug_option
@@ -289,7 +289,7 @@ def verify(
     name: str | None,
     version: str | None,
     at: Opening,
-    floors: str | None,
+    rollback_state: str | None,
     jobs: int,
     out: Output,
 ) -> int:
@@ -299,9 +299,9 @@ def verify(
     """
     require_shareable(at.keyring, jobs)
     at.check_output(out)
-    opened = at.open(floors=floors)
+    opened = at.open(rollback_state=rollback_state)
     parts = {str(part.path): part for part in opened.parts(name, version)}
-    task = _Task(at, floors, parts, session.debug)
+    task = _VerifyingVersions(at, rollback_state, parts, session.debug)
     results = judge_each(task, lambda path: _verified(opened, parts[path]), list(parts), jobs, quiet=out.quiet)
     strays = _strays(opened, name, version)
     for stray in () if out.quiet else strays or ():

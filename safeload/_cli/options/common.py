@@ -31,7 +31,6 @@ __all__ = [
     "Session",
     "Standard",
     "debug_option",
-    "floors_option",
     "gathering",
     "jobs_option",
     "keyring_option",
@@ -44,6 +43,7 @@ __all__ = [
     "paths_or_none_argument",
     "policy_option",
     "report_options",
+    "rollback_state_option",
     "say_error",
     "say_note",
     "say_traceback",
@@ -272,10 +272,10 @@ def _note_missing(_context: click.Context, _parameter: click.Parameter, value: s
     return value
 
 
-def floors_option(command: _Command) -> _Command:
-    """Add --floors, of a state file that is read only."""
+def rollback_state_option(command: _Command) -> _Command:
+    """Add --rollback-state, of a state file that is read only."""
     return click.option(
-        "--floors",
+        "--rollback-state",
         metavar="FILE",
         type=PATH,
         callback=_note_missing,

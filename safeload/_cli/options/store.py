@@ -84,7 +84,7 @@ class Opening:
     descriptor: int | None = None
     signs: bool = False
 
-    def open(self, *, floors: str | None = None, make: bool = False) -> Store:
+    def open(self, *, rollback_state: str | None = None, make: bool = False) -> Store:
         """Return a store that is there, or, if it may be made, will be.
 
         Raises:
@@ -102,7 +102,7 @@ class Opening:
                 why = "there is no such store: safeload store add makes one"
                 raise FileNotFoundError(errno.ENOENT, why, self.folder)
         ring = signing_keyring(self.keyring, self.descriptor) if self.signs else self.keyring
-        return Store(self.folder, keyring=ring, policy=policy, limits=limits, floors=floors)
+        return Store(self.folder, keyring=ring, policy=policy, limits=limits, rollback_state=rollback_state)
 
     def check_output(self, out: Output) -> None:
         """Refuse an output file in the place of one of the store's; errors as for `check_output`."""

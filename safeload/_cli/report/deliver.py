@@ -20,7 +20,7 @@ from safeload._cli.report.second_opinion import opinion_lines
 from safeload._cli.terminal import Painter, human_size, painter_for, plain, wrapped
 from safeload._internal.atomic import EXCLUSIVE, SCRATCH_PREFIX
 from safeload._storage.pair import MANIFEST_SUFFIX
-from safeload.findings import RULES
+from safeload.findings import FINDING_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -96,7 +96,9 @@ def judged(path: str, report: Report) -> Result:
     data = report.to_dict()
     if report.manifest is not None:
         data["manifest"] = manifest_dict(report.manifest)
-    return Result(path=path, verdict=report.verdict, data=data, missing=missing_uses(report), notes=report.drift)
+    return Result(
+        path=path, verdict=report.verdict, data=data, missing=missing_uses(report), notes=report.version_mismatches
+    )
 
 
 def manifest_dict(manifest: Manifest) -> dict[str, Any]:
@@ -282,7 +284,7 @@ def finding_lines(result: Result, paint: Painter) -> Iterator[str]:
         return  # see suggestion_lines
     # A message about trust or integrity says what to do itself, but for what is wrong inside of a manifest.
     codes = [one["code"] for one in findings if one["code"] == "SL102" or one["code"][:3] not in ("SL1", "SL2")]
-    for advice in dict.fromkeys(RULES[code].advice for code in codes):
+    for advice in dict.fromkeys(FINDING_KINDS[code].advice for code in codes):
         for line in _wrapped(advice, paint):
             yield _INDENT + paint(line.removeprefix(_INDENT), "cyan")
 

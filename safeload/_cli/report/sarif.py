@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from safeload._cli.options.common import tool_version
 from safeload._cli.terminal import human_size, plain, plain_lines
-from safeload.findings import RULES
+from safeload.findings import FINDING_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 __all__ = ["html_text", "junit_text", "sarif_text"]
 
 _SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
-_DRIFT = "SL601"
+_VERSION_MISMATCH = "SL601"
 _WORST_FIRST = ("error", "warning", "note")
 
 
 def _findings(result: Result) -> Iterator[dict[str, Any]]:
     """Yield what was found about one file, each with its severity; that other versions wrote it, too."""
     for finding in result.data.get("findings", ()):
-        yield {**finding, "severity": finding.get("severity") or RULES[finding["code"]].severity}
-    for line in result.data.get("drift", ()):
-        rule = RULES[_DRIFT]
+        yield {**finding, "severity": finding.get("severity") or FINDING_KINDS[finding["code"]].severity}
+    for line in result.data.get("version_mismatches", ()):
+        rule = FINDING_KINDS[_VERSION_MISMATCH]
         yield {
             "code": rule.code,
             "title": rule.title,
@@ -95,7 +95,7 @@ def sarif_text(results: Sequence[Result], command: str) -> str:
 
 
 def _sarif_rule(code: str) -> dict[str, Any]:
-    rule = RULES[code]
+    rule = FINDING_KINDS[code]
     return {
         "id": rule.code,
         "shortDescription": {"text": rule.title},
@@ -212,7 +212,7 @@ def _html_file(result: Result) -> dict[str, Any]:
         facts.append(human_size(data["size"]))
     if (data.get("policy") or {}).get("name"):
         facts.append(f"policy {data['policy']['name']}")
-    drift = data.get("drift", ())
+    drift = data.get("version_mismatches", ())
     return {
         "path": result.path,
         "verdict": result.verdict,
@@ -226,7 +226,7 @@ def _html_file(result: Result) -> dict[str, Any]:
                 "severity": finding["severity"],
                 "where": _where(finding),
                 "said": _said(finding),
-                "advice": RULES[finding["code"]].advice,
+                "advice": FINDING_KINDS[finding["code"]].advice,
             }
             for finding in findings
         ],

@@ -1,4 +1,4 @@
-"""What sign, resign and cosign share: one file after the other, each with a result, until Ctrl-C."""
+"""What sign, re-sign and countersign share: one file after the other, each with a result, until Ctrl-C."""
 
 from __future__ import annotations
 

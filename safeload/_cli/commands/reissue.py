@@ -1,4 +1,4 @@
-"""rollback: sign an older artifact, put back on purpose, as the newest release."""
+"""reissue: sign an older artifact, put back on purpose, as the newest release."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from safeload._cli.options.passphrases import passphrase_option, signing_keyring
 from safeload._cli.report.deliver import check_output, deliver_facts, manifest_dict
 from safeload._cli.terminal import plain
 
-__all__ = ["rollback"]
+__all__ = ["reissue"]
 
 
 @click.command(short_help="Sign an older artifact, put back on purpose, as the newest release.")
@@ -34,7 +34,7 @@ __all__ = ["rollback"]
 @standard_options
 @output_options
 @debug_option
-def rollback(
+def reissue(
     path: str,
     from_release: int,
     keyring: str | None,
@@ -49,7 +49,7 @@ def rollback(
 
     For models in a store there is safeload store rollback.
     """
-    from safeload._signing.rollback import rollback as sign_again
+    from safeload._signing.reissue import reissue as sign_again
 
     check_output(out.path, [path])
     policy, limits = standard.load()
@@ -64,5 +64,5 @@ def rollback(
         f"whoever remembers release {from_release} goes back to it"
     )
     content = {"path": path, "from_release": from_release, "manifest": manifest_dict(manifest)}
-    deliver_facts(content, lambda _: () if out.quiet else (done,), command="rollback", out=out)
+    deliver_facts(content, lambda _: () if out.quiet else (done,), command="reissue", out=out)
     return 0

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from safeload.keys._keyring import Keyring, KeyringSource
     from safeload.policy import Policy
 
-__all__ = ["Resigned", "Resigner", "SignedArtifact", "SignedContent", "SignedFile"]
+__all__ = ["ReSigned", "ReSigner", "SignedArtifact", "SignedContent", "SignedFile"]
 
 
 class SignedContent(Protocol):
@@ -119,7 +119,7 @@ class SignedArtifact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resigned:
+class ReSigned:
     """What became of one signed file.
 
     Attributes:
@@ -137,13 +137,13 @@ class Resigned:
     missing: int = 0
 
 
-class Resigner:
-    """`resign` and `cosign` for many files, configured once; artifacts and channel pointers of stores alike.
+class ReSigner:
+    """`re_sign` and `countersign` for many files, configured once; artifacts and channel pointers of stores alike.
 
     Args:
-        key, keyring, policy, limits: as for `resign`.
+        key, keyring, policy, limits: as for `re_sign`.
         beside: sign beside all signatures that are there, and not in the place of some.
-        replacing: as for `resign`.
+        replacing: as for `re_sign`.
 
     Raises:
         KeyringError, PolicyFileError: they cannot be used, or it is not said whose signatures are to be replaced.
@@ -170,9 +170,9 @@ class Resigner:
         if not beside:
             self._require_replaceable()
 
-    def sign(self, file: SignedFile[Any]) -> Resigned:
-        """Verify one artifact or channel pointer, and put the new signatures on it; see `resign` and `cosign`."""
-        with decision("cosign" if self._beside else "resign", str(file.path), self._policy.digest) as made:
+    def sign(self, file: SignedFile[Any]) -> ReSigned:
+        """Verify one artifact or channel pointer, and put the new signatures on it; see `re_sign` and `countersign`."""
+        with decision("countersign" if self._beside else "re-sign", str(file.path), self._policy.digest) as made:
             content = file.content(self._loader, made)
             signers = self._signers(file.artifact(content))
             drop = self._to_drop(file.kind, file.data(), signers)
@@ -223,10 +223,11 @@ class Resigner:
             if not any(entry.status == "active" and entry.replaces for entry in self._keyring.entries):
                 raise KeyringError(
                     f"{where} has no active key that took over from another (safeload key rotate makes one). Say whose "
-                    "signatures are to be replaced, replacing=[…] (--replace ID), or sign beside them: safeload cosign"
+                    "signatures are to be replaced, replacing=[…] (--replace ID), or sign beside them: safeload "
+                    "countersign"
                 )
         elif not self._replacing:
-            raise KeyringError("no keys whose signatures are to be replaced: to sign beside them, use cosign")
+            raise KeyringError("no keys whose signatures are to be replaced: to sign beside them, use countersign")
         for key_id in self._replacing or ():
             if self._keyring.get(key_id) is None:
                 raise KeyringError(f"{where} has no key {key_id!r} whose signatures could be replaced")
@@ -260,13 +261,13 @@ class Resigner:
         except ValueError as error:
             raise KeyringError(f"it cannot have more signatures: {error}") from error
 
-    def _left(self, content: SignedContent, signers: Sequence[Signer]) -> Resigned:
+    def _left(self, content: SignedContent, signers: Sequence[Signer]) -> ReSigned:
         ids = {signer.verifying_key.key_id for signer in signers}
-        return Resigned(content=content, foreign=not ids <= set(content.key_ids), missing=self._missing(content))
+        return ReSigned(content=content, foreign=not ids <= set(content.key_ids), missing=self._missing(content))
 
-    def _signed(self, content: SignedContent, signers: Sequence[Signer], removed: tuple[str, ...]) -> Resigned:
+    def _signed(self, content: SignedContent, signers: Sequence[Signer], removed: tuple[str, ...]) -> ReSigned:
         added = tuple(signer.verifying_key.key_id for signer in signers)
-        return Resigned(content=content, added=added, removed=removed, missing=self._missing(content))
+        return ReSigned(content=content, added=added, removed=removed, missing=self._missing(content))
 
     def _missing(self, content: SignedContent) -> int:
         return max(0, self._threshold - len(content.key_ids))

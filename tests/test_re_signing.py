@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import safeload
-from safeload._signing.resign import Resigner
+from safeload._signing.re_sign import ReSigner
 from safeload._storage.pair import manifest_path
 from safeload.errors import DigestMismatchError, KeyringError, VerificationError
 from safeload.keys._file import KeyEntry
@@ -73,11 +73,11 @@ def signers_of(path: Path) -> list[str]:
 
 def test_only_the_signature_changes_and_once(path, ring):
     before, said = path.read_bytes(), payload(path)
-    done = safeload.resign(path, key=ring)
+    done = safeload.re_sign(path, key=ring)
     assert (done.added, done.removed, done.foreign, done.missing) == (("new",), ("old",), False, 0)
     assert (path.read_bytes(), payload(path), signers_of(path)) == (before, said, ["new"])
     assert (done.content.release, done.content.version, done.content.metadata) == (7, "1.4", {"auc": 0.9})
-    again, left = both(path), safeload.resign(path, keyring=ring)
+    again, left = both(path), safeload.re_sign(path, keyring=ring)
     assert (left.added, left.removed, left.foreign) == ((), (), False)
     assert both(path) == again
     ring.revoke("old", "rotated")
@@ -90,13 +90,13 @@ def test_hmac_keys_are_rotated_too_and_by_others_than_their_kind(tmp_path):
     safeload.dump(MODEL, tmp_path / "m.joblib", key=ring)
     for new in (SigningKey.generate(key_id="mac-2"), edwards("public")):
         ring.rotate(new)
-        assert safeload.resign(tmp_path / "m.joblib", key=ring).added == (new.key_id,)
+        assert safeload.re_sign(tmp_path / "m.joblib", key=ring).added == (new.key_id,)
     assert signers_of(tmp_path / "m.joblib") == ["public"]
 
 
 def test_a_key_that_was_rotated_twice_is_replaced(path, ring):
     ring.rotate(edwards("newest"))
-    assert safeload.resign(path, key=ring).removed == ("old",)
+    assert safeload.re_sign(path, key=ring).removed == ("old",)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_what_does_not_verify_is_refused_and_left(path, ring, what, code):
         manifest_path(path).rename(manifest_path(path.with_name("n.joblib")))
         path = path.rename(path.with_name("n.joblib"))
     before = {entry.name: entry.read_bytes() for entry in path.parent.iterdir()}
-    for signing_again in (safeload.resign, safeload.cosign):
+    for signing_again in (safeload.re_sign, safeload.countersign):
         with pytest.raises(VerificationError) as caught:
             signing_again(path, key=ring)
         assert caught.value.code == code
@@ -135,21 +135,21 @@ def test_what_the_policy_does_not_allow_is_not_signed_again(tmp_path, ring):
     safeload.dump(ipaddress.ip_address("10.0.0.1"), path, key=signer(ring, "old"), policy=tmp_path / "lax.toml")
     before = both(path)
     with pytest.raises(safeload.PolicyViolationError, match=r"ipaddress\.IPv4Address"):
-        safeload.resign(path, key=ring)
+        safeload.re_sign(path, key=ring)
     assert both(path) == before
-    assert safeload.resign(path, key=ring, policy=tmp_path / "lax.toml").added == ("new",)
+    assert safeload.re_sign(path, key=ring, policy=tmp_path / "lax.toml").added == ("new",)
 
 
 def test_what_only_a_key_signed_that_is_trusted_no_more_is_refused(path, ring):
     ring.revoke("old", "stolen")
     before = both(path)
     with pytest.raises(VerificationError, match=r"'old' was revoked on .*stolen"):
-        safeload.resign(path, key=ring)
+        safeload.re_sign(path, key=ring)
     assert both(path) == before
     late = Keyring([replace(entry, revoked=None, reason=None, status="verify-only", not_after=NOW)
                     if entry.key_id == "old" else entry for entry in ring.entries])  # fmt: skip
     with pytest.raises(safeload.ExpiredError, match="'old' was trusted until 2026-11-02T09:30:00Z"):
-        safeload.resign(path, key=late)
+        safeload.re_sign(path, key=late)
     assert both(path) == before
 
 
@@ -158,9 +158,9 @@ def test_what_others_signed_is_left_and_said_to_be(tmp_path, ring):
     ring.add(other.verifying_key)
     safeload.dump(MODEL, tmp_path / "m.joblib", key=other)
     before = both(tmp_path / "m.joblib")
-    assert safeload.resign(tmp_path / "m.joblib", key=ring).foreign
+    assert safeload.re_sign(tmp_path / "m.joblib", key=ring).foreign
     assert both(tmp_path / "m.joblib") == before
-    assert safeload.resign(tmp_path / "m.joblib", key=ring, replacing=["other"]).removed == ("other",)
+    assert safeload.re_sign(tmp_path / "m.joblib", key=ring, replacing=["other"]).removed == ("other",)
     assert signers_of(tmp_path / "m.joblib") == ["new"]
 
 
@@ -170,7 +170,7 @@ def test_other_signatures_stay_and_the_threshold_holds_all_along(tmp_path):
     path = tmp_path / "m.joblib"
     safeload.dump(MODEL, path, key=[first, second])
     ring.rotate(edwards("third"))
-    done = safeload.resign(path, key=ring)
+    done = safeload.re_sign(path, key=ring)
     assert (done.added, done.removed, done.missing) == (("third",), ("first",), 0)
     assert signers_of(path) == ["second", "third"]
     assert safeload.load(path, keyring=ring) == MODEL
@@ -178,21 +178,21 @@ def test_other_signatures_stay_and_the_threshold_holds_all_along(tmp_path):
 
 def test_it_has_to_be_said_whose_signatures_go(path, ring):
     fresh = Keyring.from_keys([edwards("k"), signer(ring, "old").verifying_key])
-    with pytest.raises(KeyringError, match=r"no active key that took over from another.*--replace ID.*cosign"):
-        safeload.resign(path, key=fresh)
+    with pytest.raises(KeyringError, match=r"no active key that took over from another.*--replace ID.*countersign"):
+        safeload.re_sign(path, key=fresh)
     with pytest.raises(KeyringError, match="no keys whose signatures"):
-        safeload.resign(path, key=fresh, replacing=[])
+        safeload.re_sign(path, key=fresh, replacing=[])
     with pytest.raises(KeyringError, match="has no key 'x'"):
-        safeload.resign(path, key=fresh, replacing=["x"])
+        safeload.re_sign(path, key=fresh, replacing=["x"])
     with pytest.raises(KeyringError, match="k cannot replace its own"):
-        safeload.resign(path, key=fresh, replacing=["k"])
-    assert safeload.resign(path, key=fresh, replacing=["old"]).added == ("k",)
+        safeload.re_sign(path, key=fresh, replacing=["k"])
+    assert safeload.re_sign(path, key=fresh, replacing=["old"]).added == ("k",)
 
 
 def test_who_would_not_be_trusted_for_it_does_not_sign_it(path, ring):
     before = both(path)
     with pytest.raises(KeyringError, match=r"does not have key 'stranger'.*key import"):
-        safeload.resign(path, key=edwards("stranger"), keyring=ring)
+        safeload.re_sign(path, key=edwards("stranger"), keyring=ring)
     late = edwards("late")
     old, new = (ring.get(key_id) for key_id in ("old", "new"))
     for entry, message in (
@@ -200,9 +200,9 @@ def test_who_would_not_be_trusted_for_it_does_not_sign_it(path, ring):
         (KeyEntry(late, "active", NOW, scopes=("x.joblib",)), r"may sign 'm\.joblib' in .*scopes: late: x\.joblib"),
     ):
         with pytest.raises(KeyringError, match=message):
-            safeload.resign(path, key=Keyring([old, entry]), replacing=["old"])
+            safeload.re_sign(path, key=Keyring([old, entry]), replacing=["old"])
         with pytest.raises(KeyringError, match=r"cannot sign .* with key 'late': .*(2026-11-02T09:30:00Z|x\.joblib)"):
-            safeload.resign(path, key=late, keyring=Keyring([old, new, entry]), replacing=["old"])
+            safeload.re_sign(path, key=late, keyring=Keyring([old, new, entry]), replacing=["old"])
     assert both(path) == before
 
 
@@ -215,11 +215,11 @@ def test_one_signs_after_another_until_there_are_enough(tmp_path):
     path = tmp_path / "m.joblib"
     safeload.dump(MODEL, path, key=keys[0])
     said = payload(path)
-    with pytest.raises(VerificationError, match=r"there are 1 \(one\).*safeload cosign"):
+    with pytest.raises(VerificationError, match=r"there are 1 \(one\).*safeload countersign"):
         safeload.load(path, keyring=ring)
-    assert safeload.cosign(path, key=keys[1], keyring=ring).missing == 1
-    assert safeload.cosign(path, key=keys[1], keyring=ring).added == (), "signed already"
-    done = safeload.cosign(path, key=keys[2], keyring=ring)
+    assert safeload.countersign(path, key=keys[1], keyring=ring).missing == 1
+    assert safeload.countersign(path, key=keys[1], keyring=ring).added == (), "signed already"
+    done = safeload.countersign(path, key=keys[2], keyring=ring)
     assert (done.added, done.removed, done.missing, done.content.key_ids) == (
         ("three",),
         (),
@@ -234,16 +234,16 @@ def test_nobody_signs_beside_a_stranger(path):
     key = edwards("k")
     before = both(path)
     with pytest.raises(safeload.UnknownKeyError):
-        safeload.cosign(path, key=key, keyring=key)
+        safeload.countersign(path, key=key, keyring=key)
     with pytest.raises(TypeError, match="keyring="):
-        safeload.cosign(path, key=[key, edwards()])
+        safeload.countersign(path, key=[key, edwards()])
     assert both(path) == before
 
 
 def test_a_key_signs_by_the_name_that_the_keyring_has_for_it(path, ring):
     key = edwards()
     ring.add(SigningKey(key.reveal(), algorithm="ed25519", key_id="risk-team").verifying_key)
-    assert safeload.cosign(path, key=key, keyring=ring).added == ("risk-team",)
+    assert safeload.countersign(path, key=key, keyring=ring).added == ("risk-team",)
     assert safeload.read_manifest(path, keyring=ring).key_ids == ("old", "risk-team")
 
 
@@ -251,23 +251,23 @@ def test_an_envelope_has_no_more_than_16_signatures(path, ring):
     for number in range(15):
         key = edwards(f"k{number}")
         ring.add(key.verifying_key)
-        safeload.cosign(path, key=key, keyring=ring)
+        safeload.countersign(path, key=key, keyring=ring)
     with pytest.raises(KeyringError, match="1 to 16 signatures, not 17"):
-        safeload.cosign(path, key=ring)
+        safeload.countersign(path, key=ring)
 
 
 def test_a_tampered_artifact_is_seen_even_if_it_is_changed_while_it_is_signed(path, ring, monkeypatch):
-    from safeload._signing import resign as resigning
+    from safeload._signing import re_sign as re_signing
 
-    real = resigning.signing
+    real = re_signing.signing
 
     def changing(target, **options):
         target.write_bytes(target.read_bytes()[:-1] + b"x")
         return real(target, **options)
 
-    monkeypatch.setattr(resigning, "signing", changing)
+    monkeypatch.setattr(re_signing, "signing", changing)
     with pytest.raises(DigestMismatchError):
-        safeload.resign(path, key=ring)
+        safeload.re_sign(path, key=ring)
     assert signers_of(path) == ["old"]
 
 
@@ -283,7 +283,7 @@ def test_another_manifest_put_in_place_meanwhile_is_not_signed(path, ring, monke
 
     monkeypatch.setattr(safeload.Loader, "verified_manifest", swapping)
     with pytest.raises(safeload.ManifestError, match="replaced while it was being signed"):
-        safeload.resign(path, key=ring)
+        safeload.re_sign(path, key=ring)
     assert manifest_path(path).read_bytes() == kept
 
 
@@ -305,15 +305,15 @@ def files_of(store: Path) -> list[Path]:
 
 
 def test_a_store_survives_the_revocation_of_the_old_key(stored, ring, tmp_path):
-    server = safeload.Store(stored, keyring=ring, floors=tmp_path / "floors.json")
+    server = safeload.Store(stored, keyring=ring, rollback_state=tmp_path / "rollback-state.json")
     assert server.load("fraud", channel="production") == [2]
-    resigner = Resigner(key=ring)
+    re_signer = ReSigner(key=ring)
     for file in files_of(stored):
-        assert resigner.sign(signed_file_at(file)).removed == ("old",)
+        assert re_signer.sign(signed_file_at(file)).removed == ("old",)
         assert server.load("fraud", channel="production") == [2]
-        assert resigner.sign(signed_file_at(file)).added == ()
+        assert re_signer.sign(signed_file_at(file)).added == ()
     ring.revoke("old", "rotated")
-    store = safeload.Store(stored, key=ring, floors=tmp_path / "floors.json")
+    store = safeload.Store(stored, key=ring, rollback_state=tmp_path / "rollback-state.json")
     assert store.load("fraud", channel="production") == [2]
     assert all(report.allowed for report in store.verify())
     assert store.rollback("fraud").version == "1"
@@ -324,20 +324,20 @@ def test_pointers_that_do_not_hold_are_refused_and_left(stored, ring):
     genuine = production.read_bytes()
     (production.with_name("canary.json")).write_bytes(genuine)
     with pytest.raises(VerificationError, match="signed for model 'fraud', channel 'production'") as caught:
-        safeload.resign(production.with_name("canary.json"), key=ring)
+        safeload.re_sign(production.with_name("canary.json"), key=ring)
     assert caught.value.code == "SL107"
     assert production.with_name("canary.json").read_bytes() == genuine
     production.write_bytes(genuine.replace(b'"payload": "', b'"payload": "AAAA'))
     with pytest.raises(safeload.BadSignatureError):
-        safeload.resign(production, key=ring)
+        safeload.re_sign(production, key=ring)
     production.write_bytes(genuine)
     (stored / "fraud" / "versions" / "2").rename(stored / "gone")
     with pytest.raises(VerificationError, match="version 2 that it points to is missing"):
-        safeload.resign(production, key=ring)
+        safeload.re_sign(production, key=ring)
     assert production.read_bytes() == genuine
     production.unlink()
     with pytest.raises(FileNotFoundError):
-        safeload.resign(production, key=ring)
+        safeload.re_sign(production, key=ring)
 
 
 def test_pointers_are_signed_beside_others_too(stored, ring, monkeypatch):
@@ -345,7 +345,7 @@ def test_pointers_are_signed_beside_others_too(stored, ring, monkeypatch):
     ring.add(key.verifying_key)
     demanding = ring.with_threshold(2)
     for file in files_of(stored):
-        safeload.cosign(file, key=key, keyring=demanding)
+        safeload.countersign(file, key=key, keyring=demanding)
     assert safeload.Store(stored, keyring=demanding).load("fraud", channel="production") == [2]
     monkeypatch.chdir(stored / "fraud" / "channels")
-    assert safeload.resign("production.json", key=ring).removed == ("old",)
+    assert safeload.re_sign("production.json", key=ring).removed == ("old",)

@@ -1,4 +1,4 @@
-"""resign and cosign: other signatures over what is signed, for whole trees."""
+"""re-sign and countersign: other signatures over what is signed, for whole trees."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from safeload._cli.terminal import Painter
-    from safeload._signing.resign import Resigned, Resigner
+    from safeload._signing.re_sign import ReSigned, ReSigner
 
-__all__ = ["cosign", "deliver_signed", "find_signed", "resign", "signs"]
+__all__ = ["countersign", "deliver_signed", "find_signed", "re_sign", "signs"]
 
 _key_option = click.option(
     "--key",
@@ -54,7 +54,7 @@ _key_option = click.option(
 @output_options
 @debug_option
 @click.pass_obj
-def resign(
+def re_sign(
     session: Session,
     paths: tuple[str, ...],
     keyring: str | None,
@@ -72,9 +72,9 @@ def resign(
     PATHs are artifacts, or folders, which are walked for artifacts and for the channel pointers of stores.
     """
     found = find_signed(paths, out.path)
-    resigner = _resigner(keyring, key, passphrase_fd, standard, replacing=replacing or None)
-    results, interrupted = sign_each(signs(resigner), found, quiet=out.quiet, debug=session.debug)
-    return deliver_signed(results, found, command="resign", policy=standard.policy, interrupted=interrupted, out=out)
+    re_signer = _re_signer(keyring, key, passphrase_fd, standard, replacing=replacing or None)
+    results, interrupted = sign_each(signs(re_signer), found, quiet=out.quiet, debug=session.debug)
+    return deliver_signed(results, found, command="re-sign", policy=standard.policy, interrupted=interrupted, out=out)
 
 
 @click.command(short_help="Add a signature, for keyrings that demand several.")
@@ -86,7 +86,7 @@ def resign(
 @output_options
 @debug_option
 @click.pass_obj
-def cosign(
+def countersign(
     session: Session,
     paths: tuple[str, ...],
     keyring: str | None,
@@ -103,21 +103,23 @@ def cosign(
     PATHs are artifacts, or folders, which are walked for artifacts and for the channel pointers of stores.
     """
     found = find_signed(paths, out.path)
-    resigner = _resigner(keyring, key, passphrase_fd, standard, beside=True)
-    results, interrupted = sign_each(signs(resigner), found, quiet=out.quiet, debug=session.debug)
-    return deliver_signed(results, found, command="cosign", policy=standard.policy, interrupted=interrupted, out=out)
+    re_signer = _re_signer(keyring, key, passphrase_fd, standard, beside=True)
+    results, interrupted = sign_each(signs(re_signer), found, quiet=out.quiet, debug=session.debug)
+    return deliver_signed(
+        results, found, command="countersign", policy=standard.policy, interrupted=interrupted, out=out
+    )
 
 
-def _resigner(
+def _re_signer(
     keyring: str | None, key: str | None, passphrase_fd: int | None, standard: Standard, **how: Any
-) -> Resigner:
-    from safeload._signing.resign import Resigner
+) -> ReSigner:
+    from safeload._signing.re_sign import ReSigner
     from safeload.keys._keyring import resolve_keyring
 
     ring = signing_keyring(keyring, passphrase_fd) if key is None else resolve_keyring(keyring)
     source = None if key is None else signing_source(key, passphrase_fd)
     policy, limits = standard.load()
-    return Resigner(key=source, keyring=ring, policy=policy, limits=limits, **how)
+    return ReSigner(key=source, keyring=ring, policy=policy, limits=limits, **how)
 
 
 def find_signed(paths: Sequence[str], output: str | None) -> Found:
@@ -127,7 +129,7 @@ def find_signed(paths: Sequence[str], output: str | None) -> Found:
     return found
 
 
-def signs(resigner: Resigner) -> Callable[[str], Result]:
+def signs(re_signer: ReSigner) -> Callable[[str], Result]:
     """Return what puts the new signatures on one file."""
     from safeload._judging.report import Report
     from safeload._signing.new_pair import checked_target
@@ -137,14 +139,14 @@ def signs(resigner: Resigner) -> Callable[[str], Result]:
 
     def sign_one(path: str) -> Result:
         try:
-            return _done(path, resigner.sign(signed_file_at(checked_target(path))))
+            return _done(path, re_signer.sign(signed_file_at(checked_target(path))))
         except VerificationError as error:
             return judged(path, Report(path=path, findings=(Finding(error.code, str(error), error.offset),)))
 
     return sign_one
 
 
-def _done(path: str, done: Resigned) -> Result:
+def _done(path: str, done: ReSigned) -> Result:
     from safeload._manifest.manifest import Manifest
 
     content = done.content

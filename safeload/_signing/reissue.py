@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from safeload._scan import Limits
     from safeload.policy import Policy
 
-__all__ = ["rollback"]
+__all__ = ["reissue"]
 
 
-def rollback(
+def reissue(
     path: PathLike,
     from_release: int,
     *,
@@ -52,7 +52,7 @@ def rollback(
     in_force = resolve_policy(policy)
     loader = Loader(keyring=signers.keyrings[0], policy=in_force, limits=limits)
     with (
-        decision("rollback", str(target), in_force.digest) as made,
+        decision("reissue", str(target), in_force.digest) as made,
         signing(target, overwrite=True, belongs=belongs) as writer,
     ):
         made.manifest = before = loader.verified_manifest(target)

@@ -16,13 +16,13 @@ import pytest
 
 import safeload
 from safeload import Loader, RollbackError, StorageError
-from safeload._loading.rollback_state import Floors, Mark
+from safeload._loading.rollback_state import Mark, RollbackState
 from safeload._storage.pair import manifest_path
 
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "floors.json"
+    return tmp_path / "state" / "rollback-state.json"
 
 
 @pytest.fixture
@@ -55,26 +55,26 @@ def two_releases(path: Path, key: safeload.SigningKey) -> Path:
 
 def test_an_older_release_put_back_is_refused_and_both_are_named(path, state, key):
     kept = two_releases(path, key)
-    assert Loader(keyring=key, floors=state).load(path) == [2]
+    assert Loader(keyring=key, rollback_state=state).load(path) == [2]
     put_back(kept, path)
-    for loader in (Loader(keyring=key, floors=state), Loader(keyring=key, floors=str(state))):
-        with pytest.raises(RollbackError, match=r"release 1, and release 2 was loaded here before \(.*floors\.json"):
+    for loader in (Loader(keyring=key, rollback_state=state), Loader(keyring=key, rollback_state=str(state))):
+        with pytest.raises(RollbackError, match=r"release 1, and release 2 was loaded here before \(.*state\.json"):
             loader.load(path)
         report = loader.verify(path)
         assert [finding.code for finding in report.findings] == ["SL108"]
         with pytest.raises(RollbackError):
             loader.read_manifest(path)
     with pytest.raises(RollbackError):
-        safeload.load(path, keyring=key, floors=state)
-    assert safeload.verify(path, keyring=key, floors=state).allowed is False
+        safeload.load(path, keyring=key, rollback_state=state)
+    assert safeload.verify(path, keyring=key, rollback_state=state).allowed is False
     assert safeload.load(path, keyring=key) == [1]  # who remembers nothing is none the wiser
 
 
 def test_verifying_remembers_nothing(path, state, key):
     kept = two_releases(path, key)
-    assert safeload.verify(path, keyring=key, floors=state).allowed
+    assert safeload.verify(path, keyring=key, rollback_state=state).allowed
     put_back(kept, path)
-    assert safeload.load(path, keyring=key, floors=state) == [1]
+    assert safeload.load(path, keyring=key, rollback_state=state) == [1]
 
 
 def test_a_refused_release_is_not_remembered(path, state, key, pipeline, tmp_path):
@@ -85,7 +85,7 @@ def test_a_refused_release_is_not_remembered(path, state, key, pipeline, tmp_pat
     policy.write_text(
         'name = "one"\nversion = 1\n[[allow]]\nmodule = "acme"\nnames = ["A"]\nroles = ["new"]\nreason = "x"\n'
     )
-    loader = Loader(keyring=key, policy=policy, floors=state)
+    loader = Loader(keyring=key, policy=policy, rollback_state=state)
     with pytest.raises(safeload.PolicyViolationError):
         loader.load(path)
     put_back(kept, path)
@@ -93,13 +93,13 @@ def test_a_refused_release_is_not_remembered(path, state, key, pipeline, tmp_pat
 
 
 def test_going_back_is_a_signed_decision_that_cannot_be_played_again(path, state, key):
-    loader = Loader(keyring=key, floors=state)
+    loader = Loader(keyring=key, rollback_state=state)
     kept = two_releases(path, key)
     assert loader.load(path) == [2]
     second = keep(path)
     put_back(kept, path)
     before = safeload.read_manifest(path, keyring=key)
-    manifest = safeload.rollback(path, 2, key=key)
+    manifest = safeload.reissue(path, 2, key=key)
     assert manifest.release == 3
     assert loader.load(path) == [1]
     now = safeload.read_manifest(path, keyring=key)
@@ -119,26 +119,26 @@ def test_going_back_is_a_signed_decision_that_cannot_be_played_again(path, state
 def test_rolling_back_needs_an_older_artifact_that_is_whole_and_a_trusted_key(path, key):
     kept = two_releases(path, key)
     with pytest.raises(ValueError, match="put the older pair back first"):
-        safeload.rollback(path, 2, key=key)
+        safeload.reissue(path, 2, key=key)
     put_back(kept, path)
     with pytest.raises(safeload.UnknownKeyError):
-        safeload.rollback(path, 2, key=safeload.SigningKey.generate())
+        safeload.reissue(path, 2, key=safeload.SigningKey.generate())
     data = bytearray(path.read_bytes())
     data[-2] ^= 1
     path.write_bytes(data)
     envelope = manifest_path(path).read_bytes()
     with pytest.raises(safeload.DigestMismatchError):
-        safeload.rollback(path, 2, key=key)
+        safeload.reissue(path, 2, key=key)
     assert manifest_path(path).read_bytes() == envelope
 
 
 def test_the_file_is_private_and_made_when_there_is_something_to_remember(path, state, key):
     safeload.dump([1], path, key=key)
-    loader = Loader(keyring=key, floors=state)
+    loader = Loader(keyring=key, rollback_state=state)
     assert not state.exists()
     loader.load(path)
     assert stat.S_IMODE(state.stat().st_mode) == 0o600
-    assert [file.name for file in state.parent.iterdir()] == ["floors.json"]
+    assert [file.name for file in state.parent.iterdir()] == ["rollback-state.json"]
     written = state.stat()
     loader.load(path)
     assert state.stat().st_mtime_ns == written.st_mtime_ns
@@ -163,10 +163,14 @@ DAMAGE = {
 @pytest.mark.parametrize("content", DAMAGE.values(), ids=DAMAGE)
 def test_a_damaged_file_is_an_error_that_says_what_to_do(path, state, key, content):
     safeload.dump([1], path, key=key)
-    loader = Loader(keyring=key, floors=state)
+    loader = Loader(keyring=key, rollback_state=state)
     loader.load(path)
     state.write_bytes(content)
-    for use in (lambda: loader.load(path), lambda: loader.verify(path), lambda: Loader(keyring=key, floors=state)):
+    for use in (
+        lambda: loader.load(path),
+        lambda: loader.verify(path),
+        lambda: Loader(keyring=key, rollback_state=state),
+    ):
         with pytest.raises(StorageError, match=r"cannot be understood.*Restore it; or"):
             use()
     assert state.read_bytes() == content
@@ -174,7 +178,7 @@ def test_a_damaged_file_is_an_error_that_says_what_to_do(path, state, key, conte
 
 def test_a_file_that_others_can_write_is_refused(path, state, key):
     safeload.dump([1], path, key=key)
-    loader = Loader(keyring=key, floors=state)
+    loader = Loader(keyring=key, rollback_state=state)
     loader.load(path)
     state.chmod(0o620)
     with pytest.raises(StorageError, match="others may write"):
@@ -192,12 +196,12 @@ def test_what_is_not_a_file_is_refused_without_waiting(state, key, kind):
     state.parent.mkdir()
     {"folder": state.mkdir, "pipe": lambda: os.mkfifo(state), "device": lambda: state.symlink_to("/dev/zero")}[kind]()
     with pytest.raises((StorageError, IsADirectoryError)):
-        Loader(keyring=key, floors=state)
+        Loader(keyring=key, rollback_state=state)
 
 
 def test_a_running_process_remembers_when_the_file_is_removed(path, state, key):
     kept = two_releases(path, key)
-    loader = Loader(keyring=key, floors=state)
+    loader = Loader(keyring=key, rollback_state=state)
     loader.load(path)
     state.unlink()
     put_back(kept, path)
@@ -210,21 +214,21 @@ def test_it_is_bounded(state):
     state.parent.mkdir()
     state.write_text(json.dumps(full))
     state.chmod(0o600)
-    floors = Floors(state)
-    floors.raise_release("7.joblib", 2)
+    rollback_state = RollbackState(state)
+    rollback_state.raise_release("7.joblib", 2)
     with pytest.raises(StorageError, match="no more fit"):
-        floors.raise_release("one more", 1)
-    assert Floors(state).release("7.joblib") == 2
+        rollback_state.raise_release("one more", 1)
+    assert RollbackState(state).release("7.joblib") == 2
 
 
 WRITER = """
 import sys
-from safeload._loading.rollback_state import Floors, Mark
+from safeload._loading.rollback_state import RollbackState, Mark
 path, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 for number in range(first, first + count):
-    floors = Floors(path)
-    floors.raise_release(f"{number % 7}.joblib", number)
-    floors.raise_pointer("m/production", Mark(number, number, "0" * 64))
+    rollback_state = RollbackState(path)
+    rollback_state.raise_release(f"{number % 7}.joblib", number)
+    rollback_state.raise_pointer("m/production", Mark(number, number, "0" * 64))
     print(number, flush=True)
 """
 
@@ -246,40 +250,42 @@ def test_processes_and_killed_ones_lose_nothing_that_was_remembered(state):
             worker.send_signal(signal.SIGKILL)
             output, _ = worker.communicate()
             said = max([said, *map(int, output.split())])
-        mark = Floors(state).channel("m/production")
+        mark = RollbackState(state).channel("m/production")
         assert mark is not None
         assert mark.sequence >= said
-    assert Floors(state).release(f"{said % 7}.joblib") >= said
+    assert RollbackState(state).release(f"{said % 7}.joblib") >= said
 
 
 def test_two_pointers_of_one_number_are_a_fork():
-    floors = Floors()
+    rollback_state = RollbackState()
     mark = Mark(3, 7, "a" * 64)
-    floors.raise_pointer("m/production", mark)
-    floors.require_pointer("m/production", mark, where="here")
-    floors.require_pointer("m/production", Mark(4, 5, "b" * 64), where="here")  # a decision: newer, to an older one
+    rollback_state.raise_pointer("m/production", mark)
+    rollback_state.require_pointer("m/production", mark, where="here")
+    rollback_state.require_pointer(
+        "m/production", Mark(4, 5, "b" * 64), where="here"
+    )  # a decision: newer, to an older one
     with pytest.raises(RollbackError, match="two different pointers"):
-        floors.require_pointer("m/production", Mark(3, 7, "b" * 64), where="here")
+        rollback_state.require_pointer("m/production", Mark(3, 7, "b" * 64), where="here")
     with pytest.raises(RollbackError, match="number 2, to release 9, and number 3, to release 7"):
-        floors.require_pointer("m/production", Mark(2, 9, "c" * 64), where="here")
+        rollback_state.require_pointer("m/production", Mark(2, 9, "c" * 64), where="here")
 
 
-def test_rollback_and_floors_on_the_command_line(path, state, key, tmp_path, run):
+def test_reissue_and_rollback_state_on_the_command_line(path, state, key, tmp_path, run):
     ring = tmp_path / "ring.toml"
     safeload.Keyring.from_keys([key]).save(ring)
     kept = two_releases(path, key)
-    Loader(keyring=key, floors=state).load(path)
+    Loader(keyring=key, rollback_state=state).load(path)
     put_back(kept, path)
-    verify = ("verify", path, "--keyring", ring, "--floors", state)
+    verify = ("verify", path, "--keyring", ring, "--rollback-state", state)
     done = run(*verify)
     assert (done.code, "SL108" in done.out) == (1, True)
-    assert "safeload rollback" in done.out
-    done = run("rollback", path, "--from-release", "1", "--keyring", ring)
+    assert "safeload reissue" in done.out
+    done = run("reissue", path, "--from-release", "1", "--keyring", ring)
     assert done.code == 2
     assert "not older than release 1" in done.err
-    done = run("rollback", path, "--from-release", "2", "--keyring", ring, "-o", path)
+    done = run("reissue", path, "--from-release", "2", "--keyring", ring, "-o", path)
     assert done.code == 4
-    done = run("rollback", path, "--from-release", "2", "--keyring", ring, "--format", "json")
+    done = run("reissue", path, "--from-release", "2", "--keyring", ring, "--format", "json")
     assert done.code == 0, done.err
     assert done.document["manifest"]["release"] == 3
     assert run(*verify).code == 0
@@ -290,5 +296,5 @@ def test_rollback_and_floors_on_the_command_line(path, state, key, tmp_path, run
     state.write_bytes(b"")
     done = run(*verify)
     assert (done.code, "cannot be understood" in done.err) == (2, True)
-    done = run("rollback", tmp_path / "missing.joblib", "--from-release", "2", "--keyring", ring)
+    done = run("reissue", tmp_path / "missing.joblib", "--from-release", "2", "--keyring", ring)
     assert (done.code, "no such" in done.err) == (2, True)

@@ -1,4 +1,4 @@
-"""The deny floor: what no policy can allow, because naming it is enough to run code or to reach outside.
+"""The denylist: what no policy can allow, because naming it is enough to run code or to reach outside.
 
 It stands above every policy file.  It is not what keeps artifacts safe (the allowlist is): it keeps a reviewer
 from granting, under time pressure, what amounts to granting everything.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-__all__ = ["floor_reason", "is_confined"]
+__all__ = ["denied_reason", "is_confined"]
 
 _RUNS = "it runs code or commands"
 _IMPORTS = "it imports what it is given the name of"
@@ -101,7 +101,7 @@ _NAMES: dict[str, str] = {
 }  # fmt: skip
 
 
-def floor_reason(name: str) -> str | None:
+def denied_reason(name: str) -> str | None:
     """Say why no policy may allow the global `module.qualname`; None where a policy may."""
     return _NAMES.get(name) or _module_reason(name.rpartition(".")[0])
 
@@ -122,7 +122,7 @@ _NOT_OF_TEXT = frozenset({"format", "format_map", "mro"})
 
 
 def is_confined(name: str, rule: dict[str, Any]) -> bool:
-    """Tell whether a rule for a name of the floor is of the one form in which it does no harm.
+    """Tell whether a rule for a name on the denylist is of the one form in which it does no harm.
 
     That is for `getattr` alone, which is how pickle writes a bound method: called with an instance of a listed class
     and a name from a list, so that no other attribute can be reached.
@@ -147,4 +147,4 @@ def _is_listed_method(owner: Any, method: Any) -> bool:
         return False
     if kind == "global":
         return owners == [_TEXT] and not _NOT_OF_TEXT.intersection(names)
-    return kind == "instance" and all(isinstance(one, str) and floor_reason(one) is None for one in owners)
+    return kind == "instance" and all(isinstance(one, str) and denied_reason(one) is None for one in owners)
