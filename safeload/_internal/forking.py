@@ -8,33 +8,31 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Protocol
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 __all__ = ["MemoryLock", "renew_in_children"]
 
 
-class Renewable(Protocol):
-    """What knows how to begin anew."""
-
-    def renew(self) -> None:
-        """Forget the parent's threads; called in the child before anything else runs there."""
+_T = TypeVar("_T")
+_RENEWED: WeakKeyDictionary[Any, Callable[[Any], None]] = WeakKeyDictionary()
 
 
-_THINGS: WeakSet[Renewable] = WeakSet()
+def renew_in_children(thing: _T, renew: Callable[[_T], None]) -> None:
+    """Call `renew(thing)` in every forked child, before anything else runs there, for as long as the thing lives.
 
-
-def renew_in_children(thing: Renewable) -> None:
-    """Have `renew` called in every child that is forked, for as long as the thing lives."""
-    _THINGS.add(thing)
+    `renew` forgets the parent's threads. It must not keep the thing alive: pass the class's function.
+    """
+    _RENEWED[thing] = renew
 
 
 def _renew_all() -> None:
-    for thing in list(_THINGS):
-        thing.renew()
+    for thing, renew in list(_RENEWED.items()):
+        renew(thing)
 
 
 os.register_at_fork(after_in_child=_renew_all)
@@ -48,7 +46,7 @@ class MemoryLock:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        renew_in_children(self)
+        renew_in_children(self, MemoryLock._renew)
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -58,6 +56,5 @@ class MemoryLock:
     ) -> None:
         self._lock.release()
 
-    def renew(self) -> None:
-        """Be free again."""
+    def _renew(self) -> None:
         self._lock = threading.Lock()

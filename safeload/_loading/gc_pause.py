@@ -22,7 +22,7 @@ __all__ = ["COLLECTOR_PAUSED"]
 class _Pause:
     """A context, entered by any number of threads and within itself; the last one to leave undoes it.
 
-    A collector that the process has off stays off.  At each step a child may be forked, which `renew` puts right, or a
+    A collector that the process has off stays off.  At each step a child may be forked, which `_renew` puts right, or a
     finalizer may run that loads something itself.
     """
 
@@ -30,7 +30,7 @@ class _Pause:
         self._lock = threading.RLock()
         self._threads: list[int] = []  # one entry for each time that it was entered
         self._was_on = False
-        renew_in_children(self)
+        renew_in_children(self, _Pause._renew)
 
     def __enter__(self) -> None:
         with self._lock:
@@ -46,7 +46,7 @@ class _Pause:
             self._threads.remove(threading.get_ident())
             self._end()
 
-    def renew(self) -> None:
+    def _renew(self) -> None:
         """Go on without the threads that did not come along into the child."""
         self._lock = threading.RLock()
         self._threads = [thread for thread in self._threads if thread == threading.get_ident()]

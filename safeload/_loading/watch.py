@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from safeload._internal.forking import renew_in_children
 from safeload._judging.decisions import LOGGER, decision
+from safeload._loading.following import Following, Step
 from safeload._storage.pair import snapshot
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ __all__ = ["INTERVAL", "Followed", "LoadedModel", "OnRefused", "OnSwapped", "Pai
 INTERVAL = 2.0  # seconds
 
 _MIN_INTERVAL = 0.01
-_RETRY, _MAX_RETRY = 2.0, 60.0  # seconds until what could not be judged is tried again
 _EXIT_WAIT = 5.0  # seconds that the interpreter's end waits for a load that is under way
 
 _Value = TypeVar("_Value")
@@ -135,8 +135,6 @@ class Watch:
         self._problem: BaseException | None = None
         self._no_thread: RuntimeError | None = None
         self._closed = False
-        self._retry_at: float | None = None
-        self._retry_after = _RETRY
         self._attempt_took = 0.0
         self._first_pause = self._interval
         self._begin()
@@ -144,8 +142,8 @@ class Watch:
         with decision("watch", source.where) as made:
             self._current = source.load()
             made.manifest = self._current.manifest
-        self._seen = self._served = (seen, False)
-        renew_in_children(self)
+        self._following = Following(seen)
+        renew_in_children(self, Watch._renew)
         _WATCHES.add(self)
 
     @property
@@ -192,10 +190,10 @@ class Watch:
     ) -> None:
         self.close()
 
-    def renew(self) -> None:
+    def _renew(self) -> None:
         """Begin anew in a forked child: without a thread, and with what the parent's was just loading still to do."""
         self._begin()
-        self._seen = self._served
+        self._following.renew()
         self._first_pause = 0.0  # it may be long ago that the parent looked
 
     def _begin(self) -> None:
@@ -244,35 +242,32 @@ class Watch:
     def _check(self) -> bool:
         expires = self._current.expires
         state = self._look(), expires is not None and datetime.now(UTC) > expires
-        if state == self._seen and (self._retry_at is None or time.monotonic() < self._retry_at):
-            return False
-        self._seen, self._retry_at = state, None
-        if state == self._served:  # what was in the way is gone
+        step = self._following.step(state, time.monotonic())
+        if step is Step.RESTORED:
             self._problem = None
-            return False
-        return self._attempt(state)
+        return step is Step.TRY and self._attempt(state)
 
     def _attempt(self, state: tuple[Hashable, bool]) -> bool:
+        """Load what is there now; return whether it is another model, which is served from now on."""
         started = time.monotonic()
         try:
             with decision("watch", self._source.where) as made:
                 loaded = self._source.load()
                 made.manifest = loaded.manifest
         except KeyboardInterrupt:
-            self._seen = None, False
+            self._following.interrupted()
             raise
-        except BaseException as error:  # noqa: BLE001 - whatever it is, what is served goes on
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the last model goes on being served
             if not self._closed:  # else it may have failed because everything ends
-                if made.verdict == "error":
-                    self._retry_at = time.monotonic() + self._retry_after
-                    self._retry_after = min(2 * self._retry_after, _MAX_RETRY)
+                self._following.failed(time.monotonic(), again=made.verdict == "error")
                 self._problem = error
                 self._tell(self._on_refused, error)
                 _drop_frames(error)
             return False
         finally:
             self._attempt_took = time.monotonic() - started
-        self._served, self._problem, self._retry_after = (state[0], False), None, _RETRY
+        self._following.served(state)
+        self._problem = None
         if loaded.manifest == self._current.manifest:  # files that were touched, a writer who is not done, a renewal
             self._current = replace(self._current, expires=loaded.expires)
             return False
