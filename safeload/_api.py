@@ -11,10 +11,10 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from safeload._internal.files import checked_path, open_artifact
+from safeload._internal.files import PathLike, checked_path, open_artifact
 from safeload._judging.decisions import decision
 from safeload._judging.examine import examine
-from safeload._loading.loader import Accept, Loader, MmapMode, OnMismatch, PathLike
+from safeload._loading.loader import Accept, Loader, MmapMode, OnMismatch
 from safeload._signing.claims import Claims
 from safeload._signing.new_pair import Compress, NewPair, checked_target
 from safeload._signing.re_sign import ReSigned, ReSigner

@@ -52,7 +52,7 @@ __all__ = [
     "Loader",
     "MmapMode",
     "OnMismatch",
-    "PathLike",
+    "follower_of",
 ]
 
 OnMismatch = Literal["warn", "error", "ignore"]
@@ -142,9 +142,7 @@ class Loader:
 
         Raises: what `load` does, if what is there now is refused.
         """
-        loader, trust = self.following()
-        if loader._rollback_state is None:  # noqa: SLF001 - one of ours
-            loader._rollback_state = RollbackState()  # noqa: SLF001
+        loader, trust = follower_of(self)
         target = checked_path(path).absolute()
         pair = Pair(target, trust, lambda: loader.load_with_manifest(target, mmap_mode))
         return Watch(pair, interval=interval, on_swapped=on_swapped, on_refused=on_refused)
@@ -153,12 +151,6 @@ class Loader:
     def keyring(self) -> Keyring:
         """Whom it trusts."""
         return self._trust.keyring
-
-    def following(self) -> tuple[Loader, Trust]:
-        """Return a Loader for a watch, which has the same and changes whom it trusts on its own, and that trust."""
-        loader = copy.copy(self)
-        loader._trust = self._trust.copied()  # noqa: SLF001 - one of ours
-        return loader, loader._trust  # noqa: SLF001
 
     def verify(self, path: PathLike, *, accept: Accept | None = None) -> Report:
         """Return the report of all that `load` checks; see `safeload.verify`, and `load_with_manifest` for `accept`."""
@@ -288,6 +280,14 @@ class Loader:
         if accept is not None:
             accept(manifest.copied())
         return manifest, verified_reader(fd, _digests(manifest), target)
+
+
+def follower_of(loader: Loader) -> tuple[Loader, Trust]:
+    """Return a Loader for one watch, and its trust: it renews its keyring and remembers releases on its own."""
+    follower = copy.copy(loader)
+    follower._trust = trust = loader._trust.copied()  # noqa: SLF001
+    follower._rollback_state = loader._rollback_state or RollbackState()  # noqa: SLF001
+    return follower, trust
 
 
 def _digests(manifest: Manifest) -> FileDigests:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from safeload._internal.atomic import flushing
-from safeload._internal.files import checked_path, open_artifact, storage_errors
+from safeload._internal.files import PathLike, checked_path, open_artifact, storage_errors
 from safeload._internal.strictjson import is_text
 from safeload._manifest.digests import digest_file
 from safeload._manifest.manifest import Manifest, seal, unverified_sha256
@@ -18,7 +18,6 @@ from safeload.errors import StorageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from safeload._loading.loader import PathLike
     from safeload._scan import Limits
     from safeload.keys._signers import Signing
     from safeload.policy import Policy

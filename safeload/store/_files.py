@@ -14,7 +14,7 @@ from safeload.errors import ManifestError
 from safeload.store._layout import Layout
 from safeload.store._names import is_plain
 from safeload.store._pointer import POINTER, Pointer, pointer_bytes, pointer_for
-from safeload.store._reading import acceptor
+from safeload.store._versions import acceptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -4,27 +4,40 @@ from __future__ import annotations
 
 import copy
 import errno
+import functools
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from safeload._internal.files import storage_error
 from safeload._judging.report import Report
-from safeload._loading.loader import Loader
+from safeload._loading.loader import Loader, follower_of
 from safeload._loading.rollback_state import RollbackState, resolve_rollback_state
 from safeload._loading.watch import INTERVAL, Watch
-from safeload.errors import ManifestError, RollbackError, StorageError, VerificationError
-from safeload.findings import Finding
+from safeload.errors import RollbackError, StorageError, VerificationError
 from safeload.keys._signers import SigningSources, both_of
 from safeload.store._layout import Layout, all_strays, plain_names
 from safeload.store._names import check_channel, check_name, check_version, version_order
-from safeload.store._pointer import Place, Pointer, read_pointer
+from safeload.store._pointer import Pointer, read_pointer
+from safeload.store._versions import (
+    PRODUCTION,
+    Part,
+    Resolved,
+    StoredVersion,
+    acceptor,
+    channel_key,
+    gone,
+    leads_nowhere,
+    newest_key,
+    no_channel,
+    no_version,
+    refusal_of,
+    require_model,
+)
 from safeload.store._watching import Channel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from safeload._internal.files import PathLike
     from safeload._loading.loader import MmapMode, OnMismatch
     from safeload._loading.watch import OnRefused, OnSwapped
@@ -35,57 +48,11 @@ if TYPE_CHECKING:
     from safeload.policy import Policy
 
 __all__ = [
-    "PRODUCTION",
-    "Part",
     "Reader",
-    "Resolved",
-    "StoredVersion",
-    "acceptor",
-    "channel_key",
-    "newest_key",
-    "no_channel",
-    "no_version",
 ]
 
-PRODUCTION = "production"
 
 _MAX_TRIES = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredVersion:
-    """One version of a model in a store.
-
-    `manifest` is what was signed about it, None where no trusted key signed it for this place, and `problem` then
-    says why: a VerificationError, or a StorageError where that could not be read. `channels` are those that are at it.
-    That the artifact's bytes are as signed, `Store.verify` tells.
-    """
-
-    version: str
-    path: Path
-    manifest: Manifest | None
-    problem: VerificationError | StorageError | None
-    channels: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What is verified on its own in a store: a version's artifact or a channel's pointer, and where that is."""
-
-    name: str
-    path: Path
-    version: str | None = None
-    channel: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """What is to be loaded: where it is, what its manifest has to say, and how to remember that it was loaded."""
-
-    path: Path
-    accept: Callable[[Manifest], None]
-    pointer: Pointer | None
-    remember: Callable[[], None]
 
 
 class Reader:
@@ -146,21 +113,21 @@ class Reader:
         self, name: str, version: str | None = None, *, channel: str | None = None, mmap_mode: MmapMode | None = None
     ) -> tuple[Any, Manifest]:
         """Return a model, and what was signed about it; else as `load`."""
-        return self.load_found(name, version, channel=channel, mmap_mode=mmap_mode)[:2]
+        return self._load_found(name, version, channel=channel, mmap_mode=mmap_mode)[:2]
 
-    def load_found(
+    def _load_found(
         self, name: str, version: str | None = None, *, channel: str | None = None, mmap_mode: MmapMode | None = None
     ) -> tuple[Any, Manifest, Resolved]:
         """Return a model, what was signed about it, and where it was found; else as `load`."""
         tries = 0
         while True:
-            found = self.resolve(name, version, channel=channel)
+            found = self._resolve(name, version, channel=channel)
             try:
                 obj, manifest = self._loader.load_with_manifest(found.path, mmap_mode, accept=found.accept)
             except (FileNotFoundError, VerificationError):
                 tries += 1
                 # Meanwhile the channel moved on, and what it left was removed.
-                if tries == _MAX_TRIES or self.resolve(name, version, channel=channel).path == found.path:
+                if tries == _MAX_TRIES or self._resolve(name, version, channel=channel).path == found.path:
                     raise
                 continue
             found.remember()
@@ -182,13 +149,18 @@ class Reader:
 
         Raises: what `load` does, if what the channel is at now is refused.
         """
-        store = copy.copy(self)
-        store._folder = self._folder.absolute()  # noqa: SLF001 - one of ours, and servers change their directory
-        store._loader, trust = self._loader.following()  # noqa: SLF001
-        source = Channel(store, trust, store._layout(name, None, channel), channel, mmap_mode)  # noqa: SLF001
-        return Watch(source, interval=interval, on_swapped=on_swapped, on_refused=on_refused)
+        follower = copy.copy(self)
+        follower._loader, trust = follower_of(self._loader)  # noqa: SLF001 - the same class
+        follower._folder = self._folder.absolute()  # noqa: SLF001 - servers change their directory
+        followed = Channel(
+            Layout(follower.folder, check_name(name)).pointer(check_channel(channel)),
+            trust,
+            resolve=functools.partial(follower._resolve, name, channel=channel),  # noqa: SLF001
+            load=functools.partial(follower._load_found, name, channel=channel, mmap_mode=mmap_mode),  # noqa: SLF001
+        )
+        return Watch(followed, interval=interval, on_swapped=on_swapped, on_refused=on_refused)
 
-    def resolve(self, name: str, version: str | None = None, *, channel: str | None = None) -> Resolved:
+    def _resolve(self, name: str, version: str | None = None, *, channel: str | None = None) -> Resolved:
         """Return what `load` would load; of the artifact itself nothing is read."""
         layout = self._layout(name, version, channel)
         if version is not None:
@@ -267,7 +239,7 @@ class Reader:
             except FileNotFoundError:
                 if not path.parent.exists():
                     continue  # pruned meanwhile
-                problem = _gone(path)
+                problem = gone(path)
             except OSError as error:
                 problem = storage_error("read", path, error)
             found.append(StoredVersion(version=version, path=path, manifest=manifest, problem=problem))
@@ -304,12 +276,12 @@ class Reader:
         try:
             if part.version is not None:
                 return self._loader.verify(part.path, accept=acceptor(part.path, part.version))
-            found = self.resolve(part.name, channel=part.channel)
+            found = self._resolve(part.name, channel=part.channel)
             self._loader.read_manifest(found.path, accept=found.accept)
         except VerificationError as error:
-            return _refusal(part.path, error)
+            return refusal_of(part.path, error)
         except FileNotFoundError:
-            return _refusal(part.path, _gone(part.path) if part.channel is None else _leads_nowhere(part.path))
+            return refusal_of(part.path, gone(part.path) if part.channel is None else leads_nowhere(part.path))
         except (StorageError, OSError) as error:  # one that cannot be read hides nothing of the others
             why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
             return Report(path=str(part.path), findings=(), error=why)
@@ -354,70 +326,3 @@ class Reader:
         if channel is not None:
             check_channel(channel)
         return Layout(self._folder, name)
-
-
-def acceptor(
-    path: Path, version: str, place: Place | None = None, channel: str | None = None
-) -> Callable[[Manifest], None]:
-    """Return what holds a manifest against the place that its artifact was found at."""
-
-    def accept(manifest: Manifest) -> None:
-        if manifest.version != version:
-            raise ManifestError(
-                f"{path}: it was signed as version {manifest.version!r}. Somebody has put one version in another's "
-                "place: restore the right one.",
-                code="SL107",
-            )
-        if place is not None and (manifest.release, manifest.sha256) != (place.release, place.sha256):
-            raise ManifestError(
-                f"{path}: this is release {manifest.release}, SHA-256 {manifest.sha256[:16]}…, and what was promoted"
-                f"{f' to {channel!r}' if channel else ''} is release {place.release}, SHA-256 {place.sha256[:16]}…. "
-                "The version was replaced by another that was signed, too: restore it, or promote anew.",
-                code="SL120",
-            )
-
-    return accept
-
-
-def _gone(artifact: Path) -> ManifestError:
-    return ManifestError(f"{artifact.parent}: there is no {artifact.name} in it. Restore or remove this folder.")
-
-
-def _leads_nowhere(pointer: Path) -> ManifestError:
-    return ManifestError(f"{pointer}: the version that it points to is missing.", code="SL120")
-
-
-def _refusal(path: Path, error: VerificationError) -> Report:
-    return Report(path=str(path), findings=(Finding(error.code, str(error), error.offset),))
-
-
-def channel_key(name: str, channel: str) -> str:
-    return f"{name}/{channel}"
-
-
-def newest_key(name: str) -> str:
-    return f"{name}/*"  # no artifact's name has a slash
-
-
-def require_model(layout: Layout) -> None:
-    """Refuse a model of which nothing was ever saved.
-
-    Raises: FileNotFoundError.
-    """
-    if not layout.is_model():
-        raise FileNotFoundError(errno.ENOENT, f"there is no model {layout.name!r} in this store", str(layout.folder))
-
-
-def no_version(layout: Layout, version: str) -> FileNotFoundError:
-    known = ", ".join(sorted(layout.all_versions(), key=version_order)[-10:]) or "none"
-    return FileNotFoundError(
-        errno.ENOENT, f"there is no version {version} of model {layout.name!r} (there: {known})", str(layout.folder)
-    )
-
-
-def no_channel(layout: Layout, channel: str) -> FileNotFoundError:
-    return FileNotFoundError(
-        errno.ENOENT,
-        f"nothing of model {layout.name!r} was promoted to channel {channel!r}: promote a version to it first",
-        str(layout.folder),
-    )

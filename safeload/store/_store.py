@@ -20,9 +20,9 @@ from safeload.policy import resolve_policy
 from safeload.store._layout import Layout, plain_names
 from safeload.store._names import check_version, require_distinct
 from safeload.store._pointer import MAX_HISTORY, Place, Pointer, read_pointer, seal_pointer
-from safeload.store._reading import (
+from safeload.store._reading import Reader
+from safeload.store._versions import (
     PRODUCTION,
-    Reader,
     acceptor,
     channel_key,
     newest_key,

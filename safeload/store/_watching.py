@@ -1,40 +1,43 @@
-"""A channel of a store as what is watched: its pointer, and the version that it points to."""
+"""A channel of a store, as a watch follows it: its pointer, and the version that it points to."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safeload._loading.watch import LoadedModel
 from safeload._storage.pair import Snapshot, snapshot
 from safeload.errors import SafeloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
     from pathlib import Path
 
-    from safeload._loading.loader import MmapMode
+    from safeload._manifest.manifest import Manifest
     from safeload.keys._trust import Trust
-    from safeload.store._layout import Layout
-    from safeload.store._reading import Reader
+    from safeload.store._versions import Resolved
 
 __all__ = ["Channel"]
 
 
 class Channel:
-    """Where a channel is, looked at without reading more than a pointer or keyring that has changed."""
+    """A channel as a watch follows it; a look reads only a pointer or keyring that has changed."""
 
-    def __init__(self, store: Reader, trust: Trust, layout: Layout, channel: str, mmap_mode: MmapMode | None) -> None:
-        self._store = store
+    def __init__(
+        self,
+        pointer: Path,
+        trust: Trust,
+        resolve: Callable[[], Resolved],
+        load: Callable[[], tuple[Any, Manifest, Resolved]],
+    ) -> None:
+        self._pointer = pointer
         self._trust = trust
-        self._name = layout.name
-        self._channel = channel
-        self._mmap_mode = mmap_mode
-        self._pointer = layout.pointer(channel)
+        self._resolve = resolve
+        self._load = load
         self._last: tuple[tuple[Snapshot, Hashable], Path | None] | None = None  # pointer and keyring, where it leads
 
     @property
     def where(self) -> str:
-        """The pointer."""
+        """The path of the pointer."""
         return str(self._pointer)
 
     def look(self) -> tuple[Snapshot, Hashable, Snapshot | None]:
@@ -45,15 +48,15 @@ class Channel:
         else:
             try:
                 self._trust.renew()
-                artifact = self._store.resolve(self._name, channel=self._channel).path
+                artifact = self._resolve().path
             except (SafeloadError, OSError):
                 pass  # `load` will say it
             self._last = now, artifact
         return *now, None if artifact is None else snapshot(artifact)
 
     def load(self) -> LoadedModel:
-        """Load what the channel is at."""
+        """Load the version that the channel points to."""
         self._trust.renew()
-        model, manifest, found = self._store.load_found(self._name, channel=self._channel, mmap_mode=self._mmap_mode)
+        model, manifest, found = self._load()
         until = [manifest.expires, None if found.pointer is None else found.pointer.expires]
         return LoadedModel(model, manifest, min((time for time in until if time is not None), default=None))
