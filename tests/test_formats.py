@@ -6,6 +6,8 @@ import json
 import os
 import pickle
 import stat
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -294,3 +296,26 @@ def test_a_worker_that_dies_is_an_error_for_its_file_and_no_hang(tmp_path: Path,
 def test_what_is_no_format(run: Callable[..., Outcome], folder: Path) -> None:
     assert run("scan", folder, "--format", "xml").code == USAGE
     assert run("inspect", folder / "good.pkl", "--format", "sarif").code == USAGE
+
+
+def test_a_format_is_one_module_and_one_row(tmp_path: Path) -> None:
+    """A new format needs nothing else: the option, its help and the report follow."""
+    (tmp_path / "verdicts_only.py").write_text(
+        "def render(content, paint):\n"
+        "    return ''.join(f'{result.path}={result.verdict};' for result in content.results)\n"
+    )
+    (tmp_path / "model.pkl").write_bytes(b"N.")
+    code = (
+        "import sys; sys.path.append(sys.argv.pop(1))\n"
+        "from safeload._cli.report.formats import FORMATS, Format\n"
+        "FORMATS.append(Format('verdicts', 'verdicts_only', files_only=True))\n"
+        "from safeload._cli import main; main(sys.argv[1:])\n"
+    )
+
+    def run(*arguments: str) -> str:
+        command = [sys.executable, "-c", code, str(tmp_path), *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    assert run("scan", "--format", "verdicts", "model.pkl") == "model.pkl=allowed;"
+    assert "verdicts" in run("scan", "--help")
+    assert "verdicts" not in run("policy", "check", "--help")

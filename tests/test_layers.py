@@ -84,3 +84,35 @@ def test_nothing_heavy_is_imported_with_the_package() -> None:
     code = f"import sys, safeload; print([name for name in {heavy!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_at_run_time(path: Path, known: set[str]) -> set[str]:
+    """The modules that a module imports, in functions too, but for those that only type checkers see."""
+    found: set[str] = set()
+
+    def walk(node: ast.AST) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+                continue
+            if isinstance(child, ast.Import):
+                found.update(alias.name for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                submodules = {f"{child.module}.{alias.name}" for alias in child.names} & known
+                found.update(submodules or {child.module or ""})
+            walk(child)
+
+    walk(ast.parse(path.read_text()))
+    return (found & known) - {module_of(path)}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    paths = {module_of(path): path for path in MODULES}
+    graph = {name: imports_at_run_time(path, set(paths)) for name, path in paths.items()}
+    while free := [name for name, wanted in graph.items() if not wanted & graph.keys()]:
+        for name in free:
+            del graph[name]
+    assert not graph, f"these import each other: {sorted(graph)}"

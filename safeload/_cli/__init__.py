@@ -21,17 +21,10 @@ from safeload._cli.commands.re_sign import countersign, re_sign
 from safeload._cli.commands.reissue import reissue
 from safeload._cli.commands.sign import sign
 from safeload._cli.commands.store import store
-from safeload._cli.options.common import (
-    ERROR,
-    REFUSED,
-    USAGE,
-    Session,
-    debug_option,
-    say_error,
-    say_traceback,
-    tool_version,
-)
-from safeload._cli.report.deliver import drop_output
+from safeload._cli.exit_codes import ERROR, REFUSED, USAGE
+from safeload._cli.options.common import Session, debug_option
+from safeload._cli.report.files import drop_output
+from safeload._cli.terminal import say_error, say_traceback, tool_version
 from safeload.errors import REFUSALS, SafeloadError
 
 if TYPE_CHECKING:

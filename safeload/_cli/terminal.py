@@ -7,15 +7,34 @@ reorder or hide what is beside them. Whatever is not printable is shown as its e
 from __future__ import annotations
 
 import os
+import traceback
+from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-__all__ = ["Painter", "human_age", "human_size", "painter_for", "plain", "plain_lines", "table", "wrapped"]
+__all__ = [
+    "Painter",
+    "human_age",
+    "human_size",
+    "painter_for",
+    "plain",
+    "plain_lines",
+    "say_error",
+    "say_note",
+    "say_traceback",
+    "table",
+    "tool_version",
+    "wrapped",
+]
 
 _PIPE_WIDTH = 10_000  # lines that go to a file or another program are not wrapped
 
@@ -129,3 +148,28 @@ def table(paint: Painter, headings: Sequence[str], rows: Iterable[Sequence[str]]
     with console.capture() as captured:
         console.print(grid)
     return "\n".join(indent + line.rstrip() for line in captured.get().rstrip("\n").split("\n"))
+
+
+def say_error(message: str) -> None:
+    """Say on stderr what went wrong."""
+    click.echo(f"safeload: {plain_lines(message)}", err=True)
+
+
+def say_note(message: str) -> None:
+    """Say on stderr what is worth knowing."""
+    click.echo(f"safeload: note: {plain_lines(message)}", err=True)
+
+
+def say_traceback(error: BaseException) -> None:
+    """Show on stderr where an error came from."""
+    click.echo(plain_lines("".join(traceback.format_exception(error))), err=True, nl=False)
+
+
+def tool_version() -> str:
+    """Return the version of safeload that is installed."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("safeload")
+    except metadata.PackageNotFoundError:
+        return "unknown"  # run from a copy of the source, uninstalled

@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from safeload._cli.exit_codes import ALLOWED, NOTHING, REFUSED, worst
 from safeload._cli.options.common import (
-    ALLOWED,
-    NOTHING,
     PATH,
-    REFUSED,
-    Output,
     Session,
     debug_option,
     jobs_option,
@@ -22,16 +19,16 @@ from safeload._cli.options.common import (
     paths_or_none_argument,
     policy_option,
     report_options,
-    say_error,
-    say_note,
-    worst,
 )
-from safeload._cli.report.deliver import Result, check_output, deliver_lines, judged, result_lines, suggestion_lines
+from safeload._cli.report.deliver import deliver_lines
+from safeload._cli.report.files import Output, check_output
 from safeload._cli.report.policy_files import policy_name, require_new, write_policy
+from safeload._cli.report.result import Result, judged
+from safeload._cli.report.text import result_lines, suggestion_lines
 from safeload._cli.running.progress import progress
 from safeload._cli.running.walk import find_artifacts, say_empty
 from safeload._cli.running.workers import each
-from safeload._cli.terminal import Painter, plain, table, wrapped
+from safeload._cli.terminal import Painter, plain, say_error, say_note, table, wrapped
 from safeload.errors import KeyringError
 
 if TYPE_CHECKING:

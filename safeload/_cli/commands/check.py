@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from safeload._cli.options.common import (
-    Output,
     Session,
     Standard,
     debug_option,
@@ -19,7 +18,9 @@ from safeload._cli.options.common import (
     rollback_state_option,
     standard_options,
 )
-from safeload._cli.report.deliver import Result, check_output, deliver, exit_code, judged
+from safeload._cli.report.deliver import deliver
+from safeload._cli.report.files import Output, check_output
+from safeload._cli.report.result import Result, exit_code, judged
 from safeload._cli.running.walk import find_artifacts, say_empty
 from safeload._cli.running.workers import judge_each, require_shareable
 

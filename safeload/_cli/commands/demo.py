@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from safeload._cli.options.common import ALLOWED, REFUSED, debug_option, say_error
-from safeload._cli.terminal import human_size, painter_for, plain
+from safeload._cli.exit_codes import ALLOWED, REFUSED
+from safeload._cli.options.common import debug_option
+from safeload._cli.terminal import human_size, painter_for, plain, say_error
 from safeload._storage.pair import manifest_path
 from safeload.errors import PolicyViolationError, SafeloadError, VerificationError
 

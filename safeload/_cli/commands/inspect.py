@@ -8,30 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from safeload._cli.options.common import (
-    ERROR,
-    PATH,
-    Output,
-    Standard,
-    debug_option,
-    keyring_option,
-    output_options,
-    standard_options,
-    worst,
-)
-from safeload._cli.report.deliver import (
-    Result,
-    check_output,
-    deliver_facts,
-    deliver_lines,
-    failure,
-    finding_lines,
-    judged,
-    manifest_dict,
-    suggestion_lines,
-    summary,
-)
+from safeload._cli.exit_codes import ERROR, worst
+from safeload._cli.options.common import PATH, Standard, debug_option, keyring_option, output_options, standard_options
+from safeload._cli.report.deliver import deliver_facts, deliver_lines
+from safeload._cli.report.files import Output, check_output
+from safeload._cli.report.result import Result, failure, judged, manifest_dict, summary
 from safeload._cli.report.second_opinion import look_deeper, look_lines
+from safeload._cli.report.text import finding_lines, suggestion_lines
 from safeload._cli.terminal import Painter, human_size, plain, table
 from safeload.errors import KeyringError, StorageError, UnsignedError, VerificationError
 

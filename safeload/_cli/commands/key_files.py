@@ -9,16 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from safeload._cli.options.common import (
-    ERROR,
-    PATH,
-    Output,
-    debug_option,
-    keyring_option,
-    output_options,
-    say_error,
-    say_note,
-)
+from safeload._cli.exit_codes import ERROR
+from safeload._cli.options.common import PATH, debug_option, keyring_option, output_options
 from safeload._cli.options.keys import (
     check_key_id,
     described_key,
@@ -31,8 +23,9 @@ from safeload._cli.options.keys import (
     scopes_option,
 )
 from safeload._cli.options.passphrases import choose_passphrase, passphrase_option, read_passphrase
-from safeload._cli.report.deliver import check_output, deliver_facts, emit
-from safeload._cli.terminal import plain
+from safeload._cli.report.deliver import deliver_facts
+from safeload._cli.report.files import Output, check_output, emit
+from safeload._cli.terminal import plain, say_error, say_note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safeload._cli.commands.re_sign import deliver_signed, find_signed, signs
+from safeload._cli.exit_codes import ALLOWED, NOTHING
 from safeload._cli.options.common import (
-    ALLOWED,
-    NOTHING,
     PATH,
-    Output,
     Session,
     Standard,
     debug_option,
     keyring_option,
     output_options,
-    say_error,
     standard_options,
 )
 from safeload._cli.options.keys import (
@@ -34,12 +31,13 @@ from safeload._cli.options.keys import (
 from safeload._cli.options.passphrases import choose_passphrase, passphrase_option, signing_keyring
 from safeload._cli.report.deliver import deliver_lines
 from safeload._cli.running.signing import sign_each
-from safeload._cli.terminal import plain
+from safeload._cli.terminal import plain, say_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from safeload._cli.report.files import Output
     from safeload.keys._keyring import Keyring
 
 __all__ = ["rotate"]

@@ -10,17 +10,8 @@ import click
 
 from safeload._cli.commands.key_files import export, import_key
 from safeload._cli.commands.key_rotate import rotate
-from safeload._cli.options.common import (
-    ERROR,
-    PATH,
-    Output,
-    debug_option,
-    keyring_option,
-    line_option,
-    output_options,
-    say_error,
-    say_note,
-)
+from safeload._cli.exit_codes import ERROR
+from safeload._cli.options.common import PATH, debug_option, keyring_option, line_option, output_options
 from safeload._cli.options.keys import (
     KEY_TIMES,
     algorithm_option,
@@ -35,8 +26,9 @@ from safeload._cli.options.keys import (
     scopes_option,
 )
 from safeload._cli.options.passphrases import choose_passphrase, passphrase_option
-from safeload._cli.report.deliver import check_output, deliver_facts
-from safeload._cli.terminal import plain, table
+from safeload._cli.report.deliver import deliver_facts
+from safeload._cli.report.files import Output, check_output
+from safeload._cli.terminal import plain, say_error, say_note, table
 from safeload.keys._file import MAX_REASON
 
 if TYPE_CHECKING:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safeload._cli.commands.policy_learn import learn
-from safeload._cli.options.common import ALLOWED, REFUSED, Output, debug_option, output_options, policy_option, say_note
-from safeload._cli.report.deliver import check_output, deliver_facts
-from safeload._cli.terminal import Painter, plain, plain_lines, wrapped
+from safeload._cli.exit_codes import ALLOWED, REFUSED
+from safeload._cli.options.common import debug_option, output_options, policy_option
+from safeload._cli.report.deliver import deliver_facts
+from safeload._cli.report.files import Output, check_output
+from safeload._cli.terminal import Painter, plain, plain_lines, say_note, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,23 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from safeload._cli.options.common import (
-    ALLOWED,
-    ERROR,
-    NOTHING,
-    PATH,
-    REFUSED,
-    debug_option,
-    limits_option,
-    limits_with,
-    paths_argument,
-    say_error,
-    say_note,
-)
-from safeload._cli.report.deliver import failure, pack_lines, say_failures
+from safeload._cli.exit_codes import ALLOWED, ERROR, NOTHING, REFUSED
+from safeload._cli.options.common import PATH, debug_option, limits_option, limits_with, paths_argument
+from safeload._cli.report.deliver import say_failures
 from safeload._cli.report.policy_files import policy_name, require_new, write_policy
+from safeload._cli.report.result import failure
+from safeload._cli.report.text import pack_lines
 from safeload._cli.running.walk import find_artifacts, say_empty
-from safeload._cli.terminal import plain
+from safeload._cli.terminal import plain, say_error, say_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

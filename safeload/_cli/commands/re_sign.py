@@ -8,7 +8,6 @@ import click
 
 from safeload._cli.options.common import (
     PATH,
-    Output,
     Session,
     Standard,
     debug_option,
@@ -18,7 +17,10 @@ from safeload._cli.options.common import (
     standard_options,
 )
 from safeload._cli.options.passphrases import passphrase_option, signing_keyring, signing_source
-from safeload._cli.report.deliver import Result, check_output, deliver_lines, judged, result_lines, suggestion_lines
+from safeload._cli.report.deliver import deliver_lines
+from safeload._cli.report.files import Output, check_output
+from safeload._cli.report.result import Result, judged
+from safeload._cli.report.text import result_lines, suggestion_lines
 from safeload._cli.running.signing import sign_each, signed_code
 from safeload._cli.running.walk import Found, find_artifacts, say_empty
 

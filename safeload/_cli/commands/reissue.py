@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import click
 
-from safeload._cli.options.common import (
-    PATH,
-    Output,
-    Standard,
-    debug_option,
-    keyring_option,
-    output_options,
-    standard_options,
-)
+from safeload._cli.options.common import PATH, Standard, debug_option, keyring_option, output_options, standard_options
 from safeload._cli.options.passphrases import passphrase_option, signing_keyring
-from safeload._cli.report.deliver import check_output, deliver_facts, manifest_dict
+from safeload._cli.report.deliver import deliver_facts
+from safeload._cli.report.files import Output, check_output
+from safeload._cli.report.result import manifest_dict
 from safeload._cli.terminal import plain
 
 __all__ = ["reissue"]

@@ -9,7 +9,6 @@ import click
 
 from safeload._cli.options.claims import claims_options, merged_metadata
 from safeload._cli.options.common import (
-    Output,
     Session,
     Standard,
     debug_option,
@@ -20,7 +19,9 @@ from safeload._cli.options.common import (
     standard_options,
 )
 from safeload._cli.options.passphrases import passphrase_option, signing_keyring
-from safeload._cli.report.deliver import Result, check_output, deliver, judged, manifest_dict
+from safeload._cli.report.deliver import deliver
+from safeload._cli.report.files import Output, check_output
+from safeload._cli.report.result import Result, judged, manifest_dict
 from safeload._cli.running.signing import AGAIN, sign_each, signed_code
 from safeload._cli.running.walk import find_artifacts, say_empty
 from safeload._internal.strictjson import MAX_LINE

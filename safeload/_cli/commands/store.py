@@ -8,21 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from safeload._cli.exit_codes import ALLOWED, NOTHING, worst
 from safeload._cli.options.claims import claims_options, merged_metadata
 from safeload._cli.options.common import (
-    ALLOWED,
-    NOTHING,
     PATH,
-    Output,
     Session,
     debug_option,
     jobs_option,
     output_options,
     report_options,
     rollback_state_option,
-    say_error,
-    say_note,
-    worst,
 )
 from safeload._cli.options.store import (
     Opening,
@@ -36,14 +31,16 @@ from safeload._cli.options.store import (
     version_argument,
     why_moved_option,
 )
-from safeload._cli.report.deliver import Result, deliver, deliver_facts, exit_code, judged, manifest_dict
+from safeload._cli.report.deliver import deliver, deliver_facts
+from safeload._cli.report.result import Result, exit_code, judged, manifest_dict
 from safeload._cli.running.workers import judge_each, require_shareable
-from safeload._cli.terminal import human_age, plain, table, wrapped
+from safeload._cli.terminal import human_age, plain, say_error, say_note, table, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import timedelta
 
+    from safeload._cli.report.files import Output
     from safeload._cli.terminal import Painter
     from safeload.errors import StorageError, VerificationError
     from safeload.store import Part, Pointer, Store, StoredVersion

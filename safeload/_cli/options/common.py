@@ -5,29 +5,24 @@ from __future__ import annotations
 import functools
 import os
 import re
-import traceback
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from safeload._cli.terminal import plain_lines
+from safeload._cli.report.files import Output
+from safeload._cli.report.formats import format_names
+from safeload._cli.terminal import say_note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from safeload._scan import Limits
     from safeload.policy import Policy
 
 __all__ = [
-    "ALLOWED",
-    "ERROR",
-    "NOTHING",
     "PATH",
-    "REFUSED",
-    "USAGE",
-    "Output",
     "Session",
     "Standard",
     "debug_option",
@@ -44,20 +39,13 @@ __all__ = [
     "policy_option",
     "report_options",
     "rollback_state_option",
-    "say_error",
-    "say_note",
-    "say_traceback",
     "standard_options",
-    "tool_version",
-    "worst",
 ]
 
-ALLOWED, REFUSED, ERROR, NOTHING, USAGE = range(5)
 
 _SPAN = re.compile(r"([1-9][0-9]{0,5})([hdw])", re.ASCII)
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_CODES = {"allowed": ALLOWED, "refused": REFUSED, "error": ERROR}
 _LIMIT = re.compile(r"([a-z_]+)=([0-9][0-9_]*)", re.ASCII)
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
@@ -79,40 +67,6 @@ class Session:
     """What is known of one run of the command line."""
 
     debug: bool = False
-
-
-def worst(verdicts: Iterable[str]) -> int:
-    """Return the exit code for many verdicts: the worst wins, refused over error; without any there is none to give."""
-    codes = {_CODES[verdict] for verdict in verdicts}
-    for code in (REFUSED, ERROR, ALLOWED):
-        if code in codes:
-            return code
-    return NOTHING  # nothing checked must not pass for all allowed
-
-
-def say_error(message: str) -> None:
-    """Say on stderr what went wrong."""
-    click.echo(f"safeload: {plain_lines(message)}", err=True)
-
-
-def say_note(message: str) -> None:
-    """Say on stderr what is worth knowing."""
-    click.echo(f"safeload: note: {plain_lines(message)}", err=True)
-
-
-def say_traceback(error: BaseException) -> None:
-    """Show on stderr where an error came from."""
-    click.echo(plain_lines("".join(traceback.format_exception(error))), err=True, nl=False)
-
-
-def tool_version() -> str:
-    """Return the version of safeload that is installed."""
-    from importlib import metadata
-
-    try:
-        return metadata.version("safeload")
-    except metadata.PackageNotFoundError:
-        return "unknown"  # run from a copy of the source, uninstalled
 
 
 def parse_when(value: str) -> datetime | timedelta:
@@ -321,16 +275,7 @@ def _stdout_as_none(_context: click.Context, _parameter: click.Parameter, value:
     return None if value == "-" else value
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
-    """How and where the result is written: the format, the file (None is stdout), and whether in few words."""
-
-    layout: str = "text"
-    path: str | None = None
-    quiet: bool = False
-
-
-def _output_options(*formats: str) -> Callable[[_Command], _Command]:
+def _output_options(formats: list[str]) -> Callable[[_Command], _Command]:
     layout = click.option(
         "--format",
         "layout",
@@ -351,5 +296,5 @@ def _output_options(*formats: str) -> Callable[[_Command], _Command]:
     return gathering("out", Output, {"layout": layout, "output": output, "quiet": quiet})
 
 
-output_options = _output_options("text", "json")
-report_options = _output_options("text", "json", "sarif", "junit", "html")  # for commands that check files
+output_options = _output_options(format_names(files=False))
+report_options = _output_options(format_names(files=True))  # for commands that check files

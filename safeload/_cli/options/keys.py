@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from safeload._cli.options.common import parse_when
-from safeload._cli.report.deliver import check_output
+from safeload._cli.report.files import check_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from safeload._cli.options.common import Output
+    from safeload._cli.report.files import Output
     from safeload.keys._file import KeyEntry
 
 __all__ = [

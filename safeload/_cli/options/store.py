@@ -11,17 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from safeload._cli.options.claims import expires_option
-from safeload._cli.options.common import (
-    PATH,
-    Output,
-    Standard,
-    gathering,
-    keyring_option,
-    line_option,
-    standard_options,
-)
+from safeload._cli.options.common import PATH, Standard, gathering, keyring_option, line_option, standard_options
 from safeload._cli.options.passphrases import passphrase_option, signing_keyring
-from safeload._cli.report.deliver import check_output
+from safeload._cli.report.files import Output, check_output
 from safeload._internal.strictjson import MAX_LINE
 
 if TYPE_CHECKING:

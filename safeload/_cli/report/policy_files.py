@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from safeload._cli.report.deliver import emit
+from safeload._cli.report.files import emit
 from safeload._cli.terminal import plain
 
 __all__ = ["policy_name", "require_new", "write_policy"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from safeload._cli.options.common import ERROR, REFUSED, say_error, say_traceback
-from safeload._cli.report.deliver import Result, exit_code, failure, judged
+from safeload._cli.exit_codes import ERROR, REFUSED
+from safeload._cli.report.result import Result, exit_code, failure, judged
 from safeload._cli.running.progress import progress
+from safeload._cli.terminal import say_error, say_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

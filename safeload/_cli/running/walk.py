@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safeload._cli.options.common import say_note
-from safeload._cli.terminal import plain
+from safeload._cli.terminal import plain, say_note
 from safeload._storage.pair import MANIFEST_SUFFIX, SCRATCH_PREFIX
 
 if TYPE_CHECKING:

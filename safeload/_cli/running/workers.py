@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
-from safeload._cli.options.common import say_traceback
-from safeload._cli.report.deliver import Result, said
+from safeload._cli.report.result import Result, said
 from safeload._cli.running.progress import progress
+from safeload._cli.terminal import say_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

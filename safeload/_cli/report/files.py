@@ -1,0 +1,148 @@
+"""Where a report goes: to stdout, or to a file that is replaced as a whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from safeload._cli.terminal import (
+    plain,
+)
+from safeload._internal.atomic import EXCLUSIVE, SCRATCH_PREFIX
+from safeload._storage.pair import MANIFEST_SUFFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+__all__ = [
+    "Output",
+    "check_output",
+    "drop_output",
+    "emit",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How and where the result is written: the format, the file (None is stdout), and whether in few words."""
+
+    layout: str = "text"
+    path: str | None = None
+    quiet: bool = False
+
+
+def emit(text: str, output: str | None) -> None:
+    """Write to stdout, or to a file: whole or not at all.
+
+    Raises:
+        click.ClickException: it cannot be written.
+    """
+    try:
+        if output is not None:
+            _write_file(output, text)
+        elif text:
+            click.echo(text, nl=False, color=True)  # colours were decided on before
+    except BrokenPipeError:
+        drop_output()  # who reads has seen enough; the verdict is still the exit code
+    except OSError as error:
+        where = "stdout" if output is None else plain(output)
+        raise click.ClickException(f"cannot write the result to {where}: {error.strerror or error}") from error
+
+
+def drop_output() -> None:
+    """Let nothing that is still buffered be written when the interpreter ends: nobody can read it."""
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+    except (AttributeError, OSError, ValueError):
+        pass  # stdout is closed, or is not a file
+
+
+def check_output(output: str | None, inputs: Iterable[str]) -> None:
+    """Refuse an output file in the place of what the command reads, before anything is done.
+
+    That is an input or its manifest, the keyring, whatever else an argument names, and any other TOML file: keyrings
+    and policies are, no report is.
+
+    Raises:
+        click.BadParameter: it is.
+    """
+    if output is None:
+        return
+    target = Path(output)
+    if not target.exists():
+        _require_apart(output, inputs)
+    if not target.is_file():
+        return
+    for path in (*_named_files(), *inputs):
+        for one in (path, f"{path}{MANIFEST_SUFFIX}"):
+            with contextlib.suppress(OSError, ValueError):  # there is no such file, or that is no name of one
+                if target.samefile(one):
+                    raise click.BadParameter(
+                        f"{plain(output)} is one of the files to check or use", param_hint="--output"
+                    )
+    if target.suffix.lower() == ".toml":
+        raise click.BadParameter(
+            f"{plain(output)} is there, and by its name no report but a keyring or policy", param_hint="--output"
+        )
+
+
+def _require_apart(output: str, inputs: Iterable[str]) -> None:
+    """Refuse a report where the command itself will first write what is not there yet: manifests, keys, a policy."""
+    params = click.get_current_context().params
+    written = [params[name] for name in ("keyring", "target", "minimal") if params.get(name)]
+    written += [f"{path}{MANIFEST_SUFFIX}" for path in inputs]
+    if os.path.realpath(output) in map(os.path.realpath, written):
+        raise click.BadParameter(f"{plain(output)} is what the command writes besides", param_hint="--output")
+
+
+def _named_files() -> Iterator[str]:
+    """Yield what may be a file's name among the arguments of the command that runs, and the default keyring's."""
+    from safeload.errors import KeyringError
+    from safeload.keys._source import default_path
+
+    for name, value in click.get_current_context().params.items():
+        if name != "output":
+            yield from (one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, str))
+    with contextlib.suppress(KeyringError):  # then there is none to lose
+        yield default_path()
+
+
+def _write_file(name: str, text: str) -> None:
+    data = text.encode("utf-8", "backslashreplace")
+    target = Path(os.path.realpath(name))  # a link stays a link, and one that leads nowhere is no error
+    mode = None
+    try:
+        there = Path(name).stat()  # not of target: what /dev/stderr leads to may have no path
+    except FileNotFoundError:
+        pass
+    else:
+        if not stat.S_ISREG(there.st_mode):  # /dev/stderr, a named pipe: there is nothing to replace
+            Path(name).write_bytes(data)
+            return
+        mode = stat.S_IMODE(there.st_mode)
+    temporary = target.with_name(f"{SCRATCH_PREFIX}{secrets.token_hex(8)}")
+    with os.fdopen(os.open(temporary, EXCLUSIVE, 0o666), "wb") as file:
+        try:
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise

@@ -1,0 +1,54 @@
+"""Results as JUnit XML, for test reports: a test case for each file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from safeload._cli.report.result import finding_rows, row_place, row_text
+from safeload._cli.terminal import plain, plain_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from safeload._cli.report.content import Content
+    from safeload._cli.terminal import Painter
+
+
+__all__ = [
+    "render",
+]
+
+
+def render(content: Content, _paint: Painter) -> str:
+    """Return the results as JUnit XML: a test case for each file, failed where refused, in error where not judged."""
+    from xml.etree import ElementTree as ET
+
+    results, command, counts = content.results, content.command, content.facts["summary"]
+    totals = {"tests": str(len(results)), "failures": str(counts["refused"]), "errors": str(counts["error"])}
+    root = ET.Element("testsuites", {"name": "safeload", **totals})
+    suite = ET.SubElement(root, "testsuite", {"name": f"safeload {command}", **totals, "skipped": "0"})
+    for result in results:
+        case = ET.SubElement(suite, "testcase", {"classname": f"safeload.{command}", "name": plain(result.path)})
+        findings = list(finding_rows(result))
+        if result.verdict == "error":
+            problem = ET.SubElement(case, "error", {"type": "error", "message": plain(result.error)})
+            problem.text = plain_lines(result.error)
+        elif result.verdict == "refused":
+            against = [finding for finding in findings if finding["severity"] == "error"] or findings
+            titles = ", ".join(dict.fromkeys(f"{finding['code']} {finding['title']}" for finding in against))
+            problem = ET.SubElement(
+                case, "failure", {"type": against[0]["code"] if against else "refused", "message": titles}
+            )
+            problem.text = _junit_lines(findings)
+        elif findings:
+            ET.SubElement(case, "system-out").text = _junit_lines(findings)
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _junit_lines(findings: Sequence[Mapping[str, Any]]) -> str:
+    lines = []
+    for finding in findings:
+        where = row_place(finding)
+        lines.append(f"{finding['code']} {finding['title']}{f' at {where}' if where else ''}: {row_text(finding)}")
+    return "\n".join(lines)

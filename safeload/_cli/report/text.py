@@ -1,0 +1,146 @@
+"""Results as text for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from safeload._cli.report.result import Result, shown
+from safeload._cli.report.second_opinion import opinion_lines
+from safeload._cli.terminal import Painter, human_size, plain, wrapped
+from safeload.findings import FINDING_KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from safeload._cli.report.content import Content
+    from safeload._cli.terminal import Painter
+    from safeload.policy import Policy
+
+
+__all__ = [
+    "count_line",
+    "finding_lines",
+    "pack_lines",
+    "render",
+    "result_lines",
+    "suggestion_lines",
+]
+
+_MAX_SHOWN = 20  # findings of one file in text; JSON has them all
+
+
+_INDENT = " " * 10
+
+
+def render(content: Content, paint: Painter) -> str:
+    """Return the lines, each ended."""
+    return "".join(f"{line}\n" for line in content.lines(paint))
+
+
+def count_line(counts: dict[str, int]) -> str:
+    """Say how many files were checked, and how many of each verdict."""
+    parts = [f"{counts['allowed']} allowed", f"{counts['refused']} refused"]
+    if counts["error"]:
+        parts.append(f"{counts['error']} could not be judged")
+    return f"{counts['checked']} checked: {', '.join(parts)}"
+
+
+def result_lines(result: Result, paint: Painter) -> Iterator[str]:
+    """Say what became of one file."""
+    word = result.word if result.verdict == "allowed" else result.verdict
+    yield f"{paint.verdict(word)}  {paint(plain(result.path), bold=True)}"
+    if result.verdict == "error":
+        yield from _indented(shown(result.error, result.path))
+    elif result.verdict == "allowed":
+        yield _INDENT + paint(plain(result.facts) or _facts(result.data), dim=True)
+    else:
+        yield from finding_lines(result, paint)
+    for note in result.notes:
+        head, *rest = _wrapped(f"note {plain(note)}", paint)
+        yield head.replace("note", paint("note", "yellow"), 1)
+        yield from rest
+    for line in opinion_lines(result.data.get("second_opinion"), paint):
+        yield _INDENT + line
+
+
+def _facts(data: dict[str, Any]) -> str:
+    count = len(data["globals"])
+    facts = [data["format"], human_size(data["size"]), f"{count} global{'' if count == 1 else 's'}"]
+    if data["compression"] != "none":
+        facts.insert(1, data["compression"])
+    manifest = data.get("manifest")
+    if manifest is not None:
+        version = f" ({manifest['version']})" if "version" in manifest else ""
+        facts += [f"release {manifest['release']}{version}", f"signed by {', '.join(manifest['key_ids'])}"]
+    return plain(", ".join(facts))
+
+
+def finding_lines(result: Result, paint: Painter) -> Iterator[str]:
+    """Say each reason to refuse, and below them what to do."""
+    findings = result.data.get("findings", [])
+    for finding in findings[:_MAX_SHOWN]:
+        yield from _finding(finding, result.path, paint)
+    if len(findings) > _MAX_SHOWN:
+        yield f"{_INDENT}… and {len(findings) - _MAX_SHOWN} more: --format json has them all"
+    if result.missing:
+        return  # see suggestion_lines
+    # A message about trust or integrity says what to do itself, but for what is wrong inside of a manifest.
+    codes = [one["code"] for one in findings if one["code"] == "SL102" or one["code"][:3] not in ("SL1", "SL2")]
+    for advice in dict.fromkeys(FINDING_KINDS[code].advice for code in codes):
+        for line in _wrapped(advice, paint):
+            yield _INDENT + paint(line.removeprefix(_INDENT), "cyan")
+
+
+def suggestion_lines(results: Iterable[Result], policy: str) -> list[str]:
+    """Say which one policy, on top of the one in force, would allow all of those that a policy can allow."""
+    from safeload.policy import Policy
+    from safeload.policy._propose import proposed_policy
+
+    lacking = [result for result in results if result.missing]
+    if not lacking:
+        return []
+    what = "it" if len(lacking) == 1 else f"these {len(lacking)} files"
+    text = proposed_policy((use for result in lacking for use in result.missing), [policy])
+    return [
+        "",
+        f"If you have reviewed the code and trust it to be loaded, this policy would allow {what}:",
+        "",
+        *(f"    {line}".rstrip() for line in map(plain, text.split("\n"))),
+        *(
+            line
+            for hint in pack_lines({use.name for result in lacking for use in result.missing}, Policy.load(policy))
+            for line in ("", *wrapped(hint, 120, "", "  "))
+        ),
+    ]
+
+
+def pack_lines(names: set[str], base: Policy) -> Iterator[str]:
+    """Say which packs have names that a policy lacks: there they were reviewed."""
+    from safeload.policy import Policy, pack_names
+
+    for pack in pack_names():
+        # A name that the policy has in another form, it has not from this pack.
+        held = sorted(name for name in names.intersection(Policy.load(pack).names) if name not in base)
+        if held:
+            few = ", ".join(held[:3]) + (f" and {len(held) - 3} more" if len(held) > 3 else "")
+            yield f'the pack {pack} has {few}, reviewed: rather than these rules, extends = [..., "{pack}"]'
+
+
+def _finding(finding: dict[str, Any], path: str, paint: Painter) -> Iterator[str]:
+    where = "" if finding["offset"] is None else f" at byte {finding['offset']}"
+    name = "" if finding["global_name"] is None else f"{finding['global_name']}: "
+    first, *rest = (name + shown(finding["message"], path)).split("\n")
+    head, *lines = _wrapped(f"{finding['code']} {finding['title']}{where}: {plain(first)}", paint)
+    yield head.replace(finding["code"], paint(finding["code"], "red", bold=True), 1)
+    yield from lines
+    for line in rest:
+        yield from _wrapped(plain(line), paint)
+
+
+def _wrapped(text: str, paint: Painter) -> list[str]:
+    return wrapped(text, paint.width, _INDENT, _INDENT + "  ")
+
+
+def _indented(text: str) -> Iterable[str]:
+    # Also what a hostile text adds lines of: none of them can look like a verdict.
+    return [_INDENT + plain(line) if line else "" for line in text.split("\n")]
