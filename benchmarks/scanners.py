@@ -1,4 +1,4 @@
-"""Run other scanners beside safeload on tests/vectors, and print the table as Markdown.
+"""Run other scanners beside safeload on vectors, and print the table as Markdown.
 
     pip install -e '.[bench]' && python benchmarks/scanners.py
     python benchmarks/scanners.py --list picklescan   # every vector with that scanner's verdict
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parent.parent
-VECTORS = ROOT / "tests" / "vectors"
+VECTORS = ROOT / "vectors"
 SECONDS = 20.0
 THREATS = {
     "code": "runs code when loaded (each was seen to)",

@@ -52,7 +52,7 @@ def main() -> int:
         for name in options.names or INPUTS:
             path = Path(folder, "worst")
             path.write_bytes(zlib.compress(INPUTS[name](Limits().min_opcodes + 200_000), 1))
-            plain = next((TESTS / "vectors" / "files" / "honest-compressed").iterdir())
+            plain = next((TESTS.parent / "vectors" / "files" / "honest-compressed").iterdir())
             done = subprocess.run(
                 [options.python, "-P", "-c", CHILD, str(plain), str(path)],
                 env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},

@@ -16,6 +16,7 @@ from urllib.parse import unquote_to_bytes
 from xml.etree import ElementTree as ET
 
 import pytest
+from changed_package import changed_package
 from cli_runs import ALLOWED, ERROR, NOTHING, REFUSED, USAGE, Outcome, command
 
 import safeload
@@ -299,22 +300,22 @@ def test_what_is_no_format(run: Callable[..., Outcome], folder: Path) -> None:
 
 
 def test_a_format_is_one_module_and_one_row(tmp_path: Path) -> None:
-    """A new format needs nothing else: the option, its help and the report follow."""
-    (tmp_path / "verdicts_only.py").write_text(
+    """A copy of the package with one file and one row more: the option, its help and the report follow."""
+    rows = "FORMATS: list[Format] = [\n"
+    row = '    Format("verdicts", "safeload._cli.report.verdicts", files_only=True),\n'
+    root = changed_package(tmp_path, ("_cli/report/formats.py", rows, rows + row))
+    (root / "safeload" / "_cli" / "report" / "verdicts.py").write_text(
         "def render(content, paint):\n"
         "    return ''.join(f'{result.path}={result.verdict};' for result in content.results)\n"
     )
     (tmp_path / "model.pkl").write_bytes(b"N.")
-    code = (
-        "import sys; sys.path.append(sys.argv.pop(1))\n"
-        "from safeload._cli.report.formats import FORMATS, Format\n"
-        "FORMATS.append(Format('verdicts', 'verdicts_only', files_only=True))\n"
-        "from safeload._cli import main; main(sys.argv[1:])\n"
-    )
 
     def run(*arguments: str) -> str:
-        command = [sys.executable, "-c", code, str(tmp_path), *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        command = [sys.executable, "-P", "-m", "safeload", *arguments]
+        env = os.environ | {"PYTHONPATH": str(root)}
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     assert run("scan", "--format", "verdicts", "model.pkl") == "model.pkl=allowed;"
     assert "verdicts" in run("scan", "--help")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 import os
 import shutil
@@ -11,11 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-
-import safeload
+from changed_package import changed_package
 
 ROOT = Path(__file__).parent.parent
-VECTORS = ROOT / "tests" / "vectors" / "files"
+VECTORS = ROOT / "vectors" / "files"
 
 
 def fuzz(corpus: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
@@ -40,18 +38,9 @@ def corpus(tmp_path: Path) -> Path:
 
 def with_a_hole(folder: Path, *changes: tuple[str, str, str]) -> str:
     """Return an interpreter whose safeload is pure and has lines of its modules changed."""
-    there = Path(safeload.__file__).parent
-    copy = folder / "copy" / "safeload"
-    shutil.copytree(there, copy, ignore=shutil.ignore_patterns("*.so", "__pycache__", "packs"))
-    with importlib.resources.as_file(importlib.resources.files("safeload.policy.packs")) as packs:
-        shutil.copytree(packs, copy / "policy" / "packs", ignore=shutil.ignore_patterns("__pycache__"))
-    for module, old, new in changes:
-        path = copy / module
-        source = path.read_text()
-        assert source.count(old) == 1
-        path.write_text(source.replace(old, new))
+    root = changed_package(folder, *changes)
     script = folder / "python"
-    script.write_text(f'#!/bin/sh\nPYTHONPATH="{copy.parent}" exec "{sys.executable}" "$@"\n')
+    script.write_text(f'#!/bin/sh\nPYTHONPATH="{root}" exec "{sys.executable}" "$@"\n')
     os.chmod(script, 0o700)
     return str(script)
 

@@ -215,7 +215,7 @@ def keys_and_tests(path: Path) -> tuple[set[str], set[str]]:
 
 VECTORS = {
     entry["name"]: entry
-    for entry in json.loads((ROOT / "tests" / "vectors" / "index.json").read_text(encoding="utf-8"))["vectors"]
+    for entry in json.loads((ROOT / "vectors" / "index.json").read_text(encoding="utf-8"))["vectors"]
 }
 _TEST = re.compile(r"(test_\w+)\.py::(test_\w+)(?:\[(.+)\])?")
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 
 import safeload
 from safeload.findings import FINDING_KINDS
 
-VECTORS = Path(__file__).parent / "vectors"
+VECTORS = Path(__file__).parent.parent / "vectors"
+MAKE = VECTORS.parent / "tools" / "vectors" / "make.py"
 ENTRIES: list[dict[str, Any]] = json.loads((VECTORS / "index.json").read_text(encoding="utf-8"))["vectors"]
 
-FIELDS = {"name", "file", "category", "description", "compressor", "protocol", "expect", "threat", "origin"}
 COMPRESSORS = {"none", "zlib", "gzip", "bz2", "xz", "lzma", "lz4"}
 THREATS = {"code", "names", "files", "memory", "exhaustion", "form"}
 CATEGORIES = {
@@ -27,34 +30,25 @@ CATEGORIES = {
 }  # fmt: skip
 
 
-def complaint(entry: dict[str, Any]) -> str:
-    """Return what is wrong with an index entry, "" if nothing."""
-    expect, origin = entry.get("expect"), entry.get("origin")
-    if expect not in ("allowed", "refused"):
-        return "unknown expectation"
-    if origin not in ("opcodes", "real"):
-        return "unknown origin"
-    wanted = FIELDS | ({"code"} if expect == "refused" else set()) | ({"written_by"} if origin == "real" else set())
-    if set(entry) != wanted:
-        return f"fields missing or unknown: {set(entry) ^ wanted}"
-    if expect == "refused" and entry["code"] not in FINDING_KINDS:
-        return "unknown code"
-    if entry["threat"] not in (THREATS if expect == "refused" else {"none"}):
-        return "unknown threat"
-    if entry["category"] not in CATEGORIES or not entry["name"].startswith(entry["category"] + "/"):
-        return "unknown category"
-    if entry["compressor"] not in COMPRESSORS | ({"compat"} if expect == "refused" else set()):
-        return "unknown compressor"
-    if entry["protocol"] is not None and type(entry["protocol"]) is not int:
-        return "unknown protocol"
-    if not entry["file"].startswith("files/") or ".." in entry["file"] or not entry["description"]:
-        return "file or description"
-    return ""
+INDEX: dict[str, Any] = json.loads((VECTORS / "index.json").read_text(encoding="utf-8"))
+SCHEMA: dict[str, Any] = json.loads((VECTORS / "schema.json").read_text(encoding="utf-8"))
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
+
+def understood(entry: dict[str, Any]) -> bool:
+    """Whether an index with this one entry is as the schema says."""
+    return VALIDATOR.is_valid({**INDEX, "vectors": [entry]})
+
+
+def test_the_index_is_as_its_schema_says() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    VALIDATOR.validate(INDEX)
+    assert all(entry["name"].startswith(entry["category"] + "/") for entry in ENTRIES)
+    assert {entry["code"] for entry in ENTRIES if entry["expect"] == "refused"} <= set(FINDING_KINDS)
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=[entry["name"] for entry in ENTRIES])
 def test_each_vector_is_judged_as_its_entry_says(entry: dict[str, Any]) -> None:
-    assert complaint(entry) == ""
     report = safeload.scan(VECTORS / entry["file"], policy="sklearn")
     assert report.verdict == entry["expect"], report.explanation()
     if entry["expect"] == "refused":
@@ -68,27 +62,63 @@ def test_each_vector_is_judged_as_its_entry_says(entry: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"expect": "maybe"}, {"expect": None}, {"more": 1}, {"origin": "x"}, {"threat": "x"}, {"category": "x"},
-        {"compressor": "x"}, {"protocol": "4"}, {"code": "SL999"}, {"description": ""}, {"file": "../../x"},
+        {"expect": "maybe"}, {"expect": None}, {"more": 1}, {"origin": "x"}, {"threat": "x"}, {"category": ""},
+        {"compressor": "x"}, {"protocol": "4"}, {"code": "x"}, {"description": ""}, {"file": "../../x"}, {"size": "1"},
+        {"sha256": "0"}, {"needs": ["os"]}, {"name": "x"},
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("expect", ["allowed", "refused"])
 def test_an_entry_that_is_not_understood_is_an_error(change: dict[str, Any], expect: str) -> None:
     entry = next(entry for entry in ENTRIES if entry["expect"] == expect and entry["origin"] == "opcodes")
-    assert complaint(entry) == ""
-    assert complaint({**entry, **change}) != ""
+    assert understood(entry)
+    assert not understood({**entry, **change})
     for field in entry:
-        assert complaint({name: value for name, value in entry.items() if name != field}) != ""
+        assert not understood({name: value for name, value in entry.items() if name != field})
 
 
 def test_every_file_has_one_entry_and_every_entry_a_file() -> None:
-    index = json.loads((VECTORS / "index.json").read_text(encoding="utf-8"))
-    assert set(index) == {"version", "vectors"}
-    assert index["version"] == 1
     listed = [entry["file"] for entry in ENTRIES]
     assert len(set(listed)) == len(listed) == len({entry["name"] for entry in ENTRIES})
     there = {path.relative_to(VECTORS).as_posix() for path in (VECTORS / "files").rglob("*") if path.is_file()}
     assert set(listed) == there
+    for entry in ENTRIES:
+        data = (VECTORS / entry["file"]).read_bytes()
+        assert (entry["size"], entry["sha256"]) == (len(data), hashlib.sha256(data).hexdigest()), entry["name"]
+
+
+def test_the_version_changes_with_the_content() -> None:
+    digest = hashlib.sha256(json.dumps(ENTRIES, sort_keys=True).encode()).hexdigest()
+    assert INDEX["version"] == f"2-{digest[:12]}", "run tools/vectors/make.py"
+
+
+def run_vectors(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-S", "-I", VECTORS / "run.py", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_the_runner_tells_how_a_scanner_judges() -> None:
+    code = "import sys; from safeload._cli import main; main(['scan', '-q', sys.argv[1]])"
+    done = run_vectors("--only", "after-array/", sys.executable, "-c", code, "{}")
+    count = sum(entry["category"] == "after-array" for entry in ENTRIES)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"vectors {INDEX['version']}" in done.stdout
+    assert sum(int(row.split("|")[3]) for row in done.stdout.splitlines()[4:]) == count
+    assert sum(int(row.split("|")[4]) for row in done.stdout.splitlines()[4:]) == count
+
+
+@pytest.mark.parametrize(("code", "errors"), [("0", False), ("2", True)])
+def test_the_runner_is_not_content_with_a_scanner_that_allows_all_or_fails(code: str, errors: bool) -> None:
+    done = run_vectors("--only", "payload/", sys.executable, "-S", "-c", f"raise SystemExit({code})", "{}")
+    assert done.returncode == 1
+    for row in done.stdout.splitlines()[4:]:
+        _, expect, _, total, expected, failed, _ = (part.strip() for part in row.split("|"))
+        assert (expected, failed) == (total if expect == "allowed" and not errors else "0", total if errors else "0")
+    assert run_vectors("no place for the path").returncode == 2
+
+
+def test_the_runner_needs_the_standard_library_alone_and_is_short() -> None:
+    text = (VECTORS / "run.py").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 60
 
 
 def test_there_are_enough_and_they_are_small() -> None:
@@ -104,7 +134,9 @@ def test_there_are_enough_and_they_are_small() -> None:
 
 
 def test_those_from_opcodes_are_as_the_script_writes_them() -> None:
-    done = subprocess.run([sys.executable, VECTORS / "make.py", "--check"], capture_output=True, text=True, check=False)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    env["PYTHONPATH"] = str(Path(__file__).parent)
+    done = subprocess.run([sys.executable, MAKE, "--check"], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

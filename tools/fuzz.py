@@ -127,7 +127,7 @@ class Judge:
         self, policy: str, pure: str, compiled: str | None, log: IO[bytes], *, inside: _Inside | None = None
     ) -> None:
         worker = str(_HERE / "fuzz_worker.py")
-        vectors = _HERE.parent / "tests" / "vectors" / "files"
+        vectors = _HERE.parent / "vectors" / "files"
         warm = [str(path) for kind in _WARM for path in sorted((vectors / kind).iterdir())]
         self.scanners: dict[str, Worker | _Inside] = {}
         self.scanners["pure"] = inside or Worker([pure, "-P", worker, "scan", policy, *warm], log)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["fill", "read"]
 
 _ROOT = Path(__file__).resolve().parent.parent
-_VECTORS = _ROOT / "tests" / "vectors"
+_VECTORS = _ROOT / "vectors"
 _LARGEST = 24 << 10  # bytes of an artifact that is worth changing
 _COMPRESSORS = ("zlib", "gzip", "bz2", "xz", "lzma", "lz4")
 

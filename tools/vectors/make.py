@@ -1,8 +1,9 @@
 """Write the vectors: `make.py` those from opcodes, `make.py --real LABEL` those that the installed libraries write.
 
-    python tests/vectors/make.py                    # write what is assembled from opcodes, and index.json
-    python tests/vectors/make.py --check            # compare instead of writing; exit code 1 if anything differs
-    python tests/vectors/make.py --real sklearn-1.9 # dump real objects with the installed versions, under this label
+    export PYTHONPATH=tests                         # opcodes have their names there
+    python tools/vectors/make.py                    # write those assembled from opcodes, and index.json
+    python tools/vectors/make.py --check            # compare instead of writing; exit code 1 if anything differs
+    python tools/vectors/make.py --real sklearn-1.9 # dump real objects with the installed versions, under this label
 
 Real ones are never written twice: what a version wrote stays as it is.
 """
@@ -10,28 +11,43 @@ Real ones are never written twice: what a version wrote stays as it is.
 from __future__ import annotations
 
 import argparse
+import bz2
+import contextlib
+import gzip
+import hashlib
 import importlib.metadata
 import io
 import json
+import lzma
 import platform
 import sys
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-HERE = Path(__file__).resolve().parent
+import benign
+import hostile
+import hostile_arrays
+import hostile_opcodes
+import hostile_packed
+import lz4.frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HERE = Path(__file__).resolve().parents[2] / "vectors"
 INDEX = HERE / "index.json"
-sys.path[:0] = [str(HERE), str(HERE.parent)]
-
-import benign  # noqa: E402
-import hostile  # noqa: E402
-import hostile_arrays  # noqa: E402
-import hostile_opcodes  # noqa: E402
-import hostile_packed  # noqa: E402
+FORMAT = 2  # of index.json
 
 _PREFIXES = {b"ZF": "compat", b"\x78": "zlib", b"\x1f\x8b": "gzip", b"BZ": "bz2", b"\x5d\x00": "lzma",
              b"\xfd7zXZ": "xz", b"\x04\x22\x4d\x18": "lz4"}  # fmt: skip
 _NO_PICKLES = {"protocol/nothing", "protocol/not-a-pickle", "protocol/a-zip"}
 _PROTOCOL_1 = {"honest/protocol-1", "payload/protocol-1"}  # binary, and it states no protocol
+_UNPACK: dict[str, Callable[[bytes], bytes]] = {
+    "zlib": zlib.decompress, "gzip": gzip.decompress, "bz2": bz2.decompress, "xz": lzma.decompress,
+    "lzma": lzma.decompress, "lz4": lz4.frame.decompress, "none": bytes,
+}  # fmt: skip
+_NEEDS = {"joblib": b"joblib", "numpy": b"numpy", "scikit-learn": b"sklearn", "scipy": b"scipy"}
 _PACKAGES = ("joblib", "numpy", "scikit-learn", "scipy")
 
 
@@ -74,6 +90,15 @@ def protocol_of(name: str, data: bytes) -> int | None:
     return data[1] if data[:1] == b"\x80" else int(name in _PROTOCOL_1)
 
 
+def needs(data: bytes) -> list[str]:
+    """Return the packages that have to be installed for `joblib.load` to read a file as its entry says."""
+    compressor = compressor_of(data)
+    found = ["lz4"] if compressor == "lz4" else []
+    with contextlib.suppress(Exception):  # damaged on purpose: the names in its first bytes tell
+        data = _UNPACK[compressor](data)
+    return sorted(found + [package for package, name in _NEEDS.items() if name in data])
+
+
 def read_index() -> list[dict[str, Any]]:
     """Return the entries as they stand in the index."""
     if not INDEX.exists():
@@ -83,8 +108,16 @@ def read_index() -> list[dict[str, Any]]:
 
 
 def index_text(entries: list[dict[str, Any]]) -> str:
-    ordered = sorted(entries, key=lambda entry: str(entry["name"]))
-    return json.dumps({"version": 1, "vectors": ordered}, indent=1, ensure_ascii=True) + "\n"
+    """Return the index; its version changes with any entry or file."""
+    ordered = sorted(map(with_content, entries), key=lambda entry: str(entry["name"]))
+    digest = hashlib.sha256(json.dumps(ordered, sort_keys=True).encode()).hexdigest()
+    head = {"$schema": "schema.json", "version": f"{FORMAT}-{digest[:12]}", "license": "Apache-2.0"}
+    return json.dumps(head | {"vectors": ordered}, indent=1, ensure_ascii=True) + "\n"
+
+
+def with_content(entry: dict[str, Any]) -> dict[str, Any]:
+    data = (HERE / entry["file"]).read_bytes()
+    return entry | {"size": len(data), "sha256": hashlib.sha256(data).hexdigest(), "needs": needs(data)}
 
 
 def write(entries: list[dict[str, Any]], contents: dict[str, bytes]) -> None:
