@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 
 from safeload._internal.encoding import decode_base64
 from safeload.errors import ExpiredError, KeyringError, UnknownKeyError, VerificationError
+from safeload.keys._algorithms import ALGORITHMS
 from safeload.keys._file import KeyEntry
-from safeload.keys._key import ALGORITHMS, SigningKey, VerifyingKey
+from safeload.keys._key import SigningKey, VerifyingKey
 from safeload.keys._keyring import Keyring, default_path, resolve_keyring
 from safeload.keys._signers import signing_with
 from safeload.keys._source import MAX_KEYRING_BYTES
@@ -278,7 +279,9 @@ UNIQUE = (lambda e: e.key_id, lambda e: e.key.reveal(), lambda e: e.verifying_ke
 @st.composite
 def entries(draw):
     key = SigningKey(
-        draw(st.binary(min_size=32, max_size=32)), algorithm=draw(st.sampled_from(ALGORITHMS)), key_id=draw(key_ids)
+        draw(st.binary(min_size=32, max_size=32)),
+        algorithm=draw(st.sampled_from(list(ALGORITHMS))),
+        key_id=draw(key_ids),
     )
     status = draw(st.sampled_from(["active", "verify-only", "revoked"]))
     if status != "active" and draw(st.booleans()):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from safeload._internal.atomic import locked
 from safeload.errors import KeyringError
+from safeload.keys._algorithms import titles_of
 from safeload.keys._keyring import Keyring
 from safeload.keys._source import descriptor_of, read_source, write_keyring
 from safeload.keys._toml import edited
@@ -59,12 +60,13 @@ def public_part(keyring: Keyring, *, without_hmac: bool = False) -> Keyring:
     Raises:
         KeyringError: it has HMAC keys, which cannot be made public, or nothing else.
     """
-    hmac = [entry.key_id for entry in keyring.entries if entry.algorithm != "ed25519" and entry.status != "revoked"]
-    if hmac and not without_hmac:
+    secret = [entry for entry in keyring.entries if entry.verifying_key.is_secret and entry.status != "revoked"]
+    if secret and not without_hmac:
         raise KeyringError(
-            f"{keyring.where}: {', '.join(hmac)}: an HMAC key has no public half, so whoever could verify with it "
-            "could sign. Sign with an Ed25519 key from now on, and leave "
-            "the others out (without_hmac=True, --without-hmac): what only they signed is then refused"
+            f"{keyring.where}: {', '.join(entry.key_id for entry in secret)}: {titles_of(symmetric=True)} keys have no "
+            "public half, so everybody who can verify with one can also sign. Sign with a key that has one "
+            f"({titles_of(symmetric=False)}) from now on, and leave the others out (without_hmac=True, "
+            "--without-hmac): artifacts that only they signed are then refused"
         )
     public = [
         replace(
@@ -74,8 +76,10 @@ def public_part(keyring: Keyring, *, without_hmac: bool = False) -> Keyring:
             encrypted=None,
         )
         for entry in keyring.entries
-        if entry.algorithm == "ed25519"
+        if not entry.verifying_key.is_secret
     ]
     if not public:
-        raise KeyringError(f"{keyring.where} has no Ed25519 key, so there is nothing that could be made public")
+        raise KeyringError(
+            f"{keyring.where} has no {titles_of(symmetric=False)} key, so there is nothing that could be made public"
+        )
     return Keyring(public, threshold=keyring.threshold)

@@ -32,9 +32,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from safeload._internal.encoding import decode_base64, encode_base64
 from safeload._internal.strictjson import format_time
 from safeload.errors import KeyringError
+from safeload.keys._algorithms import ALGORITHMS, algorithm_named, titles_of
 from safeload.keys._key import (
-    ALGORITHMS,
-    KEY_SIZE,
     MAX_PEM_BYTES,
     SigningKey,
     VerifyingKey,
@@ -73,7 +72,6 @@ MAX_REASON = 500  # characters
 
 _VERSION = 1
 _REQUIRED = {"id", "algorithm", "status", "created"}
-_MATERIAL = {"hmac-sha256": {"secret"}, "ed25519": {"private", "encrypted", "public"}}
 _TIMES = ("created", "not_before", "not_after", "revoked")
 _OPTIONAL = {"not_before", "not_after", "revoked", "reason", "scopes", "replaces"}
 _MAX_KEYS = 1000
@@ -121,7 +119,7 @@ class KeyEntry:
     @property
     def is_public(self) -> bool:
         """Whether everybody may read all of it."""
-        return self.algorithm == "ed25519" and not self.can_sign
+        return not self.verifying_key.is_secret and not self.can_sign
 
     @property
     def material(self) -> frozenset[bytes]:
@@ -227,8 +225,11 @@ def check_entry(entry: KeyEntry, where: str) -> KeyEntry:
             raise refuse(f"scopes: {error}") from None
     if entry.replaces is not None and (not is_key_id(entry.replaces) or entry.replaces == entry.key_id):
         raise refuse("replaces must be the id of another key")
-    if entry.encrypted is not None and entry.algorithm != "ed25519":
-        raise refuse("only Ed25519 keys can be encrypted: an HMAC secret is needed to verify, too")
+    if entry.encrypted is not None and not algorithm_named(entry.algorithm).has_pem:
+        raise refuse(
+            f"only {titles_of(symmetric=False)} keys can be encrypted: a {titles_of(symmetric=True)} secret is needed "
+            "to verify, too"
+        )
     times = {}
     for name in _TIMES:
         time = getattr(entry, name)
@@ -300,7 +301,7 @@ def _parse_entry(table: dict[str, Any], where: str) -> KeyEntry:
     algorithm = table.get("algorithm")
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise KeyringError(f"{where}: algorithm must be one of {', '.join(ALGORITHMS)}")
-    material = _MATERIAL[algorithm]
+    material = ALGORITHMS[algorithm].file_fields
     _check_fields(table, required=_REQUIRED, optional=_OPTIONAL | material, where=where)
     for name in ("id", "status", "reason", "replaces", *material):
         if not isinstance(table.get(name, ""), str):
@@ -325,13 +326,13 @@ def _parse_entry(table: dict[str, Any], where: str) -> KeyEntry:
 
 
 def _parse_key(table: dict[str, Any], where: str) -> SigningKey | VerifyingKey:
-    algorithm = table["algorithm"]
-    if algorithm == "hmac-sha256":
-        return SigningKey(_material(table, "secret", where), algorithm=algorithm, key_id=table["id"])
-    if "private" not in table:
-        return VerifyingKey(_material(table, "public", where), algorithm=algorithm, key_id=table["id"])
-    key = SigningKey(_material(table, "private", where), algorithm=algorithm, key_id=table["id"])
-    if "public" in table and _material(table, "public", where) != key.verifying_key.reveal():
+    algorithm = ALGORITHMS[table["algorithm"]]
+    if not algorithm.symmetric and "private" not in table:
+        public = _material(table, "public", algorithm.public_size, where)
+        return VerifyingKey(public, algorithm=algorithm.name, key_id=table["id"])
+    secret = _material(table, "secret" if algorithm.symmetric else "private", algorithm.secret_size, where)
+    key = SigningKey(secret, algorithm=algorithm.name, key_id=table["id"])
+    if "public" in table and _material(table, "public", algorithm.public_size, where) != key.verifying_key.reveal():
         raise KeyringError(f"{where}: public does not belong to private")
     return key
 
@@ -349,13 +350,13 @@ def _encrypted(table: dict[str, Any], where: str) -> str:
     raise KeyringError(f"{where}: encrypted must be PEM: -----BEGIN ENCRYPTED PRIVATE KEY-----")
 
 
-def _material(table: dict[str, Any], name: str, where: str) -> bytes:
+def _material(table: dict[str, Any], name: str, size: int, where: str) -> bytes:
     try:
         material = decode_base64(table.get(name, ""))
     except ValueError:
         material = b""
-    if len(material) != KEY_SIZE:
-        raise KeyringError(f"{where}: {name} must be {KEY_SIZE} bytes in standard base64")
+    if len(material) != size:
+        raise KeyringError(f"{where}: {name} must be {size} bytes in standard base64")
     return material
 
 
@@ -410,7 +411,7 @@ def _fields(entry: KeyEntry) -> Iterable[tuple[str, str]]:
         yield "replaces", json.dumps(entry.replaces)
     if entry.reason is not None:  # printable, so a JSON string is a TOML string
         yield "reason", json.dumps(entry.reason, ensure_ascii=False)
-    if entry.algorithm == "hmac-sha256":
+    if entry.verifying_key.is_secret:
         yield "secret", json.dumps(encode_base64(entry.key.reveal()))
         return
     if entry.encrypted is not None:

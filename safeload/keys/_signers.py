@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from safeload._internal.files import PathLike
 from safeload.errors import KeyringError
+from safeload.keys._algorithms import ALGORITHMS
 from safeload.keys._key import Signer, SigningKey, VerifyingKey, is_encrypted_pem, is_pem
 from safeload.keys._keyring import Keyring, KeyringSource, resolve_keyring
 from safeload.keys._source import Source, exposed, read_source
@@ -144,7 +145,7 @@ def _signing_pem(found: Source, ask: Callable[[], bytes] | None = None) -> Signi
 class SecuresystemslibSigner:
     """Lets a signer of the `securesystemslib` package sign: one for a KMS, an HSM, Vault, or a key in memory.
 
-    It has to sign with Ed25519. Its key goes to keyrings as `verifying_key`.
+    It has to sign with an algorithm that both packages have: Ed25519. Its key goes to keyrings as `verifying_key`.
 
     Args:
         signer: a `securesystemslib.signer.Signer`.
@@ -156,16 +157,20 @@ class SecuresystemslibSigner:
 
     def __init__(self, signer: Any, *, key_id: str | None = None) -> None:
         public = signer.public_key
-        if getattr(public, "keytype", None) != "ed25519" or getattr(public, "scheme", None) != "ed25519":
-            raise KeyringError(
-                f"this signer signs with {getattr(public, 'scheme', 'an unknown scheme')}: safeload knows Ed25519"
-            )
+        kind = (getattr(public, "keytype", None), getattr(public, "scheme", None))
+        shared = {one.securesystemslib: one for one in ALGORITHMS.values() if one.securesystemslib is not None}
+        if kind not in shared:
+            known = " and ".join(one.title for one in shared.values())
+            raise KeyringError(f"this signer signs with {kind[1] or 'an unknown scheme'}: safeload knows {known}")
+        algorithm = shared[kind]
         try:
             material = bytes.fromhex(public.keyval["public"])
         except (KeyError, TypeError, ValueError):
-            raise KeyringError("this signer's public key is not 32 bytes in hexadecimal") from None
+            raise KeyringError(
+                f"this signer's public key is not {algorithm.public_size} bytes in hexadecimal"
+            ) from None
         self._signer = signer
-        self._verifying_key = VerifyingKey(material, algorithm="ed25519", key_id=key_id)
+        self._verifying_key = VerifyingKey(material, algorithm=algorithm.name, key_id=key_id)
 
     @property
     def verifying_key(self) -> VerifyingKey:

@@ -23,7 +23,7 @@ from safeload._internal.atomic import EXCLUSIVE, place_new, sync_folder
 from safeload._internal.encoding import decode_base64
 from safeload._internal.files import read_to_end
 from safeload.errors import KeyringError
-from safeload.keys._key import KEY_SIZE
+from safeload.keys._algorithms import ALGORITHMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -308,9 +308,10 @@ def looks_secret(name: str) -> bool:
     if "\n" in name or "[[keys]]" in name:
         return True
     try:
-        return len(decode_base64(name)) == KEY_SIZE
+        size = len(decode_base64(name))
     except ValueError:
         return False
+    return any(size == algorithm.secret_size for algorithm in ALGORITHMS.values())
 
 
 def reason_of(error: OSError | ValueError) -> str:

@@ -22,6 +22,7 @@ from safeload._cli.options.common import (
 )
 from safeload._cli.options.keys import (
     algorithm_option,
+    check_encryption,
     check_key_id,
     encrypt_option,
     keyring_file,
@@ -153,8 +154,9 @@ def _rotated(
 ) -> tuple[Keyring, str]:
     """Put a new key into the keyring's file, and return the keyring and the key's id."""
     from safeload.errors import KeyringError
+    from safeload.keys._algorithms import DEFAULT_ALGORITHM, algorithm_named
     from safeload.keys._editing import editing
-    from safeload.keys._key import DEFAULT_ALGORITHM, SigningKey
+    from safeload.keys._key import SigningKey
     from safeload.keys._keyring import Keyring
 
     before = (ring := Keyring.load(path)).to_rotate(old)
@@ -164,12 +166,9 @@ def _rotated(
     like = before or next((entry for entry in reversed(ring.entries) if entry.can_sign), None)
     if like is not None:
         algorithm, scopes = algorithm or like.algorithm, scopes or like.scopes
-        encrypt = encrypt or (like.encrypted is not None and algorithm == "ed25519")
+        encrypt = encrypt or (like.encrypted is not None and algorithm_named(algorithm).has_pem)
     algorithm = algorithm or DEFAULT_ALGORITHM
-    if encrypt and algorithm != "ed25519":
-        raise click.UsageError("only Ed25519 keys can be encrypted: add --algorithm ed25519")
-    if descriptor is not None and not encrypt:
-        raise click.UsageError("--passphrase-fd is for an encrypted key: add --encrypt")
+    check_encryption(algorithm, descriptor, encrypt=encrypt)
     made = SigningKey.generate(algorithm, key_id=key_id)
     # Before the keyring is locked: whoever is asked may take his time.
     passphrase = choose_passphrase(f"key {made.key_id!r}", descriptor) if encrypt else None
@@ -216,6 +215,7 @@ def _story(ring: Keyring, made: str, path: str, trees: Sequence[str]) -> tuple[l
 
 
 def _export(ring: Keyring, shown: str) -> str:
-    if all(entry.algorithm == "ed25519" or entry.status == "revoked" for entry in ring.entries):
+    secret = [entry for entry in ring.entries if entry.verifying_key.is_secret and entry.status != "revoked"]
+    if not secret:
         return f"safeload key export {shown} --out public.toml --overwrite"
-    return "give them this keyring, which is secret, as it has HMAC keys"
+    return f"give them this keyring, which is secret: {', '.join(entry.key_id for entry in secret)} can also sign"

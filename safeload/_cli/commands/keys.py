@@ -15,6 +15,7 @@ from safeload._cli.options.common import PATH, debug_option, keyring_option, lin
 from safeload._cli.options.keys import (
     KEY_TIMES,
     algorithm_option,
+    check_encryption,
     check_key_id,
     described_key,
     encrypt_option,
@@ -29,6 +30,7 @@ from safeload._cli.options.passphrases import choose_passphrase, passphrase_opti
 from safeload._cli.report.deliver import deliver_facts
 from safeload._cli.report.files import Output, check_output
 from safeload._cli.terminal import plain, say_error, say_note, table
+from safeload.keys._algorithms import DEFAULT_ALGORITHM
 from safeload.keys._file import MAX_REASON
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def key() -> None:
     type=PATH,
     help="Where to write it. Default: the keyring that SAFELOAD_KEYRING names, else the one in your config folder.",
 )
-@algorithm_option("hmac-sha256")
+@algorithm_option(DEFAULT_ALGORITHM)
 @click.option("--id", "key_id", metavar="ID", callback=check_key_id, help="What to call it. Default: derived from it.")
 @scopes_option
 @not_before_option
@@ -81,10 +83,7 @@ def new(
     from safeload.keys._key import SigningKey
     from safeload.keys._keyring import Keyring, default_path
 
-    if encrypt and algorithm != "ed25519":
-        raise click.UsageError("only Ed25519 keys can be encrypted: add --algorithm ed25519")
-    if passphrase_fd is not None and not encrypt:
-        raise click.UsageError("--passphrase-fd is for an encrypted key: add --encrypt")
+    check_encryption(algorithm, passphrase_fd, encrypt=encrypt)
     require_target(target, out)
     path = default_path() if target is None else target
     made = SigningKey.generate(algorithm, key_id=key_id)

@@ -10,6 +10,7 @@ import click
 
 from safeload._cli.options.common import parse_when
 from safeload._cli.report.files import check_output
+from safeload.keys._algorithms import ALGORITHMS, algorithm_named, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "KEY_TIMES",
     "algorithm_option",
+    "check_encryption",
     "check_key_id",
     "described_key",
     "encrypt_option",
@@ -77,10 +79,10 @@ def algorithm_option(default: str | None, note: str = "") -> Callable[[_Command]
     """Return what adds --algorithm."""
     return click.option(
         "--algorithm",
-        type=click.Choice(["hmac-sha256", "ed25519"]),
+        type=click.Choice(list(ALGORITHMS)),
         default=default,
         show_default=default is not None,
-        help=f"hmac-sha256: one secret signs and verifies. ed25519: only the private half can sign.{note}",
+        help="".join(f"{one.name}: {one.summary}. " for one in ALGORITHMS.values()).strip() + note,
     )
 
 
@@ -116,8 +118,24 @@ def not_after_option(command: _Command) -> _Command:
 def encrypt_option(command: _Command) -> _Command:
     """Add --encrypt."""
     return click.option(
-        "--encrypt", is_flag=True, help="Keep the private key encrypted, with a passphrase (ed25519 only)."
+        "--encrypt",
+        is_flag=True,
+        help=f"Keep the private key encrypted, with a passphrase ({names_of(has_pem=True)} only).",
     )(command)
+
+
+def check_encryption(algorithm: str, descriptor: int | None, *, encrypt: bool) -> None:
+    """Refuse --encrypt for keys that cannot be encrypted, and a passphrase for a key that is not to be.
+
+    Raises:
+        click.UsageError: the options contradict each other.
+    """
+    if encrypt and not algorithm_named(algorithm).has_pem:
+        known = [one for one in ALGORITHMS.values() if one.has_pem]
+        titles = " and ".join(one.title for one in known)
+        raise click.UsageError(f"only {titles} keys can be encrypted: add --algorithm {known[0].name}")
+    if descriptor is not None and not encrypt:
+        raise click.UsageError("--passphrase-fd is for an encrypted key: add --encrypt")
 
 
 def keyring_file(keyring: str | None) -> str:
