@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey, Ed448PublicKey
 
 import safeload
-from safeload.errors import KeyringError
+from safeload.errors import BadSignatureError, KeyringError
 from safeload.keys._algorithms import ALGORITHMS, Algorithm, algorithm_named
 from safeload.keys._editing import public_part
 from safeload.keys._key import SigningKey, VerifyingKey
@@ -95,7 +95,11 @@ def test_keys_of_an_added_algorithm_sign_and_verify(added):
     assert key.key_id.startswith(added.name.partition("-")[0] + "-")
     assert key.verifying_key.is_secret is added.symmetric
     key.verifying_key.verify(signature, b"message")
-    assert not key.verifying_key.verify(signature, b"another message")
+    for wrong in (signature[:-1], bytes(len(signature)), b""):
+        with pytest.raises(BadSignatureError):
+            key.verifying_key.verify(wrong, b"message")
+    with pytest.raises(BadSignatureError):
+        key.verifying_key.verify(signature, b"another message")
     with pytest.raises(KeyringError, match=f"exactly {added.secret_size} bytes"):
         SigningKey(bytes(32), algorithm=added.name)
 

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeload._internal.encoding import decode_base64
-from safeload.errors import ExpiredError, KeyringError, UnknownKeyError, VerificationError
+from safeload.errors import BadSignatureError, ExpiredError, KeyringError, UnknownKeyError, VerificationError
 from safeload.keys._algorithms import ALGORITHMS
 from safeload.keys._file import KeyEntry
 from safeload.keys._key import SigningKey, VerifyingKey
@@ -96,11 +96,14 @@ def ring_text(**changes: str | None) -> str:
 def test_a_signature_holds_for_its_key_and_message_only(algorithm):
     key = SigningKey.generate(algorithm)
     signature = key.sign(b"message")
-    assert key.verifying_key.verify(signature, b"message")
-    assert not key.verifying_key.verify(signature, b"another message")
-    assert not SigningKey.generate(algorithm).verifying_key.verify(signature, b"message")
+    key.verifying_key.verify(signature, b"message")
+    with pytest.raises(BadSignatureError):
+        key.verifying_key.verify(signature, b"another message")
+    with pytest.raises(BadSignatureError):
+        SigningKey.generate(algorithm).verifying_key.verify(signature, b"message")
     for wrong in (b"", signature[:-1], signature + b"\0", bytes(len(signature)), signature[::-1]):
-        assert not key.verifying_key.verify(wrong, b"message")
+        with pytest.raises(BadSignatureError):
+            key.verifying_key.verify(wrong, b"message")
 
 
 @both
@@ -108,10 +111,11 @@ def test_a_signature_holds_for_its_key_and_message_only(algorithm):
 def test_any_flipped_bit_breaks_the_signature(algorithm, secret, message, position):
     key = SigningKey(secret, algorithm=algorithm)
     signature = bytearray(key.sign(message))
-    assert key.verifying_key.verify(bytes(signature), message)
+    key.verifying_key.verify(bytes(signature), message)
     position %= 8 * len(signature)
     signature[position // 8] ^= 1 << position % 8
-    assert not key.verifying_key.verify(bytes(signature), message)
+    with pytest.raises(BadSignatureError):
+        key.verifying_key.verify(bytes(signature), message)
 
 
 def test_the_mac_is_hmac_under_a_key_derived_for_manifests():
@@ -129,7 +133,7 @@ def test_ed25519_agrees_with_rfc_8032():
     key = SigningKey(secret, algorithm="ed25519")
     assert key.verifying_key.reveal() == public
     assert key.sign(b"\x72").hex().startswith("92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8f")
-    assert VerifyingKey(public, algorithm="ed25519").verify(key.sign(b"\x72"), b"\x72")
+    VerifyingKey(public, algorithm="ed25519").verify(key.sign(b"\x72"), b"\x72")
 
 
 @both
@@ -262,7 +266,7 @@ def test_a_keyring_goes_to_a_file_and_back(tmp_path):
     loaded = Keyring.load(path)
     assert loaded.path == str(path)
     assert loaded.signing_key().key_id == key.key_id
-    assert loaded.verifying_key(key.key_id).verify(key.sign(b"m"), b"m")
+    loaded.verifying_key(key.key_id).verify(key.sign(b"m"), b"m")
     assert loaded.get(key.key_id).status == "active"
     assert loaded.get("other") is None
     assert Keyring.load(str(path)).entries[0].created == loaded.entries[0].created
@@ -316,7 +320,7 @@ def test_a_public_key_alone_verifies_and_cannot_sign(tmp_path):
     Keyring.from_keys([signer.verifying_key]).save(tmp_path / "public.toml")
     assert_no_secret((tmp_path / "public.toml").read_text(), signer.reveal())
     ring = Keyring.load(tmp_path / "public.toml")
-    assert ring.verifying_key("trainer").verify(signer.sign(b"m"), b"m")
+    ring.verifying_key("trainer").verify(signer.sign(b"m"), b"m")
     with pytest.raises(KeyringError, match="no active key"):
         ring.signing_key()
     with pytest.raises(KeyringError, match="cannot be active"):
@@ -617,8 +621,8 @@ def test_keys_keyrings_and_paths_are_all_accepted(tmp_path):
     key = SigningKey(SECRET, key_id="k1")
     for source in (key, Keyring.from_keys([key]), path, str(path)):
         assert resolve_signing(source).key_id == "k1"
-        assert resolve_keyring(source).verifying_key("k1").verify(key.sign(b"m"), b"m")
-    assert resolve_keyring(key.verifying_key).verifying_key("k1").verify(key.sign(b"m"), b"m")
+        resolve_keyring(source).verifying_key("k1").verify(key.sign(b"m"), b"m")
+    resolve_keyring(key.verifying_key).verifying_key("k1").verify(key.sign(b"m"), b"m")
     with pytest.raises(TypeError, match="VerifyingKey cannot sign"):
         resolve_signing(key.verifying_key)
     for wrong in (SECRET, 5, [key]):

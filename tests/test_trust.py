@@ -669,7 +669,7 @@ def test_a_hook_signs_and_what_it_returns_is_checked(tmp_path):
     assert safeload.dump(MODEL, path, key=Vault(key), overwrite=True).release == 2
     before = manifest_path(path).read_bytes()
     for wrong in (b"", bytes(64), edwards().sign(b"x")):
-        with pytest.raises(KeyringError, match="'hsm' returned a signature that does not hold"):
+        with pytest.raises(KeyringError, match="key 'hsm': its signer returned a signature that is not valid"):
             safeload.dump(MODEL, path, key=Vault(key, wrong), overwrite=True)
     assert manifest_path(path).read_bytes() == before
 

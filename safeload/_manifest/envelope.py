@@ -109,11 +109,13 @@ def add_signatures(kind: Kind, data: bytes, keys: Sequence[Signer], *, drop: Col
 def _signature(key: Signer, message: bytes) -> bytes:
     """Return the key's signature, once it was found to hold: a hook may return anything."""
     signature = bytes(key.sign(message))
-    if not key.verifying_key.verify(signature, message):
+    try:
+        key.verifying_key.verify(signature, message)
+    except BadSignatureError:
         raise KeyringError(
-            f"what signs for key {key.verifying_key.key_id!r} returned a signature that does not hold under its "
-            "public key. Nothing was written; check which key it signs with"
-        )
+            f"cannot sign with key {key.verifying_key.key_id!r}: its signer returned a signature that is not valid "
+            "under its public key. Nothing was written; check which key the signer uses"
+        ) from None
     return signature
 
 
@@ -173,11 +175,13 @@ def check_signatures(
         entry = keyring.get(key_id)
         if entry is not None and held.get(key_id) is not entry.verifying_key:
             message = message or pre_authentication_encoding(kind.payload_type, envelope.payload)
-            if not entry.verifying_key.verify(signature, message):
+            try:
+                entry.verifying_key.verify(signature, message)
+            except BadSignatureError:
                 raise BadSignatureError(
-                    f"the signature by key {key_id!r} does not hold: the {kind.noun} was changed after it was signed, "
+                    f"the signature by key {key_id!r} is not valid: the {kind.noun} was changed after it was signed, "
                     "or another key of this id signed it. Do not load it; get it again from its source"
-                )
+                ) from None
             held[key_id] = entry.verifying_key
         try:
             keyring.verifying_key(key_id, now=now)

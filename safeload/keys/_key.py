@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
 
-from safeload.errors import KeyringError
+from safeload.errors import BadSignatureError, KeyringError
 from safeload.keys._algorithms import ALGORITHMS, DEFAULT_ALGORITHM, algorithm_named, names_of, titles_of
 
 if TYPE_CHECKING:
@@ -151,15 +151,24 @@ class VerifyingKey(_Guarded):
         """A text that only this key has, whatever its id. It is not secret, and it is the default key id."""
         return self._algorithm.fingerprint(self._material)
 
-    def verify(self, signature: bytes, message: bytes) -> bool:
-        """Return whether `signature` is this key's over `message`; MACs are compared in constant time."""
+    def verify(self, signature: bytes, message: bytes) -> None:
+        """Return if `signature` is this key's signature over `message`; MACs are compared in constant time.
+
+        Raises:
+            BadSignatureError: it is not.
+        """
         from cryptography.exceptions import InvalidSignature
 
-        try:
-            self._algorithm.verify(self._material, signature, message)
-        except InvalidSignature:
-            return False
-        return True
+        if len(signature) == self._algorithm.signature_size:
+            try:
+                self._algorithm.verify(self._material, signature, message)
+                return
+            except InvalidSignature:
+                pass
+        raise BadSignatureError(
+            f"the signature by key {self._key_id!r} is not valid: the message was changed after it was signed, or "
+            "another key signed it"
+        )
 
     def reveal(self) -> bytes:
         """Return the raw key: the public key (Ed25519), or the secret itself (HMAC). Never log it."""
