@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from safeload._internal.encoding import decode_base64
 from safeload.errors import BadSignatureError, ExpiredError, KeyringError, UnknownKeyError, VerificationError
 from safeload.keys._algorithms import ALGORITHMS
-from safeload.keys._file import KeyEntry
+from safeload.keys._entry import KeyEntry
 from safeload.keys._key import SigningKey, VerifyingKey
 from safeload.keys._keyring import Keyring, default_path, resolve_keyring
 from safeload.keys._signers import signing_with

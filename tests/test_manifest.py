@@ -44,8 +44,9 @@ from safeload.errors import (
     UnsignedError,
     VerificationError,
 )
+from safeload.keys._entry import KeyEntry
 from safeload.keys._key import SigningKey
-from safeload.keys._keyring import KeyEntry, Keyring
+from safeload.keys._keyring import Keyring
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -413,7 +413,7 @@ def test_a_pointer_signed_by_a_revoked_key(store, folder, key, tmp_path):
 
 
 def test_what_a_key_may_sign_is_asked_of_the_place_where_a_version_will_be(folder, key):
-    from safeload.keys._file import new_entry
+    from safeload.keys._entry import new_entry
 
     store = Store(folder, keyring=Keyring([new_entry(key, scopes=["fraud/versions/1.*/fraud-*.joblib"])]))
     assert store.save("fraud", [1], version="1.0").release == 1

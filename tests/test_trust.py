@@ -28,7 +28,7 @@ import safeload
 from safeload._storage.pair import manifest_path
 from safeload.errors import KeyringError, RollbackError, UnknownKeyError, VerificationError
 from safeload.keys._editing import editing, public_part
-from safeload.keys._file import KeyEntry
+from safeload.keys._entry import KeyEntry
 from safeload.keys._key import SigningKey, VerifyingKey
 from safeload.keys._keyring import Keyring
 from safeload.keys._scopes import check_scope, in_scope

@@ -25,163 +25,27 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypedDict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from safeload._internal.encoding import decode_base64, encode_base64
 from safeload._internal.strictjson import format_time
 from safeload.errors import KeyringError
-from safeload.keys._algorithms import ALGORITHMS, algorithm_named, titles_of
-from safeload.keys._key import (
-    MAX_PEM_BYTES,
-    SigningKey,
-    VerifyingKey,
-    is_encrypted_pem,
-    is_key_id,
-    is_pem,
-)
-from safeload.keys._scopes import MAX_SCOPES, check_scope, in_scope
+from safeload.keys._algorithms import ALGORITHMS
+from safeload.keys._entry import ENTRY_TIMES, STATUSES, KeyEntry, check_threshold
+from safeload.keys._key import SigningKey, VerifyingKey, is_key_id
+from safeload.keys._pem import MAX_PEM_BYTES, is_encrypted_pem, is_pem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Unpack
 
-    from safeload._internal.files import PathLike
-
-__all__ = [
-    "MAX_REASON",
-    "MAX_THRESHOLD",
-    "STATUSES",
-    "KeyEntry",
-    "KeyringText",
-    "Terms",
-    "check_entry",
-    "check_threshold",
-    "entry_lines",
-    "format_keyring",
-    "head_fields",
-    "new_entry",
-    "parse_keyring",
-]
-
-STATUSES = ("active", "verify-only", "revoked")
-
-MAX_THRESHOLD = 16  # no envelope has more signatures
-MAX_REASON = 500  # characters
+__all__ = ["KeyringText", "entry_lines", "format_keyring", "head_fields", "parse_keyring"]
 
 _VERSION = 1
 _REQUIRED = {"id", "algorithm", "status", "created"}
-_TIMES = ("created", "not_before", "not_after", "revoked")
 _OPTIONAL = {"not_before", "not_after", "revoked", "reason", "scopes", "replaces"}
 _MAX_KEYS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class KeyEntry:
-    """One key of a keyring, and what it is trusted for.
-
-    `scopes` are patterns of the artifacts that it may sign, all where there are none. `encrypted` is the private key
-    as PEM that a passphrase opens: `key` is then the verifying key, until `Keyring.unlock`.
-    """
-
-    key: SigningKey | VerifyingKey
-    status: str
-    created: datetime
-    not_before: datetime | None = None
-    not_after: datetime | None = None
-    revoked: datetime | None = None
-    reason: str | None = None
-    scopes: tuple[str, ...] = ()
-    replaces: str | None = None
-    encrypted: str | None = field(default=None, repr=False)
-
-    @property
-    def key_id(self) -> str:
-        """The key's id."""
-        return self.key.key_id
-
-    @property
-    def algorithm(self) -> str:
-        """The key's algorithm."""
-        return self.key.algorithm
-
-    @property
-    def verifying_key(self) -> VerifyingKey:
-        """The key that checks signatures, whatever the entry's status."""
-        return self.key.verifying_key if isinstance(self.key, SigningKey) else self.key
-
-    @property
-    def can_sign(self) -> bool:
-        """Whether this holds what signs, be it encrypted."""
-        return isinstance(self.key, SigningKey) or self.encrypted is not None
-
-    @property
-    def is_public(self) -> bool:
-        """Whether everybody may read all of it."""
-        return not self.verifying_key.is_secret and not self.can_sign
-
-    @property
-    def material(self) -> frozenset[bytes]:
-        """The key itself, each half that there is: entries that share one are of one key. Never log it."""
-        return frozenset((self.verifying_key.reveal(), self.key.reveal()))
-
-    @property
-    def shown_times(self) -> str:
-        """From when and until when it is trusted, in words."""
-        times = (("from", self.not_before), ("until", self.not_after))
-        return " ".join(f"{word} {format_time(time)}" for word, time in times if time is not None)
-
-    @property
-    def revocation(self) -> str:
-        """When and why it was revoked, as what follows on that it was."""
-        when = f" on {format_time(self.revoked)}" if self.revoked else ""
-        return when + (f" ({self.reason})" if self.reason else "")
-
-    def in_time(self, now: datetime) -> bool:
-        """Return whether it is neither before nor past its time."""
-        return (self.not_before is None or self.not_before <= now) and (self.not_after is None or now <= self.not_after)
-
-    def may_sign(self, name: str, folder: PathLike | None) -> bool:
-        """Return whether its scopes let it sign an artifact of this name in this folder."""
-        return not self.scopes or any(in_scope(scope, name, folder) for scope in self.scopes)
-
-
-class Terms(TypedDict, total=False):
-    """What a new key is trusted for; see `new_entry`."""
-
-    status: str | None
-    created: datetime | None
-    not_before: datetime | None
-    not_after: datetime | None
-    reason: str | None
-    scopes: Iterable[str]
-    passphrase: bytes | None
-
-
-def new_entry(key: SigningKey | VerifyingKey, **terms: Unpack[Terms]) -> KeyEntry:
-    """Return an entry for a key: active, if it can sign, and verify-only else; encrypted, if there is a passphrase.
-
-    Raises:
-        KeyringError: the key cannot be encrypted, or not with this passphrase.
-    """
-    status, passphrase = terms.get("status"), terms.get("passphrase")
-    natural = "active" if isinstance(key, SigningKey) else "verify-only"
-    encrypted = None
-    if passphrase is not None:
-        if not isinstance(key, SigningKey):
-            raise KeyringError(f"key {key.key_id!r} is public: there is nothing to encrypt")
-        encrypted = key.to_pem(passphrase).decode("ascii")
-    return KeyEntry(
-        key=key,
-        status=natural if status is None else status,
-        created=terms.get("created") or datetime.now(UTC).replace(microsecond=0),
-        not_before=terms.get("not_before"),
-        not_after=terms.get("not_after"),
-        reason=terms.get("reason"),
-        scopes=tuple(terms.get("scopes", ())),
-        encrypted=encrypted,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,61 +55,6 @@ class KeyringText:
     entries: tuple[KeyEntry, ...]
     threshold: int = 1
     rotating_to: str | None = None
-
-
-def check_threshold(threshold: object, where: str) -> int:
-    """Return how many keys have to have signed, or refuse what is no such number."""
-    if type(threshold) is not int or not 1 <= threshold <= MAX_THRESHOLD:
-        raise KeyringError(f"{where}: threshold must be a whole number from 1 to {MAX_THRESHOLD}")
-    return threshold
-
-
-def check_entry(entry: KeyEntry, where: str) -> KeyEntry:
-    """Return the entry with its times in UTC, or refuse what contradicts itself."""
-
-    def refuse(problem: str) -> KeyringError:
-        return KeyringError(f"{where}, key {entry.key_id!r}: {problem}")
-
-    if not isinstance(entry.key, SigningKey | VerifyingKey):
-        raise TypeError(f"a keyring holds signing and verifying keys, not {type(entry.key).__name__}")
-    if entry.status not in STATUSES:
-        raise refuse(f"status must be one of {', '.join(STATUSES)}")
-    if entry.status == "active" and not entry.can_sign:
-        raise refuse('it cannot sign, so it cannot be active: set status = "verify-only"')
-    if entry.revoked is not None and entry.status != "revoked":
-        raise refuse('it has a time of revocation: set status = "revoked", or remove `revoked`')
-    if entry.reason is not None and not (entry.reason.isprintable() and len(entry.reason) <= MAX_REASON):
-        raise refuse(f"reason must be one printable line of at most {MAX_REASON} characters")
-    if len(entry.scopes) > MAX_SCOPES:
-        raise refuse(f"it has more than {MAX_SCOPES} scopes")
-    for scope in entry.scopes:
-        try:
-            check_scope(scope)
-        except ValueError as error:
-            raise refuse(f"scopes: {error}") from None
-    if entry.replaces is not None and (not is_key_id(entry.replaces) or entry.replaces == entry.key_id):
-        raise refuse("replaces must be the id of another key")
-    if entry.encrypted is not None and not algorithm_named(entry.algorithm).has_pem:
-        raise refuse(
-            f"only {titles_of(symmetric=False)} keys can be encrypted: a {titles_of(symmetric=True)} secret is needed "
-            "to verify, too"
-        )
-    times = {}
-    for name in _TIMES:
-        time = getattr(entry, name)
-        if time is not None:
-            if time.tzinfo is None:
-                raise refuse(f"{name} needs a time zone, as in 2026-11-02T09:30:00Z")
-            try:
-                times[name] = time.astimezone(UTC)
-            except OverflowError:
-                raise refuse(f"{name} is out of range") from None
-    if "not_before" in times and "not_after" in times and times["not_before"] >= times["not_after"]:
-        raise refuse("not_before must be earlier than not_after")
-    return replace(entry, **times)
-
-
-# --- the file's text ---
 
 
 def parse_keyring(data: bytes, name: str) -> KeyringText:
@@ -306,7 +115,7 @@ def _parse_entry(table: dict[str, Any], where: str) -> KeyEntry:
     for name in ("id", "status", "reason", "replaces", *material):
         if not isinstance(table.get(name, ""), str):
             raise KeyringError(f"{where}: {name} must be a text in quotes")
-    for name in _TIMES:
+    for name in ENTRY_TIMES:
         if name in table and not isinstance(table[name], datetime):
             raise KeyringError(f"{where}: {name} must be a time without quotes, as in 2026-11-02T09:30:00Z")
     scopes = table.get("scopes", ["*"])
@@ -401,7 +210,7 @@ def _fields(entry: KeyEntry) -> Iterable[tuple[str, str]]:
     yield "id", json.dumps(entry.key_id)
     yield "algorithm", json.dumps(entry.algorithm)
     yield "status", json.dumps(entry.status)
-    for name in _TIMES:
+    for name in ENTRY_TIMES:
         time = getattr(entry, name)
         if time is not None:
             yield name, format_time(time)

@@ -10,29 +10,13 @@ import re
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
 
 from safeload.errors import BadSignatureError, KeyringError
-from safeload.keys._algorithms import ALGORITHMS, DEFAULT_ALGORITHM, algorithm_named, names_of, titles_of
+from safeload.keys._algorithms import DEFAULT_ALGORITHM, algorithm_named
+from safeload.keys._pem import read_private, read_public, require_pem, write_private, write_public
 
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = [
-    "MAX_PEM_BYTES",
-    "Signer",
-    "SigningKey",
-    "VerifyingKey",
-    "is_encrypted_pem",
-    "is_key_id",
-    "is_pem",
-    "is_private_pem",
-]
-
-MAX_PEM_BYTES = 16 << 10
-MIN_PASSPHRASE = 12  # bytes
-
-_PEM_LABEL = re.compile(rb"^-----BEGIN ([A-Z0-9 ]+)-----[ \t]*\r?$", re.MULTILINE)
-_ENCRYPTED_LABEL = "ENCRYPTED PRIVATE KEY"
-_PRIVATE_LABEL = "PRIVATE KEY"
-_PUBLIC_LABEL = "PUBLIC KEY"
+__all__ = ["Signer", "SigningKey", "VerifyingKey", "is_key_id"]
 
 # Plain enough to be printed, quoted in TOML and JSON, and typed, as it stands.
 _KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]{0,99}")
@@ -107,16 +91,8 @@ class VerifyingKey(_Guarded):
         Raises:
             KeyringError: it is something else; the message says what.
         """
-        from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
-        label = _pem_label(pem)
-        if label != _PUBLIC_LABEL:
-            raise KeyringError(f"it holds a {label}, not a public key (-----BEGIN PUBLIC KEY-----)")
-        key = _loaded(load_pem_public_key, pem)
-        for algorithm in ALGORITHMS.values():
-            if algorithm.has_pem and (public := algorithm.raw_public(key)) is not None:
-                return cls(public, algorithm=algorithm.name, key_id=key_id)
-        raise _other_algorithm(key)
+        algorithm, public = read_public(pem)
+        return cls(public, algorithm=algorithm.name, key_id=key_id)
 
     def to_pem(self) -> bytes:
         """Return the public key as PEM (SubjectPublicKeyInfo).
@@ -124,12 +100,8 @@ class VerifyingKey(_Guarded):
         Raises:
             KeyringError: keys of this algorithm have no public half, or no PEM form.
         """
-        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-        _require_pem(self)
-        public = self._algorithm.public_object(self._material)
-        pem: bytes = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        return pem
+        require_pem(self._algorithm, self._key_id)
+        return write_public(self._algorithm, self._material)
 
     @property
     def key_id(self) -> str:
@@ -205,23 +177,8 @@ class SigningKey(_Guarded):
         Raises:
             KeyringError: it is something else, the passphrase is missing or wrong, or there is one too many.
         """
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-        label = _pem_label(pem)
-        if label not in (_PRIVATE_LABEL, _ENCRYPTED_LABEL):
-            raise KeyringError(
-                f"it holds a {label}, not a private key in PKCS #8 (-----BEGIN PRIVATE KEY----- or -----BEGIN "
-                "ENCRYPTED PRIVATE KEY-----)"
-            )
-        if label == _ENCRYPTED_LABEL and not passphrase:
-            raise KeyringError("it is encrypted, and needs its passphrase")
-        if label == _PRIVATE_LABEL and passphrase is not None:
-            raise KeyringError("it is not encrypted, and yet there is a passphrase for it: is this the right file?")
-        key = _loaded(load_pem_private_key, pem, passphrase)
-        for algorithm in ALGORITHMS.values():
-            if algorithm.has_pem and (secret := algorithm.raw_private(key)) is not None:
-                return cls(secret, algorithm=algorithm.name, key_id=key_id)
-        raise _other_algorithm(key)
+        algorithm, secret = read_private(pem, passphrase)
+        return cls(secret, algorithm=algorithm.name, key_id=key_id)
 
     def to_pem(self, passphrase: bytes) -> bytes:
         """Return the private key as PEM (PKCS #8), encrypted.
@@ -230,17 +187,8 @@ class SigningKey(_Guarded):
             KeyringError: keys of this algorithm have no PEM form, or the passphrase has less than 12 bytes or more
                 than 1023.
         """
-        from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
-
-        _require_pem(self.verifying_key)
-        if not MIN_PASSPHRASE <= len(passphrase) <= 1023:  # OpenSSL's own limit
-            raise KeyringError(
-                f"a passphrase has {MIN_PASSPHRASE} to 1023 bytes: whoever gets the file can try many in a second"
-            )
-        private = self._algorithm.private_object(self._secret)
-        encryption = BestAvailableEncryption(passphrase)
-        pem: bytes = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
-        return pem
+        require_pem(self._algorithm, self.key_id)
+        return write_private(self._algorithm, self._secret, passphrase)
 
     @property
     def key_id(self) -> str:
@@ -267,67 +215,6 @@ class SigningKey(_Guarded):
 
     def __repr__(self) -> str:
         return f"<SigningKey {self.key_id!r} {self.algorithm}>"
-
-
-def is_pem(data: bytes) -> bool:
-    """Return whether this looks like PEM, of whatever."""
-    return _PEM_LABEL.search(data) is not None
-
-
-def is_private_pem(pem: bytes) -> bool:
-    """Return whether this is PEM of a private key, of whatever algorithm."""
-    return _pem_label(pem).endswith(_PRIVATE_LABEL)
-
-
-def is_encrypted_pem(pem: bytes) -> bool:
-    """Return whether this is PEM of a private key that needs a passphrase."""
-    return _pem_label(pem) == _ENCRYPTED_LABEL
-
-
-def _pem_label(pem: bytes) -> str:
-    if len(pem) > MAX_PEM_BYTES:
-        raise KeyringError(f"it has more than {MAX_PEM_BYTES} bytes, so it is no PEM file of a key")
-    labels = _PEM_LABEL.findall(pem)
-    if not labels:
-        raise KeyringError("it is not PEM: there is no line -----BEGIN … KEY-----")
-    if len(labels) > 1:  # which of them was meant?
-        raise KeyringError(f"it holds {len(labels)} PEM blocks, and has to hold exactly one key")
-    label: str = labels[0].decode("ascii")
-    return label
-
-
-def _loaded(load: Any, pem: bytes, *arguments: Any) -> Any:
-    from cryptography.exceptions import UnsupportedAlgorithm
-
-    # What the library says may quote what it read, so it is neither repeated nor chained.
-    try:
-        return load(pem, *arguments)
-    except UnsupportedAlgorithm:
-        problem = "its algorithm, or the way in which it is encrypted, is not supported"
-    except (ValueError, TypeError):
-        problem = "the passphrase is wrong, or it is damaged" if any(arguments) else "it is damaged"
-    raise KeyringError(problem)
-
-
-def _other_algorithm(key: Any) -> KeyringError:
-    kind = type(key).__name__.lstrip("_").removesuffix("PrivateKey").removesuffix("PublicKey") or "key"
-    return KeyringError(
-        f"it is of another algorithm ({kind}): safeload signs with {titles_of(symmetric=False)}. Make a key with: "
-        f"safeload key new --algorithm {names_of(has_pem=True)}"
-    )
-
-
-def _require_pem(key: VerifyingKey) -> None:
-    algorithm = algorithm_named(key.algorithm)
-    if algorithm.has_pem:
-        return
-    if algorithm.symmetric:
-        raise KeyringError(
-            f"cannot write key {key.key_id!r} as PEM: {algorithm.title} keys have no public half, and everybody who "
-            "verifies with one can also sign. Copy its keyring file to where it is trusted, or change over: "
-            f"safeload key new --algorithm {names_of(has_pem=True)}"
-        )
-    raise KeyringError(f"cannot write key {key.key_id!r} as PEM: {algorithm.title} keys have no PEM form")
 
 
 def _checked_material(material: bytes, size: int) -> bytes:

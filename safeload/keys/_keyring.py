@@ -14,15 +14,8 @@ from typing import TYPE_CHECKING
 from safeload._internal.files import PathLike
 from safeload._internal.strictjson import format_time
 from safeload.errors import ExpiredError, KeyringError, UnknownKeyError, VerificationError
-from safeload.keys._file import (
-    KeyEntry,
-    KeyringText,
-    check_entry,
-    check_threshold,
-    format_keyring,
-    new_entry,
-    parse_keyring,
-)
+from safeload.keys._entry import KeyEntry, check_entry, check_threshold, new_entry
+from safeload.keys._file import KeyringText, format_keyring, parse_keyring
 from safeload.keys._key import SigningKey, VerifyingKey, is_key_id
 from safeload.keys._source import (
     ENVIRONMENT_VARIABLE,
@@ -39,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Unpack
 
-    from safeload.keys._file import Terms
+    from safeload.keys._entry import Terms
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from safeload._internal.files import PathLike
 from safeload.errors import KeyringError
 from safeload.keys._algorithms import ALGORITHMS
-from safeload.keys._key import Signer, SigningKey, VerifyingKey, is_encrypted_pem, is_pem
+from safeload.keys._key import Signer, SigningKey, VerifyingKey
 from safeload.keys._keyring import Keyring, KeyringSource, resolve_keyring
+from safeload.keys._pem import is_encrypted_pem, is_pem
 from safeload.keys._source import Source, exposed, read_source
 
 if TYPE_CHECKING:

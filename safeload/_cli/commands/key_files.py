@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from safeload.keys._entry import KeyEntry
     from safeload.keys._key import SigningKey, VerifyingKey
-    from safeload.keys._keyring import KeyEntry, Keyring
+    from safeload.keys._keyring import Keyring
 
 __all__ = ["export", "import_key"]
 
@@ -241,7 +242,7 @@ def import_key(
     passphrase. PEM may be a descriptor, as in fd:3.
     """
     from safeload.keys._editing import editing
-    from safeload.keys._file import new_entry
+    from safeload.keys._entry import new_entry
     from safeload.keys._key import SigningKey
     from safeload.keys._keyring import Keyring
 
@@ -276,7 +277,8 @@ def _read_key(
 ) -> tuple[SigningKey | VerifyingKey, bytes | None]:
     """Return the key in a PEM file, and the passphrase with which it is to be kept."""
     from safeload.errors import KeyringError
-    from safeload.keys._key import SigningKey, VerifyingKey, is_encrypted_pem, is_private_pem
+    from safeload.keys._key import SigningKey, VerifyingKey
+    from safeload.keys._pem import is_encrypted_pem, is_private_pem
     from safeload.keys._signers import read_pem
     from safeload.keys._source import exposed
 

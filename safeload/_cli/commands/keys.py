@@ -31,14 +31,14 @@ from safeload._cli.report.deliver import deliver_facts
 from safeload._cli.report.files import Output, check_output
 from safeload._cli.terminal import plain, say_error, say_note, table
 from safeload.keys._algorithms import DEFAULT_ALGORITHM
-from safeload.keys._file import MAX_REASON
+from safeload.keys._entry import MAX_REASON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
     from safeload._cli.terminal import Painter
-    from safeload.keys._file import KeyEntry
+    from safeload.keys._entry import KeyEntry
     from safeload.keys._keyring import Keyring
 
 __all__ = ["key"]
@@ -79,7 +79,7 @@ def new(
     out: Output,
 ) -> int:
     """Make a keyring file with one new key, readable by you only. A file that is there stays as it is."""
-    from safeload.keys._file import new_entry
+    from safeload.keys._entry import new_entry
     from safeload.keys._key import SigningKey
     from safeload.keys._keyring import Keyring, default_path
 

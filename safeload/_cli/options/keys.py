@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from safeload._cli.report.files import Output
-    from safeload.keys._file import KeyEntry
+    from safeload.keys._entry import KeyEntry
 
 __all__ = [
     "KEY_TIMES",
