@@ -80,7 +80,7 @@ def test_the_scanner_knows_no_loader(path: Path) -> None:
 
 
 def test_nothing_heavy_is_imported_with_the_package() -> None:
-    heavy = ("fickling", "sklearn", "scipy", "joblib", "numpy", "rich", "click", "blake3")
+    heavy = ("fickling", "sklearn", "scipy", "joblib", "numpy", "rich", "click", "blake3", "tomlkit", "cryptography")
     code = f"import sys, safeload; print([name for name in {heavy!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import difflib
 import json
 import os
 import stat
@@ -568,6 +569,158 @@ def test_a_file_laid_out_in_another_way_is_still_changed_right(tmp_path):
     with editing(path) as ring:
         ring.revoke("k", 'a "quoted" reason = x')
     assert Keyring.load(path).get("k").reason == 'a "quoted" reason = x'
+
+
+EDITED = """\
+# our keys
+version = 1  # of the format
+
+# the trainer
+[[keys]]  # since 2025
+  id = "first"  # not renamed
+  "status" = "active"  # signs
+  algorithm = "ed25519"
+  created = 2026-01-01T01:00:00+01:00
+  public = "FIRST"
+  private = 'PRIVATE'
+
+# the auditor,
+# who only verifies
+[[keys]]
+id = "second"
+reason = '''he asked'''  # for it
+status = "verify-only"
+algorithm = "ed25519"
+created = 2026-01-01T00:00:00Z
+public = "SECOND"
+# the end"""
+
+
+def test_an_edit_changes_the_lines_of_its_fields_only(tmp_path):
+    path = tmp_path / "ring.toml"
+    first, second, third = edwards("first"), edwards("second"), edwards("third")
+    text = EDITED.replace("PRIVATE", base64.b64encode(first.reveal()).decode())
+    for name, key in (("FIRST", first), ("SECOND", second)):
+        text = text.replace(name, base64.b64encode(key.verifying_key.reveal()).decode())
+    path.write_text(text)
+    path.chmod(0o600)
+    with editing(path) as ring:
+        ring.rotate(third)
+        ring.mark_rotation("third")
+        ring.revoke("second", "left us")
+    old, new = text.splitlines(), path.read_text().splitlines()
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    changes = [
+        (old[a:b], [line.partition(" = ")[0] for line in new[c:d]])
+        for kind, a, b, c, d in matcher.get_opcodes()
+        if kind != "equal"
+    ]
+    assert changes == [
+        ([], ["rotating_to"]),
+        (['  "status" = "active"  # signs'], ['  "status"']),
+        (["reason = '''he asked'''  # for it", 'status = "verify-only"'], ["reason", "status", "revoked"]),
+        ([], ["", "[[keys]]", "id", "algorithm", "status", "created", "replaces", "private", "public"]),
+    ]
+    assert 'reason = "left us"  # for it\n' in path.read_text()
+    assert statuses(Keyring.load(path)) == [("first", "verify-only"), ("second", "revoked"), ("third", "active")]
+    with editing(path) as ring:
+        ring.mark_rotation(None)
+    assert new[:2] + new[3:] == path.read_text().splitlines()
+
+
+layouts = st.fixed_dictionaries(
+    {
+        "comments": st.booleans(),
+        "blank": st.sampled_from(["", "\n", "\n\n", "  \n"]),
+        "indent": st.sampled_from(["", "  ", "\t"]),
+        "equals": st.sampled_from(["=", " = ", "  =\t"]),
+        "quoted": st.booleans(),
+        "end": st.sampled_from(["\n", "", "\n\n", "\n# end", "\n# end\n"]),
+        "newline": st.sampled_from(["\n", "\r\n"]),
+        "inline": st.booleans(),
+        "order": st.randoms(use_true_random=False),
+    }
+)
+
+
+def laid_out(keys, *, comments, blank, indent, equals, quoted, end, newline, inline, order) -> str:
+    """A keyring file that says the same in one of many layouts."""
+    lines, tables = [f"{indent}version{equals}1" + "  # version" * comments], []
+    for key in keys:
+        public = base64.b64encode(key.verifying_key.reveal()).decode()
+        fields = [("id", f'"{key.key_id}"'), ("algorithm", '"ed25519"'), ("status", '"verify-only"'),
+                  ("created", "2026-01-01 00:00:00z"), ("public", f"'{public}'")]  # fmt: skip
+        order.shuffle(fields)
+        fields = [(f'"{name}"' if quoted else name, value) for name, value in fields]
+        tables.append(fields)
+    if inline:
+        rows = ["{" + ", ".join(f"{name}{equals}{value}" for name, value in fields) + "}" for fields in tables]
+        lines.append(f"keys{equals}[\n{indent}" + f",{'  # one' * comments}\n{indent}".join(rows) + "\n]")
+    else:
+        for number, fields in enumerate(tables):
+            lines += [f"{blank}# key {number}"] if comments else [blank] if blank else []
+            lines.append("[[ keys ]]" + "  # table" * comments)
+            lines += [f"{indent}{name}{equals}{value}" + "# field" * comments for name, value in fields]
+    return ("\n".join(lines) + end).replace("\n", newline)
+
+
+@given(layouts, st.lists(st.sampled_from(["revoke", "add", "mark", "unmark"]), min_size=1, max_size=4))
+def test_comments_survive_an_edit_in_any_layout(tmp_path_factory, layout, changes):
+    path = tmp_path_factory.mktemp("ring") / "ring.toml"
+    keys = [edwards(name) for name in "abc"]
+    path.write_bytes(laid_out(keys, **layout).encode())
+    path.chmod(0o600)
+    before = path.read_text()
+    expected = dict.fromkeys("abc", "verify-only")
+    marked = None
+    for number, change in enumerate(changes):
+        with editing(path) as ring:
+            if change == "add":
+                ring.add(edwards(f"new{number}"))
+                expected[f"new{number}"] = "active"
+            elif change == "revoke":
+                if "verify-only" in expected.values():
+                    gone = next(name for name, status in expected.items() if status == "verify-only")
+                    ring.revoke(gone, 'a "reason" # not = a comment')
+                    expected[gone] = "revoked"
+            else:
+                marked = "b" if change == "mark" else None
+                ring.mark_rotation(marked)
+    ring = Keyring.load(path)
+    assert dict(statuses(ring)) == expected
+    assert ring.rotating_to == marked
+    kept = [line for line in before.splitlines() if "status" not in line and line.strip() and "{" not in line]
+    after = iter(path.read_text().splitlines())
+    assert all(line in after for line in kept), "every line that says something else is there, in its order"
+
+
+def test_a_text_that_cannot_be_edited_is_written_anew(tmp_path, monkeypatch):
+    import tomlkit
+
+    path = tmp_path / "ring.toml"
+    Keyring.from_keys([edwards("a")]).save(path)
+    path.write_text("# a comment\n" + path.read_text())
+
+    def refuse(text):
+        raise tomlkit.exceptions.ParseError(1, 1, text)
+
+    monkeypatch.setattr(tomlkit, "parse", refuse)
+    with editing(path) as ring:
+        ring.revoke("a", "lost")
+    assert statuses(Keyring.load(path)) == [("a", "revoked")]
+    assert "a comment" not in path.read_text()
+
+
+def test_reading_and_signing_never_import_the_writer(tmp_path):
+    Keyring.from_keys([edwards("a")]).save(tmp_path / "ring.toml")
+    code = (
+        "import sys, safeload\n"
+        "safeload.dump([1], 'm.joblib', key='ring.toml')\n"
+        "safeload.load('m.joblib', keyring='ring.toml')\n"
+        "safeload.verify('m.joblib', keyring='ring.toml')\n"
+        "assert 'tomlkit' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 
 def test_a_change_that_fails_leaves_the_file(tmp_path):

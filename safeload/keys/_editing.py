@@ -1,7 +1,7 @@
 """Changing keyring files, and making public ones of them.
 
-A keyring is changed whole or not at all, one writer at a time; no change takes a key out of it: those that were rotated
-or revoked stay, so that nothing is lost, and whoever is refused is told why.
+A keyring file is changed whole or not at all, by one writer at a time. No change removes a key: keys that were rotated
+or revoked stay, so that nothing is lost and refusals can say why. Comments and the order of a file stay, too.
 """
 
 from __future__ import annotations
@@ -10,19 +10,31 @@ import os
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from safeload._internal.atomic import locked
 from safeload.errors import KeyringError
 from safeload.keys._algorithms import titles_of
+from safeload.keys._file import (
+    KeyringText,
+    entry_values,
+    format_keyring,
+    head_values,
+    parse_keyring,
+    toml_table,
+    toml_value,
+)
 from safeload.keys._keyring import Keyring
 from safeload.keys._source import descriptor_of, read_source, write_keyring
-from safeload.keys._toml import edited
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from tomlkit.container import Container
+    from tomlkit.items import AoT, Array, InlineTable, Table
 
     from safeload._internal.files import PathLike
+    from safeload.keys._entry import KeyEntry
 
 __all__ = ["editing", "public_part"]
 
@@ -47,7 +59,7 @@ def editing(path: PathLike) -> Iterator[Keyring]:
         keyring = Keyring.of(source)
         before = keyring.text
         yield keyring
-        text = edited(source.data.decode(), before, keyring.text)
+        text = _edited(source.data.decode(), before, keyring.text)
         if text.encode() != source.data:
             write_keyring(name, text, overwrite=True, public=keyring.is_public)
 
@@ -83,3 +95,83 @@ def public_part(keyring: Keyring, *, without_hmac: bool = False) -> Keyring:
             f"{keyring.where} has no {titles_of(symmetric=False)} key, so there is nothing that could be made public"
         )
     return Keyring(public, threshold=keyring.threshold)
+
+
+# --- the text of a file ---
+
+
+def _edited(old: str, before: KeyringText, after: KeyringText) -> str:
+    """Return a file's text that says `after`, changed in as few places as possible from `old`, which says `before`.
+
+    The new text is read back. Should it not say `after`, the file is written anew, without its comments.
+    """
+    try:
+        new = _changed(old, before, after)
+        if _same(parse_keyring(new.encode(), "edited"), after):
+            return new
+    except (KeyringError, ValueError):  # tomlkit's errors are ValueErrors; it is stricter than tomllib in places
+        pass
+    return format_keyring(after)
+
+
+def _same(one: KeyringText, other: KeyringText) -> bool:
+    return head_values(one) == head_values(other) and [*map(entry_values, one.entries)] == [
+        *map(entry_values, other.entries)
+    ]
+
+
+def _changed(old: str, before: KeyringText, after: KeyringText) -> str:
+    import tomlkit  # only where a keyring is written
+
+    document = tomlkit.parse(old if old.endswith("\n") else old + "\n")
+    keys = cast("AoT | Array", document["keys"])
+    known = {entry.key_id: (table, entry) for table, entry in zip(keys, before.entries, strict=True)}
+    for entry in after.entries:
+        if entry.key_id in known:
+            table, previous = known[entry.key_id]
+            _change(table, "status", entry_values(previous), entry_values(entry))
+        else:
+            _add(keys, entry, blank_line=not tomlkit.dumps(document).endswith("\n\n"))
+    # Last, because its new fields shift those below them, and tomlkit would not find `keys` any more.
+    _change(document, "version", head_values(before), head_values(after))
+    return tomlkit.dumps(document)
+
+
+def _change(
+    table: Container | Table | InlineTable, anchor: str, before: Mapping[str, object], after: Mapping[str, object]
+) -> None:
+    """Give a table the fields of `after` in place of those of `before`; new fields stand below the field `anchor`."""
+    import tomlkit
+    from tomlkit.items import InlineTable, Table
+
+    for name in before.keys() - after.keys():
+        del table[name]
+    for name in after.keys() & before.keys():
+        if after[name] != before[name]:
+            table[name] = toml_value(after[name])
+    new = {name: toml_value(value) for name, value in after.items() if name not in before}
+    if isinstance(table, InlineTable):
+        for name, value in new.items():
+            table[name] = value
+        return
+    # tomlkit adds fields at the end of a table, below the comments there, which are about the next key.
+    body = (table.value if isinstance(table, Table) else table).body
+    place = 1 + next(number for number, (key, _) in enumerate(body) if key is not None and key.key == anchor)
+    body[place:place] = [(tomlkit.key(name), value) for name, value in new.items()]
+
+
+def _add(keys: AoT | Array, entry: KeyEntry, *, blank_line: bool) -> None:
+    """Add a key at the end, as a table or, in a file of inline tables, as one of these."""
+    import tomlkit
+    from tomlkit.items import AoT
+
+    if not isinstance(keys, AoT):
+        inline = tomlkit.inline_table()
+        for name, value in entry_values(entry).items():
+            inline[name] = toml_value(value)
+        keys.append(inline)
+        return
+    table = toml_table(entry)
+    if blank_line:
+        table.trivia.indent = "\n"
+    keys.append(table)

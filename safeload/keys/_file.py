@@ -22,7 +22,6 @@ What is not understood is refused. Messages never quote values from the file, ot
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from dataclasses import dataclass
@@ -38,14 +37,24 @@ from safeload.keys._key import SigningKey, VerifyingKey, is_key_id
 from safeload.keys._pem import MAX_PEM_BYTES, is_encrypted_pem, is_pem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from tomlkit.items import Item, Table
 
-__all__ = ["KeyringText", "entry_lines", "format_keyring", "head_fields", "parse_keyring"]
+__all__ = [
+    "KeyringText",
+    "entry_values",
+    "format_keyring",
+    "head_values",
+    "parse_keyring",
+    "toml_table",
+    "toml_value",
+]
 
 _VERSION = 1
 _REQUIRED = {"id", "algorithm", "status", "created"}
 _OPTIONAL = {"not_before", "not_after", "revoked", "reason", "scopes", "replaces"}
 _MAX_KEYS = 1000
+_PRIVATE_HEAD = "A safeload keyring. It is secret: keep it private (mode 0600), and out of version control."
+_PUBLIC_HEAD = "A safeload keyring of public keys. It is not secret, but nobody else may be able to change it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,52 +188,64 @@ def _check_fields(table: dict[str, Any], *, required: set[str], optional: set[st
 
 
 def format_keyring(text: KeyringText) -> str:
-    """Return the text of a keyring file."""
-    secret = not all(entry.is_public for entry in text.entries)
-    lines = [
-        "# A safeload keyring. It is secret: keep it private (mode 0600), and out of version control."
-        if secret
-        else "# A safeload keyring of public keys. It is no secret, but nobody else may be able to change it.",
-        "version = 1",
-    ]
-    lines += [f"{name} = {value}" for name, value in head_fields(text)]
+    """Return the text of a new keyring file."""
+    import tomlkit  # only where a keyring is written
+
+    document = tomlkit.document()
+    document.add(tomlkit.comment(_PUBLIC_HEAD if all(entry.is_public for entry in text.entries) else _PRIVATE_HEAD))
+    document["version"] = _VERSION
+    for name, value in head_values(text).items():
+        document[name] = value
+    keys = tomlkit.aot()
     for entry in text.entries:
-        lines += ["", *entry_lines(entry)]
-    return "\n".join(lines) + "\n"
+        keys.append(toml_table(entry))
+    document["keys"] = keys
+    return tomlkit.dumps(document)
 
 
-def head_fields(text: KeyringText) -> Iterable[tuple[str, str]]:
-    """Return what stands above the keys, but for the version: names with their values as TOML."""
+def head_values(text: KeyringText) -> dict[str, int | str]:
+    """Return the fields above the keys, in the order of a file, except for the version."""
+    values: dict[str, int | str] = {}
     if text.threshold != 1:
-        yield "threshold", str(text.threshold)
+        values["threshold"] = text.threshold
     if text.rotating_to is not None:
-        yield "rotating_to", json.dumps(text.rotating_to)
+        values["rotating_to"] = text.rotating_to
+    return values
 
 
-def entry_lines(entry: KeyEntry) -> list[str]:
-    """Return the lines of one key's table."""
-    return ["[[keys]]", *(f"{name} = {value}" for name, value in _fields(entry))]
+def entry_values(entry: KeyEntry) -> dict[str, str | datetime | list[str]]:
+    """Return the fields of one key's table, in the order of a file."""
+    key = entry.verifying_key
+    encrypted = entry.encrypted is not None
+    private = isinstance(entry.key, SigningKey) and not encrypted and not key.is_secret
+    values = {
+        "id": entry.key_id,
+        "algorithm": entry.algorithm,
+        "status": entry.status,
+        **{name: getattr(entry, name) for name in ENTRY_TIMES},
+        "scopes": list(entry.scopes) or None,
+        "replaces": entry.replaces,
+        "reason": entry.reason,
+        "secret": encode_base64(key.reveal()) if key.is_secret else None,
+        "encrypted": entry.encrypted,
+        "private": encode_base64(entry.key.reveal()) if private else None,
+        "public": None if key.is_secret else encode_base64(key.reveal()),
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def _fields(entry: KeyEntry) -> Iterable[tuple[str, str]]:
-    yield "id", json.dumps(entry.key_id)
-    yield "algorithm", json.dumps(entry.algorithm)
-    yield "status", json.dumps(entry.status)
-    for name in ENTRY_TIMES:
-        time = getattr(entry, name)
-        if time is not None:
-            yield name, format_time(time)
-    if entry.scopes:
-        yield "scopes", json.dumps(list(entry.scopes), ensure_ascii=False)
-    if entry.replaces is not None:
-        yield "replaces", json.dumps(entry.replaces)
-    if entry.reason is not None:  # printable, so a JSON string is a TOML string
-        yield "reason", json.dumps(entry.reason, ensure_ascii=False)
-    if entry.verifying_key.is_secret:
-        yield "secret", json.dumps(encode_base64(entry.key.reveal()))
-        return
-    if entry.encrypted is not None:
-        yield "encrypted", json.dumps(entry.encrypted)
-    elif isinstance(entry.key, SigningKey):
-        yield "private", json.dumps(encode_base64(entry.key.reveal()))
-    yield "public", json.dumps(encode_base64(entry.verifying_key.reveal()))
+def toml_table(entry: KeyEntry) -> Table:
+    """Return one key's table as tomlkit has it."""
+    import tomlkit
+
+    table = tomlkit.table()
+    for name, value in entry_values(entry).items():
+        table[name] = toml_value(value)
+    return table
+
+
+def toml_value(value: Any) -> Item:
+    """Return a value as tomlkit has it; times in UTC end in Z."""
+    import tomlkit
+
+    return tomlkit.value(format_time(value)) if isinstance(value, datetime) else tomlkit.item(value)

@@ -402,7 +402,7 @@ class Keyring:
     def save(self, path: PathLike, *, overwrite: bool = False) -> None:
         """Write the keyring with mode 0600, or 0644 if it is public; a missing folder is made, with mode 0700.
 
-        It is written whole or not at all. Comments in a file that is replaced are lost, but not by `lifecycle.editing`.
+        It is written whole or not at all. Comments in a file that is replaced are lost; `editing` keeps them.
 
         Raises:
             FileExistsError: the file is there, and `overwrite` is false.
