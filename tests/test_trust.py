@@ -307,6 +307,21 @@ def test_a_folder_scope_needs_a_folder_and_stars_take_no_time():
     assert not in_scope("*a" * 100 + "b", "a" * 255, None)
 
 
+def matches(pattern: str, text: str) -> bool:
+    """What `*` and `?` mean, by its definition."""
+    if not pattern:
+        return not text
+    if pattern[0] == "*":
+        return any(matches(pattern[1:], text[number:]) for number in range(len(text) + 1))
+    return bool(text) and pattern[0] in ("?", text[0]) and matches(pattern[1:], text[1:])
+
+
+@given(st.text("*?ab.A", min_size=1, max_size=6), st.text("ab.A\né", max_size=6))
+def test_stars_and_question_marks_mean_what_they_say(scope, name):
+    assert in_scope(scope, name, None) is matches(scope, name)
+    assert in_scope(f"x/{scope}", name, "/srv/x") is matches(scope, name)
+
+
 @pytest.mark.parametrize("scope", ["", "a//b", "../x", "a/./b", "a/", "/", "**/x", "[ab]", "{a,b}", "a\\b", "a\nb"])
 def test_what_is_no_scope_is_refused(tmp_path, scope):
     with pytest.raises(KeyringError, match="scope"):
