@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import click
@@ -74,52 +75,126 @@ def export(
     """
     from safeload.keys._keyring import resolve_keyring
 
-    if pem and private:
-        raise click.UsageError("--pem is the public key, --private the private one: give one of them")
-    if private and target is None:
-        raise click.UsageError("a private key goes to a file: add --out PATH")
-    if passphrase_fd is not None and not private:
-        raise click.UsageError("--passphrase-fd is for --private")
-    if key_id is not None and not (pem or private):
-        raise click.UsageError("--id is for --pem and --private: a keyring is exported whole")
-    if without_hmac and (pem or private):
-        raise click.UsageError("--without-hmac is for keyrings, and not for --pem or --private")
+    _check_options(
+        target, pem=pem, private=private, by_id=key_id is not None, without_hmac=without_hmac,
+        with_passphrase=passphrase_fd is not None,
+    )  # fmt: skip
     require_target(target, out)
     if target is not None and os.path.lexists(target):  # before a passphrase is asked for
         if not overwrite:
             return _exists(target)
         _require_replaceable(target)
     ring = resolve_keyring(keyring)
-    entries: Sequence[KeyEntry]
-    try:
-        if private:
-            chosen = _chosen(ring, key_id, signing=True)
-            _export_private(chosen, str(target), passphrase_fd, overwrite=overwrite)
-            entries, done = [chosen], f"wrote the private key {chosen.key_id} to {plain(str(target))}, encrypted"
-        elif pem:
-            chosen = _chosen(ring, key_id, signing=False)
-            _export_public(chosen, target, overwrite=overwrite)
-            entries, done = [chosen], f"wrote the public key {chosen.key_id} to {plain(str(target))}"
-        else:
-            entries = _export_keyring(ring, target, without_hmac=without_hmac, overwrite=overwrite)
-            done = f"wrote the public half of {', '.join(entry.key_id for entry in entries)} to {plain(str(target))}"
-    except FileExistsError:
-        return _exists(str(target))
-    if target is not None:
-        content = {
-            "keyring": ring.path,
-            "out": target,
-            "kind": "private key" if private else "public key" if pem else "keyring",
-            "keys": [described_key(entry) for entry in entries],
-        }
-        deliver_facts(content, lambda _: () if out.quiet else (done,), command="key export", out=out)
     if private:
-        say_secret()
+        exported = _private_key(ring, key_id, passphrase_fd)
+    elif pem:
+        exported = _public_key(ring, key_id)
     else:
-        for entry in entries:
-            head = "fingerprint:" if pem else f"{entry.key_id}: fingerprint"
-            click.echo(f"{head} {entry.verifying_key.fingerprint}", err=True)
+        exported = _public_keyring(ring, without_hmac=without_hmac)
+    if target is None:
+        emit(exported.data.decode(), None)
+    else:
+        try:
+            _write(target, exported, overwrite=overwrite)
+        except FileExistsError:
+            return _exists(target)
+        _report(target, exported, ring, out)
+    if exported.secret:
+        say_secret()
+    for line in exported.fingerprints:
+        click.echo(line, err=True)
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Exported:
+    """What is written, of which keys, and what is said about it."""
+
+    data: bytes = field(repr=False)
+    entries: Sequence[KeyEntry]
+    kind: str
+    done: str  # "wrote the …", before the name of the file
+    note: str = ""  # after it
+    fingerprints: Sequence[str] = ()
+    secret: bool = False
+
+
+def _check_options(
+    target: str | None, *, pem: bool, private: bool, by_id: bool, without_hmac: bool, with_passphrase: bool
+) -> None:
+    """Refuse options that contradict each other.
+
+    Raises:
+        click.UsageError: two of them do.
+    """
+    if pem and private:
+        raise click.UsageError("--pem is the public key, --private the private one: give one of them")
+    if private and target is None:
+        raise click.UsageError("a private key goes to a file: add --out PATH")
+    if with_passphrase and not private:
+        raise click.UsageError("--passphrase-fd is for --private")
+    if by_id and not (pem or private):
+        raise click.UsageError("--id is for --pem and --private: a keyring is exported whole")
+    if without_hmac and (pem or private):
+        raise click.UsageError("--without-hmac is for keyrings, and not for --pem or --private")
+
+
+def _private_key(ring: Keyring, key_id: str | None, descriptor: int | None) -> _Exported:
+    """Return one private key as PEM: as it is in the keyring if it is encrypted there, else encrypted now."""
+    from safeload.errors import KeyringError
+    from safeload.keys._key import SigningKey
+
+    entry = _chosen(ring, key_id, signing=True)
+    if entry.encrypted is not None:  # nobody needs to decrypt it for that
+        if descriptor is not None:
+            raise KeyringError(f"key {entry.key_id!r} is encrypted already, and keeps its passphrase: none is needed")
+        data = entry.encrypted.encode()
+    else:
+        entry.verifying_key.to_pem()  # a key that has no PEM form is refused before a passphrase is asked for
+        if not isinstance(entry.key, SigningKey):
+            raise KeyringError(f"key {entry.key_id!r} has no private half here")
+        data = entry.key.to_pem(choose_passphrase(f"the copy of key {entry.key_id!r}", descriptor))
+    return _Exported(
+        data, [entry], "private key", f"wrote the private key {entry.key_id}", note=", encrypted", secret=True
+    )
+
+
+def _public_key(ring: Keyring, key_id: str | None) -> _Exported:
+    """Return one public key as PEM."""
+    entry = _chosen(ring, key_id, signing=False)
+    key = entry.verifying_key
+    return _Exported(
+        key.to_pem(), [entry], "public key", f"wrote the public key {entry.key_id}",
+        fingerprints=[f"fingerprint: {key.fingerprint}"],
+    )  # fmt: skip
+
+
+def _public_keyring(ring: Keyring, *, without_hmac: bool) -> _Exported:
+    """Return the text of a keyring that verifies what this one does, and signs nothing."""
+    from safeload.keys._editing import public_part
+    from safeload.keys._file import format_keyring
+
+    public = public_part(ring, without_hmac=without_hmac)
+    entries = public.entries
+    return _Exported(
+        format_keyring(public.text).encode(),
+        entries,
+        "keyring",
+        f"wrote the public half of {', '.join(entry.key_id for entry in entries)}",
+        fingerprints=[f"{entry.key_id}: fingerprint {entry.verifying_key.fingerprint}" for entry in entries],
+    )
+
+
+def _report(target: str, exported: _Exported, ring: Keyring, out: Output) -> None:
+    """Write the report about what was written."""
+    content = {
+        "keyring": ring.path,
+        "out": target,
+        "kind": exported.kind,
+        "keys": [described_key(entry) for entry in exported.entries],
+    }
+    done = f"{exported.done} to {plain(target)}{exported.note}"
+    deliver_facts(content, lambda _: () if out.quiet else (done,), command="key export", out=out)
 
 
 def _exists(out: str) -> int:
@@ -161,52 +236,16 @@ def _chosen(ring: Keyring, key_id: str | None, *, signing: bool) -> KeyEntry:
     raise KeyringError(f"{ring.where} has no such {what}: its keys are {known}")
 
 
-def _export_private(entry: KeyEntry, out: str, descriptor: int | None, *, overwrite: bool) -> None:
-    from safeload.errors import KeyringError
-    from safeload.keys._key import SigningKey
-
-    if entry.encrypted is not None:  # nobody needs to decrypt it for that
-        if descriptor is not None:
-            raise KeyringError(f"key {entry.key_id!r} is encrypted already, and keeps its passphrase: none is needed")
-        data = entry.encrypted.encode()
-    else:
-        entry.verifying_key.to_pem()  # an HMAC key is refused before a passphrase is asked for
-        if not isinstance(entry.key, SigningKey):
-            raise KeyringError(f"key {entry.key_id!r} has no private half here")
-        data = entry.key.to_pem(choose_passphrase(f"the copy of key {entry.key_id!r}", descriptor))
-    _write(out, data, overwrite=overwrite, mode=0o600)
-
-
-def _export_public(entry: KeyEntry, out: str | None, *, overwrite: bool) -> None:
-    data = entry.verifying_key.to_pem()
-    if out is None:
-        emit(data.decode(), None)
-    else:
-        _write(out, data, overwrite=overwrite, mode=0o644)
-
-
-def _export_keyring(ring: Keyring, out: str | None, *, without_hmac: bool, overwrite: bool) -> Sequence[KeyEntry]:
-    from safeload.keys._editing import public_part
-    from safeload.keys._file import format_keyring
-
-    public = public_part(ring, without_hmac=without_hmac)
-    if out is None:
-        emit(format_keyring(public.text), None)
-    else:
-        public.save(out, overwrite=overwrite)
-    return public.entries
-
-
-def _write(out: str, data: bytes, *, overwrite: bool, mode: int) -> None:
+def _write(target: str, exported: _Exported, *, overwrite: bool) -> None:
     from safeload.errors import KeyringError
     from safeload.keys._source import reason_of, write_private
 
     try:
-        write_private(out, data, overwrite=overwrite, mode=mode)
+        write_private(target, exported.data, overwrite=overwrite, mode=0o600 if exported.secret else 0o644)
     except FileExistsError:
         raise
     except (OSError, ValueError) as error:
-        raise KeyringError(f"cannot write {out}: {reason_of(error)}") from None
+        raise KeyringError(f"cannot write {target}: {reason_of(error)}") from None
 
 
 # ------------------------------------------------------------------------------------------------------ import
