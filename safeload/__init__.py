@@ -40,8 +40,7 @@ from safeload.errors import (
     VersionMismatchWarning,
 )
 from safeload.findings import Finding
-from safeload.keys._key import Signer, SigningKey, VerifyingKey
-from safeload.keys._keyring import Keyring
+from safeload.keys import Keyring, Signer, SigningKey, VerifyingKey
 from safeload.policy import Policy
 from safeload.store import Store
 

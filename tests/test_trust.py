@@ -28,12 +28,8 @@ from hypothesis import strategies as st
 import safeload
 from safeload._storage.pair import manifest_path
 from safeload.errors import KeyringError, RollbackError, UnknownKeyError, VerificationError
-from safeload.keys._editing import editing, public_part
-from safeload.keys._entry import KeyEntry
-from safeload.keys._key import SigningKey, VerifyingKey
-from safeload.keys._keyring import Keyring
+from safeload.keys import KeyEntry, Keyring, SecuresystemslibSigner, SigningKey, VerifyingKey, editing, public_part
 from safeload.keys._scopes import check_scope, in_scope
-from safeload.keys._signers import SecuresystemslibSigner
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 PASSPHRASE = b"correct horse battery"
@@ -760,7 +756,7 @@ def test_writers_of_one_keyring_wait_for_each_other(tmp_path):
     path = tmp_path / "ring.toml"
     Keyring.from_keys([edwards("first")]).save(path)
     code = (
-        "import sys\nfrom safeload import SigningKey\nfrom safeload.keys._editing import editing\n"
+        "import sys\nfrom safeload import SigningKey\nfrom safeload.keys import editing\n"
         "for n in range(10):\n"
         "    with editing(sys.argv[1]) as ring: ring.add(SigningKey.generate(), status='verify-only')\n"
     )
@@ -772,7 +768,7 @@ def test_writers_of_one_keyring_wait_for_each_other(tmp_path):
 DIE = """
 import os, signal, sys
 from safeload import Keyring, SigningKey
-from safeload.keys._editing import editing
+from safeload.keys import editing
 
 call, change = sys.argv[1:3]
 setattr(os, call, lambda *args, **options: os.kill(os.getpid(), signal.SIGKILL))

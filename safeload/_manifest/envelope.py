@@ -20,6 +20,7 @@ from safeload._internal.encoding import encode_base64
 from safeload._internal.strictjson import Node, parse_json
 from safeload.errors import BadSignatureError, KeyringError, ManifestError, VerificationError
 from safeload.keys._key import is_key_id
+from safeload.keys._quorum import require_enough
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -188,7 +189,7 @@ def check_signatures(
             trusted.append(key_id)
         except VerificationError as error:
             refusals.append(error)
-    keyring.require_enough(trusted, refusals)
+    require_enough(keyring, trusted, refusals)
     return tuple(trusted)
 
 

@@ -32,6 +32,7 @@ from safeload._manifest.envelope import (
 )
 from safeload._manifest.metadata import clean_metadata
 from safeload.errors import ExpiredError, ManifestError
+from safeload.keys._quorum import within_scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -265,7 +266,7 @@ def open_envelope(
     envelope, held = (unverified_envelope(MANIFEST, data), {}) if before is None else (before.envelope, before.held)
     signers = check_signatures(MANIFEST, envelope, keyring, now=now, held=held)
     manifest = _read_statement(envelope.payload) if before is None else before.manifest
-    key_ids = keyring.within_scope(signers, manifest.name, folder)
+    key_ids = within_scope(keyring, signers, manifest.name, folder)
     if manifest.expires is not None and now > manifest.expires:
         raise ExpiredError(
             f"{manifest.name!r}, release {manifest.release}: the manifest expired at {format_time(manifest.expires)}, "

@@ -20,6 +20,7 @@ from safeload._storage.opening import read_envelope_bytes
 from safeload._storage.pair import manifest_path, signing
 from safeload.errors import KeyringError, ManifestError, VerificationError
 from safeload.keys._key import Signer, SigningKey
+from safeload.keys._quorum import within_scope
 from safeload.keys._signers import SigningSources, both_of, signing_with
 from safeload.policy import resolve_policy
 
@@ -196,7 +197,7 @@ class ReSigner:
             key_id = signer.verifying_key.key_id
             try:
                 self._keyring.verifying_key(key_id)
-                self._keyring.with_threshold(1).within_scope([key_id], artifact.name, artifact.parent)
+                within_scope(self._keyring.with_threshold(1), [key_id], artifact.name, artifact.parent)
             except VerificationError as error:
                 raise KeyringError(f"cannot sign {artifact} with key {key_id!r}: {error}") from error
         return signers

@@ -24,7 +24,7 @@ from safeload.keys._file import (
     toml_table,
     toml_value,
 )
-from safeload.keys._keyring import Keyring
+from safeload.keys._keyring import Keyring, keyring_from, text_of
 from safeload.keys._source import descriptor_of, read_source, write_keyring
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ def editing(path: PathLike) -> Iterator[Keyring]:
     target = Path(os.path.realpath(name))
     with locked(target.with_name(f".{target.name}.lock"), name):
         source = read_source(name)
-        keyring = Keyring.of(source)
-        before = keyring.text
+        keyring = keyring_from(source)
+        before = text_of(keyring)
         yield keyring
-        text = _edited(source.data.decode(), before, keyring.text)
+        text = _edited(source.data.decode(), before, text_of(keyring))
         if text.encode() != source.data:
             write_keyring(name, text, overwrite=True, public=keyring.is_public)
 

@@ -27,7 +27,10 @@ __all__ = [
     "Terms",
     "check_entry",
     "check_threshold",
+    "material_of",
     "new_entry",
+    "revocation",
+    "shown_times",
 ]
 
 STATUSES = ("active", "verify-only", "revoked")
@@ -81,23 +84,6 @@ class KeyEntry:
         """Whether everybody may read all of it."""
         return not self.verifying_key.is_secret and not self.can_sign
 
-    @property
-    def material(self) -> frozenset[bytes]:
-        """The key itself, each half that there is: entries that share one are of one key. Never log it."""
-        return frozenset((self.verifying_key.reveal(), self.key.reveal()))
-
-    @property
-    def shown_times(self) -> str:
-        """From when and until when it is trusted, in words."""
-        times = (("from", self.not_before), ("until", self.not_after))
-        return " ".join(f"{word} {format_time(time)}" for word, time in times if time is not None)
-
-    @property
-    def revocation(self) -> str:
-        """When and why it was revoked, as what follows on that it was."""
-        when = f" on {format_time(self.revoked)}" if self.revoked else ""
-        return when + (f" ({self.reason})" if self.reason else "")
-
     def in_time(self, now: datetime) -> bool:
         """Return whether it is neither before nor past its time."""
         return (self.not_before is None or self.not_before <= now) and (self.not_after is None or now <= self.not_after)
@@ -142,6 +128,23 @@ def new_entry(key: SigningKey | VerifyingKey, **terms: Unpack[Terms]) -> KeyEntr
         scopes=tuple(terms.get("scopes", ())),
         encrypted=encrypted,
     )
+
+
+def material_of(entry: KeyEntry) -> frozenset[bytes]:
+    """Return the key itself, each half that there is: entries that share one are of one key. Never log it."""
+    return frozenset((entry.verifying_key.reveal(), entry.key.reveal()))
+
+
+def shown_times(entry: KeyEntry) -> str:
+    """Return from when and until when a key is trusted, in words."""
+    times = (("from", entry.not_before), ("until", entry.not_after))
+    return " ".join(f"{word} {format_time(time)}" for word, time in times if time is not None)
+
+
+def revocation(entry: KeyEntry) -> str:
+    """Return when and why a key was revoked, as it follows "was revoked" in a message."""
+    when = f" on {format_time(entry.revoked)}" if entry.revoked else ""
+    return when + (f" ({entry.reason})" if entry.reason else "")
 
 
 def check_threshold(threshold: object, where: str) -> int:

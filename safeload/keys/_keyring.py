@@ -14,9 +14,18 @@ from typing import TYPE_CHECKING
 from safeload._internal.files import PathLike
 from safeload._internal.strictjson import format_time
 from safeload.errors import ExpiredError, KeyringError, UnknownKeyError, VerificationError
-from safeload.keys._entry import KeyEntry, check_entry, check_threshold, new_entry
+from safeload.keys._entry import (
+    KeyEntry,
+    check_entry,
+    check_threshold,
+    material_of,
+    new_entry,
+    revocation,
+    shown_times,
+)
 from safeload.keys._file import KeyringText, format_keyring, parse_keyring
 from safeload.keys._key import SigningKey, VerifyingKey, is_key_id
+from safeload.keys._scopes import shown_place
 from safeload.keys._source import (
     ENVIRONMENT_VARIABLE,
     Source,
@@ -29,7 +38,7 @@ from safeload.keys._source import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from typing import Unpack
 
     from safeload.keys._entry import Terms
@@ -40,7 +49,9 @@ __all__ = [
     "Keyring",
     "KeyringSource",
     "default_path",
+    "keyring_from",
     "resolve_keyring",
+    "text_of",
 ]
 
 
@@ -66,7 +77,7 @@ class Keyring:
         self._rotating_to = rotating_to
         self._entries: dict[str, KeyEntry] = {}
         for entry in entries:
-            self.insert(entry)
+            self._insert(entry)
         if not self._entries:  # an empty keyring would trust nobody: a mistake, so say it at once
             raise KeyringError(f"{self.where} has no keys; {how_to_make(path)}")
         if rotating_to is not None and rotating_to not in self._entries:
@@ -84,7 +95,7 @@ class Keyring:
         Raises:
             KeyringError: it is missing, not private, or not a keyring of this version.
         """
-        return cls.of(read_source(os.fsdecode(path)))
+        return keyring_from(read_source(os.fsdecode(path)))
 
     @classmethod
     def default(cls) -> Keyring:
@@ -95,16 +106,7 @@ class Keyring:
         Raises:
             KeyringError: as for `load`.
         """
-        return cls.of(default_source())
-
-    @classmethod
-    def of(cls, source: Source) -> Keyring:
-        """Make a keyring of what was read; see `load`."""
-        text = parse_keyring(source.data, source.name)
-        ring = cls(text.entries, path=source.name, threshold=text.threshold, rotating_to=text.rotating_to)
-        if source.exposed_mode is not None and not ring.is_public:
-            raise exposed(source.name, source.exposed_mode)
-        return ring
+        return keyring_from(default_source())
 
     @property
     def path(self) -> str | None:
@@ -172,15 +174,15 @@ class Keyring:
             )
         if timely:
             scopes = "; ".join(f"{entry.key_id}: {', '.join(entry.scopes)}" for entry in timely)
-            raise KeyringError(f"{self.where}: no active key may sign {_shown_place(name, folder)} (scopes: {scopes})")
+            raise KeyringError(f"{self.where}: no active key may sign {shown_place(name, folder)} (scopes: {scopes})")
         if active:
-            times = "; ".join(f"{entry.key_id}: {entry.shown_times}" for entry in active)
+            times = "; ".join(f"{entry.key_id}: {shown_times(entry)}" for entry in active)
             raise KeyringError(
                 f"{self.where}: no active key is within its time, and it is {format_time(now)} ({times}). For a "
                 f"new one: safeload key rotate{self._named_by_option}"
             )
         known = "; ".join(
-            f"{entry.key_id}: {entry.status}{entry.revocation if entry.status == 'revoked' else ''}"
+            f"{entry.key_id}: {entry.status}{revocation(entry) if entry.status == 'revoked' else ''}"
             for entry in self.entries
         )
         raise KeyringError(
@@ -207,7 +209,7 @@ class Keyring:
             )
         if entry.status == "revoked":
             raise VerificationError(
-                f"key {key_id!r} was revoked{entry.revocation}, says {self.where}: "
+                f"key {key_id!r} was revoked{revocation(entry)}, says {self.where}: "
                 "sign the artifact again with an active key",
                 code="SL106",
             )
@@ -224,53 +226,6 @@ class Keyring:
             )
         return entry.verifying_key
 
-    def require_enough(self, trusted: Sequence[str], refusals: Sequence[VerificationError]) -> None:
-        """Refuse signatures by fewer keys than `threshold`; `refusals` say why others did not count.
-
-        No two ids of a keyring are the same key, so that many ids are that many keys.
-
-        Raises:
-            VerificationError: too few, and why.
-        """
-        if len(trusted) >= self._threshold:
-            return
-        # A known key that is no longer trusted says more than one that was never known.
-        known = [error for error in refusals if not isinstance(error, UnknownKeyError)]
-        if not trusted:
-            first, *more = known or refusals
-            raise type(first)("; ".join(map(str, (first, *more))), code=first.code)
-        others = "".join(f". Not counted: {error}" for error in known)
-        if len(refusals) > len(known):
-            others += f". Not counted: {len(refusals) - len(known)} by keys that it does not have under these ids"
-        ids = ", ".join(entry.key_id for entry in self.entries if entry.status != "revoked")
-        raise VerificationError(
-            f"{self.where} demands signatures by {self._threshold} of its keys ({ids}), and there are {len(trusted)} "
-            f"({', '.join(trusted)}): have another of them sign it, too, with safeload countersign{others}",
-            code="SL109",
-        )
-
-    def within_scope(self, key_ids: Sequence[str], name: str, folder: PathLike | None) -> tuple[str, ...]:
-        """Return those of these keys that may sign an artifact of this name in this folder.
-
-        Raises:
-            VerificationError: these are fewer than `threshold` (SL106).
-        """
-        kept = tuple(key_id for key_id in key_ids if self._entries[key_id].may_sign(name, folder))
-        if len(kept) >= self._threshold:
-            return kept
-        out = [self._entries[key_id] for key_id in key_ids if key_id not in kept]
-        said = "; ".join(f"key {entry.key_id!r} may sign only {', '.join(entry.scopes)}" for entry in out)
-        demanded = (
-            f" (signatures by {self._threshold} keys are demanded, and there are {len(kept)}: {', '.join(kept)})"
-            if kept
-            else ""
-        )
-        raise VerificationError(
-            f"{said}, says {self.where}, and this is {_shown_place(name, folder)}{demanded}. Sign it with a key that "
-            "may",
-            code="SL106",
-        )
-
     # --- changing it ---
 
     def add(self, key: SigningKey | VerifyingKey, **terms: Unpack[Terms]) -> None:
@@ -284,16 +239,15 @@ class Keyring:
         Raises:
             KeyringError: the id is taken, the key is there already, or the entry contradicts itself.
         """
-        self.insert(new_entry(key, **terms))
+        self._insert(new_entry(key, **terms))
 
-    def insert(self, entry: KeyEntry) -> None:
-        """Add a key with all that is said of it; errors as for `add`."""
+    def _insert(self, entry: KeyEntry) -> None:
         entry = check_entry(entry, self.where)
         if entry.key_id in self._entries:
             raise KeyringError(f"{self.where}: key id {entry.key_id!r} is taken: each of its keys needs another")
         # Under a second id a revoked key would go on, and one key would count for two.
         for other in self._entries.values():
-            if other.material & entry.material:
+            if material_of(other) & material_of(entry):
                 raise KeyringError(
                     f"{self.where}: {other.key_id!r} and {entry.key_id!r} are the same key, which may be there once"
                 )
@@ -330,7 +284,7 @@ class Keyring:
         """
         entry = self._known(key_id)
         if entry.status == "revoked":
-            raise KeyringError(f"key {key_id!r} was revoked{entry.revocation} already, says {self.where}")
+            raise KeyringError(f"key {key_id!r} was revoked{revocation(entry)} already, says {self.where}")
         if not reason.strip():
             raise KeyringError("say why the key is revoked: whoever is refused will read it")
         now = datetime.now(UTC).replace(microsecond=0)
@@ -408,12 +362,11 @@ class Keyring:
             FileExistsError: the file is there, and `overwrite` is false.
             KeyringError: it cannot be written.
         """
-        write_keyring(os.fsdecode(path), format_keyring(self.text), overwrite=overwrite, public=self.is_public)
+        write_keyring(os.fsdecode(path), self.to_toml(), overwrite=overwrite, public=self.is_public)
 
-    @property
-    def text(self) -> KeyringText:
-        """What its file says."""
-        return KeyringText(self.entries, self._threshold, self._rotating_to)
+    def to_toml(self) -> str:
+        """Return the text of a keyring file with these keys; it holds their secrets, unless `is_public`."""
+        return format_keyring(text_of(self))
 
     def _known(self, key_id: str) -> KeyEntry:
         entry = self._entries.get(key_id)
@@ -436,6 +389,20 @@ class Keyring:
         return f"<Keyring {self._path!r}: {ids}>" if self._path else f"<Keyring: {ids}>"
 
 
+def keyring_from(source: Source) -> Keyring:
+    """Return the keyring in what was read; see `Keyring.load`."""
+    text = parse_keyring(source.data, source.name)
+    ring = Keyring(text.entries, path=source.name, threshold=text.threshold, rotating_to=text.rotating_to)
+    if source.exposed_mode is not None and not ring.is_public:
+        raise exposed(source.name, source.exposed_mode)
+    return ring
+
+
+def text_of(keyring: Keyring) -> KeyringText:
+    """Return what the file of a keyring says."""
+    return KeyringText(keyring.entries, keyring.threshold, keyring.rotating_to)
+
+
 KeyringSource = Keyring | SigningKey | VerifyingKey | PathLike | None  # None is the default keyring
 
 
@@ -455,7 +422,3 @@ def resolve_keyring(keyring: KeyringSource) -> Keyring:
     if isinstance(keyring, str | os.PathLike):
         return Keyring.load(keyring)
     raise TypeError(f"keyring must be a Keyring, a key or a keyring's path, not {type(keyring).__name__}")
-
-
-def _shown_place(name: str | None, folder: PathLike | None) -> str:
-    return repr(name) if folder is None else f"{name!r} in {os.path.abspath(folder)!r}"  # noqa: PTH100

@@ -11,7 +11,7 @@ from safeload._internal.files import PathLike
 from safeload.errors import KeyringError
 from safeload.keys._algorithms import ALGORITHMS
 from safeload.keys._key import Signer, SigningKey, VerifyingKey
-from safeload.keys._keyring import Keyring, KeyringSource, resolve_keyring
+from safeload.keys._keyring import Keyring, KeyringSource, keyring_from, resolve_keyring
 from safeload.keys._pem import is_encrypted_pem, is_pem
 from safeload.keys._source import Source, exposed, read_source
 
@@ -101,7 +101,7 @@ def _resolve(source: Any, target: Path) -> tuple[Signer, Keyring]:
         if _is_pem_file(found):
             signer = _signing_pem(found)
             return signer, Keyring.from_keys([signer])
-        ring = Keyring.of(found)
+        ring = keyring_from(found)
     else:
         raise TypeError(f"key must be a SigningKey, a Keyring or a path, not {type(source).__name__}")
     return ring.signing_key(name=target.name, folder=target.parent), ring

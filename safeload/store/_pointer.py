@@ -20,6 +20,7 @@ from safeload._loading.rollback_state import Mark
 from safeload._manifest.envelope import Kind, open_payload, parse_payload, seal_payload
 from safeload._storage.opening import is_stale, read_bounded
 from safeload.errors import ExpiredError, ManifestError, StorageError, VerificationError
+from safeload.keys._quorum import within_scope
 from safeload.store._names import is_plain
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def pointer_for(layout: Layout, channel: str, data: bytes, keyring: Keyring) -> 
         pointer = open_pointer(data, keyring)
         artifact = layout.artifact(pointer.version)
         # Who may sign an artifact may say that it is in use; who may not, may not.
-        pointer = replace(pointer, key_ids=keyring.within_scope(pointer.key_ids, artifact.name, artifact.parent))
+        pointer = replace(pointer, key_ids=within_scope(keyring, pointer.key_ids, artifact.name, artifact.parent))
     except VerificationError as error:
         raise type(error)(f"{path}: {error}", code=error.code) from error
     if (pointer.name, pointer.channel) != (layout.name, channel):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from safeload.keys._entry import KeyEntry
+    from safeload.keys._entry import KeyEntry, Terms
     from safeload.keys._key import SigningKey, VerifyingKey
     from safeload.keys._keyring import Keyring
 
@@ -172,12 +172,11 @@ def _public_key(ring: Keyring, key_id: str | None) -> _Exported:
 def _public_keyring(ring: Keyring, *, without_hmac: bool) -> _Exported:
     """Return the text of a keyring that verifies what this one does, and signs nothing."""
     from safeload.keys._editing import public_part
-    from safeload.keys._file import format_keyring
 
     public = public_part(ring, without_hmac=without_hmac)
     entries = public.entries
     return _Exported(
-        format_keyring(public.text).encode(),
+        public.to_toml().encode(),
         entries,
         "keyring",
         f"wrote the public half of {', '.join(entry.key_id for entry in entries)}",
@@ -288,13 +287,19 @@ def import_key(
     check_output(out.path, ())
     path = keyring_file(keyring)
     key, passphrase = _read_key(pem, key_id, passphrase_fd, encrypt=encrypt, verify_only=verify_only)
-    entry = new_entry(key, scopes=scopes, not_before=not_before, not_after=not_after, passphrase=passphrase)
+    terms: Terms = {
+        "scopes": scopes,
+        "not_before": not_before,
+        "not_after": not_after,
+        "passphrase": passphrase,
+    }
     if os.path.lexists(path):
         with editing(path) as ring:
-            ring.insert(entry)
+            ring.add(key, **terms)
     else:
-        ring = Keyring([entry])
+        ring = Keyring([new_entry(key, **terms)])
         ring.save(path)
+    entry = ring.entries[-1]
     kind = "encrypted, " * (passphrase is not None) + entry.status
     done = f"added key {entry.key_id} ({kind}) to {plain(path)}"
     content = {"keyring": path, "key": described_key(entry)}

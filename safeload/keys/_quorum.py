@@ -1,0 +1,72 @@
+"""Which signatures count: those by enough keys of a keyring, each of which may sign the artifact."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from safeload.errors import UnknownKeyError, VerificationError
+from safeload.keys._scopes import shown_place
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from safeload._internal.files import PathLike
+    from safeload.keys._keyring import Keyring
+
+__all__ = ["require_enough", "within_scope"]
+
+
+def require_enough(keyring: Keyring, trusted: Sequence[str], refusals: Sequence[VerificationError]) -> None:
+    """Refuse signatures by fewer keys than the keyring's `threshold`.
+
+    No two ids of a keyring are the same key, so that many ids are that many keys.
+
+    Args:
+        keyring: the keyring that demands signatures.
+        trusted: the ids of the keys whose signatures are valid, and trusted now.
+        refusals: why other signatures did not count.
+
+    Raises:
+        VerificationError: there are too few; the message says why others did not count.
+    """
+    if len(trusted) >= keyring.threshold:
+        return
+    # A known key that is no longer trusted says more than one that was never known.
+    known = [error for error in refusals if not isinstance(error, UnknownKeyError)]
+    if not trusted:
+        first, *more = known or refusals
+        raise type(first)("; ".join(map(str, (first, *more))), code=first.code)
+    others = "".join(f". Not counted: {error}" for error in known)
+    if len(refusals) > len(known):
+        others += f". Not counted: {len(refusals) - len(known)} by keys that it does not have under these ids"
+    ids = ", ".join(entry.key_id for entry in keyring.entries if entry.status != "revoked")
+    raise VerificationError(
+        f"{keyring.where} demands signatures by {keyring.threshold} of its keys ({ids}), and there are {len(trusted)} "
+        f"({', '.join(trusted)}): have another of them sign it, too, with safeload countersign{others}",
+        code="SL109",
+    )
+
+
+def within_scope(keyring: Keyring, key_ids: Sequence[str], name: str, folder: PathLike | None) -> tuple[str, ...]:
+    """Return those of these keys, all of the keyring, that may sign an artifact of this name in this folder.
+
+    Raises:
+        VerificationError: these are fewer than the keyring's `threshold` (SL106).
+    """
+    entries = [entry for key_id in key_ids if (entry := keyring.get(key_id)) is not None]
+    kept = tuple(entry.key_id for entry in entries if entry.may_sign(name, folder))
+    if len(kept) >= keyring.threshold:
+        return kept
+    limits = "; ".join(
+        f"key {entry.key_id!r} may sign only {', '.join(entry.scopes)}" for entry in entries if entry.key_id not in kept
+    )
+    demanded = (
+        f" (signatures by {keyring.threshold} keys are demanded, and there are {len(kept)}: {', '.join(kept)})"
+        if kept
+        else ""
+    )
+    raise VerificationError(
+        f"{limits}, says {keyring.where}, and this is {shown_place(name, folder)}{demanded}. Sign it with a key that "
+        "may",
+        code="SL106",
+    )
