@@ -126,7 +126,7 @@ def test_a_threshold_and_scopes_are_asked_of_what_is_known(tmp_path: Path, key: 
         open_envelope(envelope, two, known=known)
     elsewhere = safeload.Keyring.from_keys([other])
     elsewhere.add(key, status="verify-only", scopes=["other-*"])
-    with pytest.raises(safeload.VerificationError, match="may sign only"):
+    with pytest.raises(safeload.VerificationError, match="is not allowed to sign"):
         open_envelope(envelope, elsewhere, known=known)
     with pytest.raises(safeload.UnknownKeyError):
         open_envelope(envelope, safeload.Keyring.from_keys([other]), known=known)

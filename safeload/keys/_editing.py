@@ -41,13 +41,13 @@ __all__ = ["editing", "public_part"]
 
 @contextmanager
 def editing(path: PathLike) -> Iterator[Keyring]:
-    """Read a keyring file, and write back what the body makes of it; other writers are kept out meanwhile.
+    """Read a keyring file, give the keyring to the `with` block, and write the changed keyring to the file.
 
-    The file's comments stay, and so does the file as it is if the body raises.
+    Comments and order of the file stay. If the block raises, the file is not changed. Other writers wait meanwhile.
 
     Raises:
-        KeyringError: it cannot be read or written, or it is no file.
-        StorageError: another writer is at work for too long.
+        KeyringError: the file cannot be read or written, or `path` means a descriptor.
+        StorageError: another writer holds the file for too long.
     """
     name = os.fsdecode(path)
     if descriptor_of(name) is not None:
@@ -65,12 +65,12 @@ def editing(path: PathLike) -> Iterator[Keyring]:
 
 
 def public_part(keyring: Keyring, *, without_hmac: bool = False) -> Keyring:
-    """Return a keyring that can verify what this one can, and sign nothing.
+    """Return a keyring of the public keys in this one: it verifies the same artifacts, and cannot sign.
 
-    HMAC keys that are revoked, or all `without_hmac`, are left out.
+    Revoked HMAC keys are left out; with `without_hmac`, all HMAC keys are.
 
     Raises:
-        KeyringError: it has HMAC keys, which cannot be made public, or nothing else.
+        KeyringError: it has HMAC keys, which have no public half, or only such keys.
     """
     secret = [entry for entry in keyring.entries if entry.verifying_key.is_secret and entry.status != "revoked"]
     if secret and not without_hmac:
@@ -103,13 +103,15 @@ def public_part(keyring: Keyring, *, without_hmac: bool = False) -> Keyring:
 def _edited(old: str, before: KeyringText, after: KeyringText) -> str:
     """Return a file's text that says `after`, changed in as few places as possible from `old`, which says `before`.
 
-    The new text is read back. Should it not say `after`, the file is written anew, without its comments.
+    The new text is read back. If it does not say `after`, the file is written anew, without its comments.
     """
+    from tomlkit.exceptions import TOMLKitError
+
     try:
         new = _changed(old, before, after)
         if _same(parse_keyring(new.encode(), "edited"), after):
             return new
-    except (KeyringError, ValueError):  # tomlkit's errors are ValueErrors; it is stricter than tomllib in places
+    except (KeyringError, TOMLKitError):  # tomlkit may refuse a text that tomllib, which has read it, accepts
         pass
     return format_keyring(after)
 

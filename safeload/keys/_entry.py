@@ -44,7 +44,7 @@ MAX_REASON = 500  # characters
 class KeyEntry:
     """One key of a keyring, and what it is trusted for.
 
-    `scopes` are patterns of the artifacts that it may sign, all where there are none. `encrypted` is the private key
+    `scopes` are patterns of the artifacts that it may sign; an empty tuple means all. `encrypted` is the private key
     as PEM that a passphrase opens: `key` is then the verifying key, until `Keyring.unlock`.
     """
 
@@ -76,16 +76,16 @@ class KeyEntry:
 
     @property
     def can_sign(self) -> bool:
-        """Whether this holds what signs, be it encrypted."""
+        """Whether this holds the signing key, encrypted or not."""
         return isinstance(self.key, SigningKey) or self.encrypted is not None
 
     @property
     def is_public(self) -> bool:
-        """Whether everybody may read all of it."""
+        """Whether it holds a public key only, which everybody may read."""
         return not self.verifying_key.is_secret and not self.can_sign
 
     def in_time(self, now: datetime) -> bool:
-        """Return whether it is neither before nor past its time."""
+        """Return whether the key is trusted at this time, by `not_before` and `not_after`."""
         return (self.not_before is None or self.not_before <= now) and (self.not_after is None or now <= self.not_after)
 
     def may_sign(self, name: str, folder: PathLike | None) -> bool:
@@ -106,7 +106,9 @@ class Terms(TypedDict, total=False):
 
 
 def new_entry(key: SigningKey | VerifyingKey, **terms: Unpack[Terms]) -> KeyEntry:
-    """Return an entry for a key: active, if it can sign, and verify-only else; encrypted, if there is a passphrase.
+    """Return an entry for a key: a signing key is active, a verifying key verify-only, unless `status` says otherwise.
+
+    With a passphrase the signing key is encrypted in the keyring file.
 
     Raises:
         KeyringError: the key cannot be encrypted, or not with this passphrase.

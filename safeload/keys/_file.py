@@ -8,7 +8,7 @@
     status = "active"                     # or "verify-only", "revoked"
     created = 2026-11-02T09:30:00Z
     secret = "…"                          # 32 bytes in base64; Ed25519 has `private`, or `public`, or both
-    not_before = 2026-11-02T09:30:00Z     # optional, by the clock of whoever verifies; so is not_after
+    not_before = 2026-11-02T09:30:00Z     # optional, by the clock of the verifier; so is not_after
     scopes = ["fraud-*.joblib"]           # optional: which artifacts it may sign, see `scopes`
     replaces = "hmac-0a1b…"               # optional: the key that it took over from
     reason = "…"                          # optional; a revoked key may have `revoked`, the time, as well
@@ -17,7 +17,7 @@ An Ed25519 key that needs a passphrase has `encrypted`, the private key as PEM, 
 may stand `threshold`, how many of them have to have signed, and `rotating_to`, the id of the key that a rotation which
 has not come to its end is re-signing with.
 
-What is not understood is refused. Messages never quote values from the file, other than well-formed key ids.
+Unknown fields and values are refused. Messages never quote values from the file, other than well-formed key ids.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def parse_keyring(data: bytes, name: str) -> KeyringText:
     """Return what a keyring file's content says; `name` is its path, for messages.
 
     Raises:
-        KeyringError: it is no keyring of this version, or contradicts itself.
+        KeyringError: it is not a keyring of this version, or contradicts itself.
     """
     where = f"keyring {name}"
     if is_pem(data) and b"[[" not in data:
@@ -101,8 +101,8 @@ def parse_keyring(data: bytes, name: str) -> KeyringText:
 
 
 def _parse_toml(data: bytes, where: str) -> dict[str, Any]:
-    # The parser's errors may carry text of the file, so they are not chained: what is raised comes after the
-    # `except` block, so that it has no context either.
+    # The parser's errors may carry text of the file, so they are not chained. The error is raised after the `except`
+    # block, so that it has no context either.
     try:
         return tomllib.loads(data.decode("utf-8"))
     except UnicodeDecodeError as error:

@@ -56,7 +56,7 @@ __all__ = [
 
 
 class Keyring:
-    """The keys that this process trusts, and how many of them have to have signed what it trusts.
+    """The keys that this process trusts, and how many of them have to have signed an artifact.
 
     Raises:
         KeyringError: no keys at all, two keys of one id, one key twice, or an entry that contradicts itself.
@@ -81,7 +81,7 @@ class Keyring:
         if not self._entries:  # an empty keyring would trust nobody: a mistake, so say it at once
             raise KeyringError(f"{self.where} has no keys; {how_to_make(path)}")
         if rotating_to is not None and rotating_to not in self._entries:
-            raise KeyringError(f"{self.where}: rotating_to names {rotating_to!r}, which is none of its keys")
+            raise KeyringError(f"{self.where}: rotating_to names {rotating_to!r}, which is not one of its keys")
 
     @classmethod
     def from_keys(cls, keys: Iterable[SigningKey | VerifyingKey], *, threshold: int = 1) -> Keyring:
@@ -125,12 +125,12 @@ class Keyring:
 
     @property
     def rotating_to(self) -> str | None:
-        """The id of the key that a rotation, which has not come to its end, signs again with."""
+        """The id of the new key of a rotation that is not finished."""
         return self._rotating_to
 
     @property
     def is_public(self) -> bool:
-        """Whether it holds public keys only: who reads it can verify, and not sign."""
+        """Whether it holds public keys only, so that its readers can verify and cannot sign."""
         return all(entry.is_public for entry in self.entries)
 
     def get(self, key_id: str) -> KeyEntry | None:
@@ -233,7 +233,7 @@ class Keyring:
 
         Args:
             key: the key.
-            terms: what it is trusted for: status, created, not_before, not_after, reason, scopes. With `passphrase`
+            terms: status, created, not_before, not_after, reason and scopes, as in the keyring file. With `passphrase`
                 the key, which has to be an Ed25519 SigningKey, is encrypted in the file.
 
         Raises:
@@ -277,16 +277,16 @@ class Keyring:
         return any(entry.status == "active" and not isinstance(entry.key, SigningKey) for entry in self.entries)
 
     def revoke(self, key_id: str, reason: str) -> None:
-        """Trust nothing any more that this key signed or will sign.
+        """Revoke a key: everything it has signed is refused from now on.
 
         Raises:
-            KeyringError: there is no such key, it is revoked already, or the reason is no printable line.
+            KeyringError: there is no such key, it is revoked already, or the reason is not one printable line.
         """
         entry = self._known(key_id)
         if entry.status == "revoked":
             raise KeyringError(f"key {key_id!r} was revoked{revocation(entry)} already, says {self.where}")
         if not reason.strip():
-            raise KeyringError("say why the key is revoked: whoever is refused will read it")
+            raise KeyringError("cannot revoke a key without a reason: refusals show it. Pass one line of text")
         now = datetime.now(UTC).replace(microsecond=0)
         self._entries[key_id] = check_entry(replace(entry, status="revoked", revoked=now, reason=reason), self.where)
 
@@ -342,7 +342,7 @@ class Keyring:
         return frozenset(found)
 
     def mark_rotation(self, key_id: str | None) -> None:
-        """Note which key artifacts are being signed again with; None when that has come to its end."""
+        """Note the new key of a rotation that is not finished; None when it is."""
         if key_id is not None:
             self._known(key_id)
         self._rotating_to = key_id
@@ -381,7 +381,7 @@ class Keyring:
 
     @property
     def where(self) -> str:
-        """What messages call it."""
+        """How messages name it, with its path if it has one."""
         return "the keyring" if self._path is None else f"keyring {self._path}"
 
     def __repr__(self) -> str:
@@ -390,7 +390,7 @@ class Keyring:
 
 
 def keyring_from(source: Source) -> Keyring:
-    """Return the keyring in what was read; see `Keyring.load`."""
+    """Return the keyring that these bytes hold; see `Keyring.load`."""
     text = parse_keyring(source.data, source.name)
     ring = Keyring(text.entries, path=source.name, threshold=text.threshold, rotating_to=text.rotating_to)
     if source.exposed_mode is not None and not ring.is_public:
@@ -399,7 +399,7 @@ def keyring_from(source: Source) -> Keyring:
 
 
 def text_of(keyring: Keyring) -> KeyringText:
-    """Return what the file of a keyring says."""
+    """Return the contents of the keyring's file, before they are made text."""
     return KeyringText(keyring.entries, keyring.threshold, keyring.rotating_to)
 
 

@@ -31,7 +31,7 @@ def require_enough(keyring: Keyring, trusted: Sequence[str], refusals: Sequence[
     """
     if len(trusted) >= keyring.threshold:
         return
-    # A known key that is no longer trusted says more than one that was never known.
+    # That a known key is no longer trusted explains more than that another key was never known.
     known = [error for error in refusals if not isinstance(error, UnknownKeyError)]
     if not trusted:
         first, *more = known or refusals
@@ -57,16 +57,15 @@ def within_scope(keyring: Keyring, key_ids: Sequence[str], name: str, folder: Pa
     kept = tuple(entry.key_id for entry in entries if entry.may_sign(name, folder))
     if len(kept) >= keyring.threshold:
         return kept
-    limits = "; ".join(
-        f"key {entry.key_id!r} may sign only {', '.join(entry.scopes)}" for entry in entries if entry.key_id not in kept
+    place = shown_place(name, folder)
+    refused = "; ".join(
+        f"key {entry.key_id!r} is not allowed to sign {place} (scopes in {keyring.where}: {', '.join(entry.scopes)})"
+        for entry in entries
+        if entry.key_id not in kept
     )
     demanded = (
-        f" (signatures by {keyring.threshold} keys are demanded, and there are {len(kept)}: {', '.join(kept)})"
+        f". Signatures by {keyring.threshold} keys are demanded, and there are {len(kept)}: {', '.join(kept)}"
         if kept
         else ""
     )
-    raise VerificationError(
-        f"{limits}, says {keyring.where}, and this is {shown_place(name, folder)}{demanded}. Sign it with a key that "
-        "may",
-        code="SL106",
-    )
+    raise VerificationError(f"{refused}{demanded}. Sign it with a key whose scopes cover this path", code="SL106")

@@ -73,15 +73,18 @@ def both_of(
     key: SigningSources,
     keyring: KeyringSource,
 ) -> tuple[SigningSources, Keyring]:
-    """Return what signs and whom to trust, for those that do both: either stands for the other where that is None.
+    """Return the signers and the keyring to verify with; where one of the two is None, the other serves as both.
 
     Raises:
         KeyringError: the keyring cannot be read.
-        TypeError: `key` says nothing of whom to trust: it is several keys, or a hook.
+        TypeError: `keyring` is None, and `key` is several keys or a hook, which do not say which keys are trusted.
     """
     if keyring is None:
         if key is not None and not isinstance(key, Keyring | SigningKey | VerifyingKey | str | os.PathLike):
-            raise TypeError("say with keyring= whom to trust: what signs here is neither one key nor a keyring")
+            raise TypeError(
+                "cannot verify without a keyring: several keys, or a hook, do not say which keys are trusted. "
+                "Pass keyring="
+            )
         keyring, key = key, None
     trusted = resolve_keyring(keyring)
     return trusted if key is None else key, trusted
@@ -108,10 +111,11 @@ def _resolve(source: Any, target: Path) -> tuple[Signer, Keyring]:
 
 
 def signing_pem(name: str, ask: Callable[[], bytes] | None = None) -> SigningKey | None:
-    """Return the private key in a PEM file, or None if the file is no PEM; `ask` returns the passphrase, if need be.
+    """Return the private key in a PEM file, or None if the file is not PEM; `ask` returns the passphrase, if needed.
 
     Raises:
-        KeyringError: it cannot be read, others can use it, it is no private key, or the passphrase is wrong or missing.
+        KeyringError: it cannot be read, others can use it, it is not a private key, or its passphrase is wrong or
+            missing.
     """
     found = read_source(name, else_pem=True)
     return _signing_pem(found, ask) if _is_pem_file(found) else None
@@ -121,7 +125,7 @@ def read_pem(name: str) -> Source:
     """Return a PEM file's content.
 
     Raises:
-        KeyringError: it cannot be read, others could change it, or it is no PEM.
+        KeyringError: it cannot be read, others could change it, or it is not PEM.
     """
     found = read_source(name, else_pem=True)
     if not _is_pem_file(found):

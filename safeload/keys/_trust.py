@@ -1,4 +1,4 @@
-"""Whom a Loader trusts: a keyring, which whoever follows a model follows, too, as long as it is a file."""
+"""The keyring of a Loader, read again when its file changes while a model is watched."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Trust"]
 
 
 class Trust:
-    """A keyring, and the file that it was read from, if whoever gave it named a file, or left it to the default.
+    """A keyring, and the file it was read from, if the caller named a file or left it to the default.
 
     Raises:
         KeyringError, TypeError: as `resolve_keyring`.
