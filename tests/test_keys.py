@@ -641,3 +641,18 @@ def test_importing_the_modules_is_cheap():
     package = Path(sys.modules["safeload"].__file__).parent
     done = subprocess.run([sys.executable, "-c", code, package], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_public_names_are_all_there_and_the_others_are_not():
+    import safeload.keys
+
+    for name in safeload.keys.__all__:
+        assert getattr(safeload, name, getattr(safeload.keys, name)) is getattr(safeload.keys, name)
+    shown = {name for name in dir(Keyring) if not name.startswith("_")}
+    assert shown == {
+        "add", "default", "entries", "find", "from_keys", "get", "is_public", "load", "locked", "mark_rotation", "path",
+        "replaced_by", "revoke", "rotate", "rotating_to", "save", "signing_key", "threshold", "to_rotate", "to_toml",
+        "unlock", "verifying_key", "where", "with_threshold",
+    }  # fmt: skip
+    for name in shown:
+        assert getattr(Keyring, name).__doc__

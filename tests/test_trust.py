@@ -6,6 +6,7 @@ import base64
 import difflib
 import json
 import os
+import random
 import stat
 import subprocess
 import sys
@@ -705,6 +706,17 @@ def test_comments_survive_an_edit_in_any_layout(tmp_path_factory, layout, change
     kept = [line for line in before.splitlines() if "status" not in line and line.strip() and "{" not in line]
     after = iter(path.read_text().splitlines())
     assert all(line in after for line in kept), "every line that says something else is there, in its order"
+
+
+def test_an_edit_without_a_change_leaves_the_file(tmp_path):
+    path = tmp_path / "ring.toml"
+    path.write_text(laid_out([edwards("a")], comments=True, blank="", indent="", equals="=", quoted=True, end="",
+                             newline="\n", inline=False, order=random.Random(0)))  # fmt: skip
+    path.chmod(0o600)
+    before = (path.read_bytes(), path.stat().st_ino)
+    with editing(path) as ring:
+        ring.mark_rotation(None)
+    assert (path.read_bytes(), path.stat().st_ino) == before
 
 
 def test_a_text_that_cannot_be_edited_is_written_anew(tmp_path, monkeypatch):

@@ -10,17 +10,21 @@ Most callers need a keyring's path only: `safeload key new` makes one, and `dump
 """
 
 from safeload.keys._editing import editing, public_part
-from safeload.keys._entry import KeyEntry
+from safeload.keys._entry import KeyEntry, Terms
 from safeload.keys._key import Signer, SigningKey, VerifyingKey
-from safeload.keys._keyring import Keyring
-from safeload.keys._signers import SecuresystemslibSigner
+from safeload.keys._keyring import Keyring, KeyringSource
+from safeload.keys._signers import SecuresystemslibSigner, SigningSource, SigningSources
 
 __all__ = [
     "KeyEntry",
     "Keyring",
+    "KeyringSource",
     "SecuresystemslibSigner",
     "Signer",
     "SigningKey",
+    "SigningSource",
+    "SigningSources",
+    "Terms",
     "VerifyingKey",
     "editing",
     "public_part",

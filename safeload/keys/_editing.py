@@ -107,6 +107,8 @@ def _edited(old: str, before: KeyringText, after: KeyringText) -> str:
     """
     from tomlkit.exceptions import TOMLKitError
 
+    if _same(before, after):
+        return old
     try:
         new = _changed(old, before, after)
         if _same(parse_keyring(new.encode(), "edited"), after):
