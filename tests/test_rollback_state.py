@@ -292,7 +292,7 @@ def test_reissue_and_rollback_state_on_the_command_line(path, state, key, tmp_pa
     misspelt = run(*verify[:-1], tmp_path / "misspelt.json")
     assert (misspelt.code, "no such state file" in misspelt.err) == (0, True)
     folder = run(*verify[:-1], tmp_path)
-    assert (folder.code, f"{tmp_path} is no file" in folder.err) == (2, True)
+    assert (folder.code, f"{tmp_path} is not a regular file" in folder.err) == (2, True)
     state.write_bytes(b"")
     done = run(*verify)
     assert (done.code, "cannot be understood" in done.err) == (2, True)

@@ -1,6 +1,7 @@
-"""One file, replaced in one step; and locks between writers.
+"""New files that take their place whole, durably and in one step; and locks between writers.
 
-What `storage` commits pairs with, and what single files, such as channel pointers, are written with.
+Every file that safeload puts in place is a `NewFile` first: both files of a pair, channel pointers, rollback state,
+keyrings, private copies and reports.
 """
 
 from __future__ import annotations
@@ -27,15 +28,19 @@ __all__ = [
     "LOCK_TIMEOUT",
     "SCRATCH_PREFIX",
     "Identity",
+    "NewFile",
     "flushing",
     "identity",
     "lock_path",
     "locked",
     "lstat",
+    "mode_of",
+    "new_file",
     "place_new",
     "remove_scratch",
     "replace_file",
     "sync_folder",
+    "write_all",
 ]
 
 SCRATCH_PREFIX = ".safeload-"  # of every lock and temporary file: whoever lists a folder skips these
@@ -64,18 +69,111 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o666) -> None:
         old = lstat(path)
         if old is not None and not stat.S_ISREG(old.st_mode):
             raise StorageError(f"{path} is not a regular file, and stays as it is. Look what it is, and remove it.")
-        try:
-            with os.fdopen(os.open(temporary, EXCLUSIVE, mode), "wb") as file:
-                if old is not None:
-                    os.fchmod(file.fileno(), old.st_mode & 0o777)
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+        with new_file(temporary, mode, like=path) as new:
+            new.write(data)
+            new.settle()
+            new.place(path, overwrite=True)
             sync_folder(path.parent)
-        finally:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+
+
+class NewFile:
+    """A file in the making: created under a temporary name, written, settled, then placed under its own in one step.
+
+    The temporary is made in the folder of the file that it becomes. Nobody else can have made it, and `identity` tells
+    it from a file that somebody puts in its place: so write and read it through `fd`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.fd = -1  # open for writing and reading, from `create` to `close`
+        self.identity: Identity | None = None
+        self._taken = False  # by a file that somebody else made under the temporary name
+
+    def create(self, mode: int, *, like: Path | None = None) -> None:
+        """Create the temporary, with `mode` less this process's umask, or with the mode of the file that is at `like`.
+
+        Raises: OSError.
+        """
+        old = None if like is None else mode_of(like)
+        try:
+            self.fd = os.open(self.path, EXCLUSIVE, mode if old is None else old)
+        except FileExistsError:
+            self._taken = True
+            raise
+        self.identity = identity(os.fstat(self.fd))
+        if old is not None:
+            os.fchmod(self.fd, old)  # the umask took bits off
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write these bytes, all of them, after those before.
+
+        Raises: OSError.
+        """
+        write_all(self.fd, data)
+
+    def settle(self, mode: int | None = None) -> None:
+        """Flush the content to the disk, with `mode` as its mode if one is given.
+
+        Raises: OSError.
+        """
+        if mode is not None:
+            os.fchmod(self.fd, mode)
+        os.fsync(self.fd)
+
+    def require_there(self) -> None:
+        """Make sure that the temporary's name still leads to this file.
+
+        Raises: StorageError, OSError.
+        """
+        found = lstat(self.path)
+        if found is None:
+            raise StorageError(f"{self.path} was removed before it was committed.")
+        if identity(found) != self.identity:
+            raise StorageError(f"{self.path} was replaced before it was committed.")
+
+    def place(self, target: Path, *, overwrite: bool) -> None:
+        """Rename the temporary to `target`; to make that last, sync the folder afterwards.
+
+        Raises: FileExistsError where there is a file and `overwrite` is false, OSError.
+        """
+        if overwrite:
+            self.path.replace(target)
+        else:
+            place_new(self.path, target)
+
+    def is_at(self, path: Path) -> bool:
+        """Return whether this file is the one at `path` now.
+
+        Raises: OSError.
+        """
+        found = lstat(path)
+        return found is not None and identity(found) == self.identity
+
+    def close(self) -> None:
+        """Close the descriptor, and remove the temporary if it was not placed.
+
+        Raises: OSError.
+        """
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            os.close(fd)
+        if not self._taken:
+            self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_file(path: Path, mode: int, *, like: Path | None = None) -> Iterator[NewFile]:
+    """Create a `NewFile`, and leave nothing of it behind unless it was placed.
+
+    Raises: OSError.
+    """
+    new = NewFile(path)
+    try:
+        new.create(mode, like=like)
+        yield new
+    finally:
+        with suppress(OSError):  # it is in nobody's way
+            new.close()
 
 
 def lock_path(path: Path) -> Path:
@@ -199,6 +297,22 @@ def sync_folder(folder: Path) -> None:
 def identity(status: os.stat_result) -> Identity:
     """Return what tells this file from all others that exist."""
     return status.st_dev, status.st_ino
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write these bytes to an open file, all of them.
+
+    Raises: OSError.
+    """
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left) :]
+
+
+def mode_of(path: Path) -> int | None:
+    """Return the permission bits of the file at a path, None where there is none."""
+    status = lstat(path)
+    return None if status is None else status.st_mode & 0o777
 
 
 def lstat(path: Path) -> os.stat_result | None:

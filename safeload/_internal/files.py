@@ -8,7 +8,7 @@ import os
 import shlex
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 from safeload.errors import StorageError
 
@@ -22,10 +22,17 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = [
+    "OTHERS_USE",
+    "OTHERS_WRITE",
+    "NotRegularError",
     "PathLike",
     "Stamp",
+    "TooLargeError",
     "checked_path",
+    "exposure",
     "open_artifact",
+    "open_regular",
+    "read_regular",
     "read_to_end",
     "require_private",
     "stamp",
@@ -34,6 +41,9 @@ __all__ = [
 ]
 
 PathLike = str | os.PathLike[str]
+
+OTHERS_WRITE: Final = 0o022  # mode bits that let others change a file
+OTHERS_USE: Final = 0o077  # mode bits that let others do anything with it
 
 _SAYS_WHAT_IS_THERE = (FileNotFoundError, FileExistsError, IsADirectoryError)
 _ADVICE = {
@@ -85,14 +95,72 @@ def open_artifact(path: PathLike) -> int:
     """
     with storage_errors("read", path):
         # Asked first, because opening a device may already do something.
-        _require_regular(os.stat(path).st_mode, path)  # noqa: PTH116 - of a path that may be text
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            _require_regular(os.fstat(fd).st_mode, path)
-        except BaseException:
-            os.close(fd)
-            raise
-        return fd
+        mode = os.stat(path).st_mode  # noqa: PTH116 - of a path that may be text
+        if stat.S_ISREG(mode):
+            try:
+                return open_regular(path)[0]
+            except NotRegularError as error:
+                mode = error.mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "this is a folder, not an artifact", os.fspath(path))
+    raise StorageError(f"{os.fspath(path)} is a pipe, socket or device, not a file. Check the path.")
+
+
+class NotRegularError(OSError):
+    """A folder, pipe, socket or device where a regular file should be; `mode` says which, 0 where it is not known."""
+
+    def __init__(self, path: PathLike, mode: int) -> None:
+        super().__init__(errno.EINVAL, "this is not a regular file", os.fspath(path))
+        self.mode = mode
+
+
+class TooLargeError(OSError):
+    """A file with more bytes than may be read of it."""
+
+    def __init__(self, path: PathLike, most: int) -> None:
+        super().__init__(errno.EFBIG, f"this has more than {most} bytes", os.fspath(path))
+
+
+def open_regular(path: PathLike, *, flags: int = 0, folder: int | None = None) -> tuple[int, os.stat_result]:
+    """Open a regular file for reading, without ever waiting; return the descriptor, which the caller closes.
+
+    Args:
+        path: the file; links are followed unless `flags` say otherwise.
+        flags: added to those of `os.open`, such as `os.O_NOFOLLOW`.
+        folder: the descriptor of the folder that a relative path starts from.
+
+    Raises: NotRegularError, FileNotFoundError, OSError.
+    """
+    try:
+        # O_NONBLOCK: a FIFO in its place must not make us wait for a writer.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENODEV):  # a socket, or a device that is not there
+            raise NotRegularError(path, 0) from error
+        raise
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotRegularError(path, status.st_mode)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd, status
+
+
+def read_regular(path: PathLike, most: int, *, flags: int = 0) -> bytes:
+    """Return the content of a regular file of at most `most` bytes; `flags` as for `open_regular`.
+
+    Raises: TooLargeError, NotRegularError, FileNotFoundError, OSError.
+    """
+    fd, status = open_regular(path, flags=flags)
+    try:
+        data = read_to_end(fd, most, at_once=min(max(status.st_size, 64 << 10), 1 << 20))
+    finally:
+        os.close(fd)
+    if len(data) > most:
+        raise TooLargeError(path, most)
+    return data
 
 
 def read_to_end(fd: int, most: int, *, start: int | None = None, at_once: int = 1 << 20) -> bytes:
@@ -112,11 +180,23 @@ def read_to_end(fd: int, most: int, *, start: int | None = None, at_once: int = 
     return bytes(data)
 
 
-def _require_regular(mode: int, path: PathLike) -> None:
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, "this is a folder, not an artifact", os.fspath(path))
-    if not stat.S_ISREG(mode):
-        raise StorageError(f"{os.fspath(path)} is a pipe, socket or device, not a file. Check the path.")
+def exposure(
+    status: os.stat_result, forbidden: int = OTHERS_WRITE, *, root: bool = True
+) -> Literal["owner", "mode"] | None:
+    """Return what gives a file or folder to others, its owner or its mode; None where it is this user's alone.
+
+    A folder with the sticky bit, such as /tmp, may be written by others: they cannot replace files in it.
+
+    Args:
+        status: of the file or folder.
+        forbidden: the mode bits that it must not have.
+        root: whether it may belong to root, too.
+    """
+    if status.st_uid != os.geteuid() and not (root and status.st_uid == 0):
+        return "owner"
+    if forbidden == OTHERS_WRITE and stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX:
+        return None
+    return "mode" if status.st_mode & forbidden else None
 
 
 def require_private(fd: int, path: PathLike) -> None:
@@ -137,13 +217,13 @@ def require_private(fd: int, path: PathLike) -> None:
 
 
 def _require_private(path: Path, status: os.stat_result) -> None:
-    if status.st_uid not in {os.geteuid(), 0}:
+    exposed = exposure(status)
+    if exposed == "owner":
         raise StorageError(
             f"{path} belongs to another user (uid {status.st_uid}), who could change it while it is mapped "
             f"into memory. Load a copy of your own, or load it without mmap_mode."
         )
-    sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky:
+    if exposed == "mode":
         raise StorageError(
             f"{path} can be changed by other users (mode {stat.S_IMODE(status.st_mode):04o}) while it is "
             f"mapped into memory. Run: chmod go-w {shlex.quote(str(path))}, or load it without mmap_mode."

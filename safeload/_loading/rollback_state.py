@@ -22,7 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from safeload._internal.atomic import lock_path, locked, replace_file
-from safeload._internal.files import PathLike, read_to_end, storage_errors
+from safeload._internal.files import (
+    NotRegularError,
+    PathLike,
+    exposure,
+    open_regular,
+    read_to_end,
+    storage_errors,
+)
 from safeload._internal.forking import MemoryLock
 from safeload._internal.strictjson import Node, parse_json
 from safeload.errors import RollbackError, SafeloadError, StorageError
@@ -199,13 +206,12 @@ def _read(path: Path) -> _Seen | None:
     """Return what the file remembers, None without one."""
     with storage_errors("read", path):
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            fd, status = open_regular(path)
         except FileNotFoundError:
             return None
+        except NotRegularError as error:
+            raise StorageError(f"{path} is not a regular file, so it is not a state file. Check the path.") from error
         try:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise StorageError(f"{path} is no file, so it remembers no releases. Check the path.")
             _require_own(path, status)
             _require_own(path.parent, path.parent.stat())
             data = read_to_end(fd, MAX_BYTES)
@@ -218,12 +224,10 @@ def _read(path: Path) -> _Seen | None:
 
 def _require_own(path: Path, status: os.stat_result) -> None:
     """Refuse what others could change: they could make this host forget."""
-    folder = stat.S_ISDIR(status.st_mode)
-    if not folder and not stat.S_ISREG(status.st_mode):
-        raise StorageError(f"{path} is not a regular file, so it is no state file. Name another one.")
-    if status.st_uid not in (0, os.geteuid()):
+    exposed = exposure(status)
+    if exposed == "owner":
         raise StorageError(f"{path} belongs to user {status.st_uid}, who could change what is remembered in it.")
-    if status.st_mode & 0o022 and not (folder and status.st_mode & stat.S_ISVTX):
+    if exposed == "mode":
         raise StorageError(
             f"others may write {path} (mode {stat.S_IMODE(status.st_mode):04o}), and so change what is remembered "
             f"there. Keep the state file where only this user can write, and run: chmod go-w {shlex.quote(str(path))}"

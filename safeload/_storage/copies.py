@@ -14,14 +14,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from safeload._internal.atomic import EXCLUSIVE, SCRATCH_PREFIX, locked, remove_scratch
-from safeload._internal.files import PathLike, require_private, storage_errors
+from safeload._internal.atomic import SCRATCH_PREFIX, locked, new_file, remove_scratch, write_all
+from safeload._internal.files import (
+    OTHERS_USE,
+    NotRegularError,
+    PathLike,
+    exposure,
+    open_regular,
+    require_private,
+    storage_errors,
+)
 from safeload._internal.forking import MemoryLock
 from safeload._storage.reader import verified_reader
 from safeload.errors import DigestMismatchError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from safeload._manifest.digests import FileDigests
     from safeload._storage.reader import VerifiedReader
@@ -67,13 +75,14 @@ class FolderOfCopies:
         path = self._folder / sha256
         with self._opened() as folder, storage_errors("read", path):
             try:
-                fd = os.open(sha256, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+                fd, status = open_regular(sha256, flags=os.O_NOFOLLOW, folder=folder)
             except FileNotFoundError:
                 return None
-            status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o277:
+            except NotRegularError as error:
+                raise _not_as_left(path) from error
+        if exposure(status, OTHERS_USE | stat.S_IWUSR, root=False) is not None:
             os.close(fd)
-            raise StorageError(f"{path} is not as safeload left it there (mode 0400, yours). Remove it, and try again.")
+            raise _not_as_left(path)
         return fd, str(path)
 
     def make(self, sha256: str, reader: VerifiedReader) -> None:
@@ -87,18 +96,10 @@ class FolderOfCopies:
             if path.exists():
                 return
             remove_scratch(self._folder)
-            temporary = self._folder / f"{SCRATCH_PREFIX}{sha256}.tmp"
-            fd = os.open(temporary, EXCLUSIVE, 0o600)
-            try:
-                _copy(reader, fd)
-                os.fsync(fd)
-                os.fchmod(fd, 0o400)
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            finally:
-                os.close(fd)
+            with new_file(self._folder / f"{SCRATCH_PREFIX}{sha256}.tmp", 0o600) as new:
+                _copy(reader, new.write)
+                new.settle(0o400)
+                new.place(path, overwrite=True)
 
     def drop(self, sha256: str) -> None:
         """Remove the file; whoever has it mapped keeps it."""
@@ -112,7 +113,7 @@ class FolderOfCopies:
             folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             status = os.fstat(folder)
-            if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+            if exposure(status, OTHERS_USE, root=False) is not None:
                 raise StorageError(
                     f"{self._folder} can be entered by other users (mode {stat.S_IMODE(status.st_mode):04o}, uid "
                     f"{status.st_uid}); private copies need a folder of your own with mode 0700."
@@ -153,7 +154,7 @@ class SealedCopies:
         with storage_errors("copy the artifact into", "a memory file"):
             fd = os.memfd_create(f"safeload-{sha256[:16]}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
             try:
-                _copy(reader, fd)
+                _copy(reader, lambda block: write_all(fd, block))
                 seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
                 fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
             except BaseException:
@@ -217,11 +218,13 @@ def _verified_copy(copies: Copies, digests: FileDigests) -> tuple[int, VerifiedR
     return fd, reader, path
 
 
-def _copy(reader: VerifiedReader, fd: int) -> None:
+def _copy(reader: VerifiedReader, write: Callable[[memoryview], object]) -> None:
     reader.seek(0)
     reader.start_read_ahead()
     block = memoryview(bytearray(_BLOCK))
     while filled := reader.readinto(block):
-        left = block[:filled]
-        while left:
-            left = left[os.write(fd, left) :]
+        write(block[:filled])
+
+
+def _not_as_left(path: Path) -> StorageError:
+    return StorageError(f"{path} is not as safeload left it there (mode 0400, yours). Remove it, and try again.")

@@ -5,12 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import shlex
-import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from safeload._internal.files import PathLike, open_artifact, read_to_end, storage_errors
+from safeload._internal.files import (
+    NotRegularError,
+    PathLike,
+    TooLargeError,
+    open_artifact,
+    read_regular,
+    storage_errors,
+)
 from safeload._manifest.manifest import MANIFEST
 from safeload._storage.pair import MANIFEST_SUFFIX, NEXT_SUFFIX, snapshot
 from safeload.errors import (
@@ -104,22 +110,11 @@ def read_bounded(kind: Kind, path: PathLike) -> bytes:
     """
     name = os.fsdecode(path)
     try:
-        # O_NONBLOCK: a FIFO in its place must not make us wait for a writer.
-        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno in (errno.ENXIO, errno.ENODEV):  # a socket, or a device that is not there
-            raise ManifestError(f"{name} is not a regular file, so it is no {kind.noun}") from error
-        raise
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise ManifestError(f"{name} is not a regular file, so it is no {kind.noun}")
-        data = read_to_end(fd, kind.max_bytes, at_once=min(max(status.st_size, 64 << 10), 1 << 20))
-    finally:
-        os.close(fd)
-    if len(data) > kind.max_bytes:
-        raise ManifestError(f"{name} has more than {kind.max_bytes} bytes, so it is no {kind.noun}")
-    return data
+        return read_regular(name, kind.max_bytes)
+    except NotRegularError as error:
+        raise ManifestError(f"{name} is not a regular file, so it is not a {kind.noun}") from error
+    except TooLargeError as error:
+        raise ManifestError(f"{name} has more than {kind.max_bytes} bytes, so it is not a {kind.noun}") from error
 
 
 def read_envelope_bytes(path: PathLike) -> bytes:

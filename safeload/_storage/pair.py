@@ -28,23 +28,30 @@ from typing import TYPE_CHECKING
 
 from safeload._internal.atomic import (
     ALREADY_THERE,
-    EXCLUSIVE,
     LOCK_TIMEOUT,
     SCRATCH_PREFIX,
-    identity,
+    NewFile,
     locked,
     lstat,
-    place_new,
+    mode_of,
     sync_folder,
 )
-from safeload._internal.files import PathLike, Stamp, stamp, storage_error, storage_errors
+from safeload._internal.files import (
+    NotRegularError,
+    PathLike,
+    Stamp,
+    TooLargeError,
+    open_regular,
+    read_regular,
+    stamp,
+    storage_error,
+    storage_errors,
+)
 from safeload._manifest.manifest import MAX_MANIFEST_BYTES
 from safeload.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from safeload._internal.atomic import Identity
 
     # Whether a manifest (its bytes) is of the artifact that is open as this descriptor.
     Belongs = Callable[[bytes, int], bool]
@@ -68,7 +75,6 @@ MANIFEST_SUFFIX = ".manifest.json"
 NEXT_SUFFIX = MANIFEST_SUFFIX + ".next"
 
 _MAX_EXTENSION = 16
-_READABLE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -155,7 +161,7 @@ class ManifestWriter:
     def __init__(self, target: _Target, *, overwrite: bool) -> None:
         self._target = target
         self._overwrite = overwrite
-        self._manifest_temporary = target.scratch(".manifest")
+        self._new_manifest = NewFile(target.scratch(".manifest"))
         self._artifact_stamp: Stamp | None = None
         self._committed = False
 
@@ -174,30 +180,23 @@ class ManifestWriter:
             self._write_manifest(manifest)
             if stamp(target.artifact) != self._artifact_stamp:
                 raise StorageError(f"{target.artifact} was changed while it was being signed. Sign it again.")
-            if self._overwrite:
-                self._manifest_temporary.replace(target.manifest)
-            else:
-                place_new(self._manifest_temporary, target.manifest)
+            self._new_manifest.place(target.manifest, overwrite=self._overwrite)
             sync_folder(target.folder)
 
     def leave(self) -> None:
         """Remove what was not committed."""
-        self._manifest_temporary.unlink(missing_ok=True)
+        self._new_manifest.close()
 
     def _commit_once(self) -> None:
         if self._committed:
             raise ValueError("this writer has committed already")
         self._committed = True
 
-    def _write_manifest(self, manifest: bytes) -> os.stat_result:
-        """Write the manifest's temporary with the mode that this process gives to new files."""
-        with os.fdopen(os.open(self._manifest_temporary, EXCLUSIVE, 0o666), "wb") as file:
-            if (old := lstat(self._target.manifest)) is not None:
-                os.fchmod(file.fileno(), old.st_mode & 0o777)
-            file.write(manifest)
-            file.flush()
-            os.fsync(file.fileno())
-            return os.fstat(file.fileno())
+    def _write_manifest(self, manifest: bytes) -> None:
+        """Write the manifest's temporary, with the mode that this process gives to new files."""
+        self._new_manifest.create(0o666, like=self._target.manifest)
+        self._new_manifest.write(manifest)
+        self._new_manifest.settle()
 
 
 class PairWriter(ManifestWriter):
@@ -210,15 +209,21 @@ class PairWriter(ManifestWriter):
 
     def __init__(self, target: _Target, *, overwrite: bool) -> None:
         super().__init__(target, overwrite=overwrite)
-        self.temporary = target.scratch(target.extension)
-        self.fd = -1  # of the temporary, for writing and reading, as long as this writer is in use
-        self._temporary_identity: Identity | None = None
-        self._manifest_identity: Identity | None = None
+        self._new_artifact = NewFile(target.scratch(target.extension))
+
+    @property
+    def temporary(self) -> Path:
+        """The path of the temporary."""
+        return self._new_artifact.path
+
+    @property
+    def fd(self) -> int:
+        """The temporary's descriptor, for writing and reading, as long as this writer is in use."""
+        return self._new_artifact.fd
 
     def begin(self) -> None:
         """Create the temporary that the artifact is written to."""
-        self.fd = os.open(self.temporary, EXCLUSIVE, 0o600)
-        self._temporary_identity = identity(os.fstat(self.fd))
+        self._new_artifact.create(0o600)
 
     def commit(self, manifest: bytes) -> None:
         """Put the artifact and this manifest in place, durably, in the steps that the module describes.
@@ -228,60 +233,41 @@ class PairWriter(ManifestWriter):
         target = self._target
         self._commit_once()
         with storage_errors("write", target.artifact):
-            written = self._write_manifest(manifest)
-            self._manifest_identity = identity(written)
-            # Where there was none, the mode of the manifest, which the kernel made with the umask: asking for
-            # the umask would have to set it.
-            old = lstat(target.artifact)
-            self._settle_artifact((old or written).st_mode & 0o777)
+            self._write_manifest(manifest)
+            self._new_artifact.require_there()
+            mode = mode_of(target.artifact)
+            if mode is None:
+                # The mode of the manifest, which the kernel made with the umask: asking for the umask would set it.
+                mode = os.fstat(self._new_manifest.fd).st_mode & 0o777
+            self._new_artifact.settle(mode)
             self._place()
 
     def leave(self) -> None:
         """Remove what was not committed; finish a commit that got past the point of no return."""
         try:
-            if self._owns(self._target.next, self._manifest_identity):
+            if self._new_manifest.is_at(self._target.next):
                 # Asked of the disk, not of a flag: an interrupt may come between a rename and the next line.
-                if self._owns(self._target.artifact, self._temporary_identity):
+                if self._new_artifact.is_at(self._target.artifact):
                     _finish(self._target)
                 else:
                     self._target.next.unlink()
         finally:
-            if self.fd >= 0:
-                os.close(self.fd)
-                self.fd = -1
-            self.temporary.unlink(missing_ok=True)
-            super().leave()
-
-    def _settle_artifact(self, mode: int) -> None:
-        """Flush the artifact to the disk, and give it the mode that it is to have."""
-        found = lstat(self.temporary)
-        if found is None:
-            raise StorageError(f"{self.temporary} was removed before it was committed.")
-        if identity(found) != self._temporary_identity:
-            raise StorageError(f"{self.temporary} was replaced before it was committed.")
-        os.fchmod(self.fd, mode)
-        os.fsync(self.fd)
+            try:
+                self._new_artifact.close()
+            finally:
+                super().leave()
 
     def _place(self) -> None:
         """Do steps 2 to 4 of the commit."""
         target = self._target
-        if self._overwrite:
-            self._manifest_temporary.replace(target.next)
-            sync_folder(target.folder)
-            self.temporary.replace(target.artifact)
-        else:
-            place_new(self._manifest_temporary, target.next)
-            sync_folder(target.folder)
+        self._new_manifest.place(target.next, overwrite=self._overwrite)
+        sync_folder(target.folder)
+        if not self._overwrite:
             target.require_absent(target.manifest)
-            place_new(self.temporary, target.artifact)
+        self._new_artifact.place(target.artifact, overwrite=self._overwrite)
         sync_folder(target.folder)
         target.next.replace(target.manifest)
         sync_folder(target.folder)
-
-    @staticmethod
-    def _owns(path: Path, made: Identity | None) -> bool:
-        status = lstat(path)
-        return status is not None and identity(status) == made
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,11 +359,13 @@ def _next_belongs(target: _Target, belongs: Belongs) -> bool:
     """Whether `.next` is the manifest of the artifact that is there."""
     if not stat.S_ISREG(target.next.lstat().st_mode):
         return False
-    with os.fdopen(os.open(target.next, _READABLE | os.O_NOFOLLOW), "rb") as file:
-        manifest = file.read(MAX_MANIFEST_BYTES + 1)
-    if len(manifest) > MAX_MANIFEST_BYTES or not target.artifact.is_file():
+    try:
+        manifest = read_regular(target.next, MAX_MANIFEST_BYTES, flags=os.O_NOFOLLOW)
+        if not target.artifact.is_file():
+            return False
+        fd, _ = open_regular(target.artifact)
+    except (NotRegularError, TooLargeError):
         return False
-    fd = os.open(target.artifact, _READABLE)
     try:
         return belongs(manifest, fd)
     finally:

@@ -16,7 +16,7 @@ import click
 from safeload._cli.terminal import (
     plain,
 )
-from safeload._internal.atomic import EXCLUSIVE, SCRATCH_PREFIX
+from safeload._internal.atomic import SCRATCH_PREFIX, new_file
 from safeload._storage.pair import MANIFEST_SUFFIX
 
 if TYPE_CHECKING:
@@ -124,7 +124,6 @@ def _named_files() -> Iterator[str]:
 def _write_file(name: str, text: str) -> None:
     data = text.encode("utf-8", "backslashreplace")
     target = Path(os.path.realpath(name))  # a link stays a link, and one that leads nowhere is no error
-    mode = None
     try:
         there = Path(name).stat()  # not of target: what /dev/stderr leads to may have no path
     except FileNotFoundError:
@@ -133,16 +132,8 @@ def _write_file(name: str, text: str) -> None:
         if not stat.S_ISREG(there.st_mode):  # /dev/stderr, a named pipe: there is nothing to replace
             Path(name).write_bytes(data)
             return
-        mode = stat.S_IMODE(there.st_mode)
     temporary = target.with_name(f"{SCRATCH_PREFIX}{secrets.token_hex(8)}")
-    with os.fdopen(os.open(temporary, EXCLUSIVE, 0o666), "wb") as file:
-        try:
-            if mode is not None:
-                os.fchmod(file.fileno(), mode)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    with new_file(temporary, 0o666, like=target) as new:
+        new.write(data)
+        new.settle()
+        new.place(target, overwrite=True)
