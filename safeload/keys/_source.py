@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from safeload._internal.atomic import EXCLUSIVE, place_new, sync_folder
+from safeload._internal.atomic import NewFile, new_file, sync_folder
 from safeload._internal.encoding import decode_base64
-from safeload._internal.files import read_to_end
+from safeload._internal.files import OTHERS_USE, NotRegularError, exposure, open_regular, read_to_end
 from safeload.errors import KeyringError
 from safeload.keys._algorithms import ALGORITHMS
 
@@ -136,20 +136,18 @@ def read_source(name: str, *, else_pem: bool = False) -> Source:
     if number is not None:
         return _read_descriptor(number, name)
     try:
-        # O_NONBLOCK: opening a FIFO must not wait for a writer. Links are followed, and what they lead to is judged.
-        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd, status = open_regular(name)  # links are followed, and the file that they lead to is judged
     except FileNotFoundError:
         if else_pem:
             problem = f"there is no key file at {_shown(name)} (safeload key new --out PATH makes a keyring)"
         else:
             problem = f"there is no keyring at {_shown(name)}; {how_to_make(name)}"
+    except NotRegularError:
+        problem = f"{_shown(name)} is not a regular file, so it is not a keyring; {how_to_make(None)}"
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         problem = f"cannot read keyring {_shown(name)}: {reason_of(error)}"
     else:
         try:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise KeyringError(f"{name} is not a regular file, so it is no keyring; {how_to_make(None)}")
             return Source(_read_bounded(fd, name), name, _check_owner(status, name))
         finally:
             os.close(fd)
@@ -179,15 +177,16 @@ def _read_descriptor(fd: int, name: str) -> Source:
 def _check_owner(status: os.stat_result, name: str) -> int | None:
     """Refuse a file that others could change; return its mode if they can read it."""
     quoted = shlex.quote(name)
-    if status.st_uid not in (0, os.geteuid()):
+    why = exposure(status)
+    if why == "owner":
         raise KeyringError(
             f"keyring {name} belongs to user {status.st_uid}, who could change it at any time, not to you. "
             f"If you trust it, run: chown {os.geteuid()} {quoted} && chmod 600 {quoted}"
         )
     mode = stat.S_IMODE(status.st_mode)
-    if mode & 0o022:
+    if why == "mode":
         raise exposed(name, mode)
-    return mode if mode & 0o077 else None
+    return mode if mode & OTHERS_USE else None
 
 
 def exposed(name: str, mode: int) -> KeyringError:
@@ -242,40 +241,25 @@ def write_private(name: str, data: bytes, *, overwrite: bool, mode: int = 0o600)
         except FileExistsError:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder) from None
     _remove_leftovers(folder)
-    with _private_file(folder) as (fd, temporary):
-        with os.fdopen(os.dup(fd), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(fd, mode)
-            os.fsync(fd)
-        if overwrite:
-            os.replace(temporary, target)  # noqa: PTH105
-        else:
-            try:
-                place_new(Path(temporary), Path(target))
-            except FileExistsError:
-                raise FileExistsError(errno.EEXIST, "it is there already, and was left as it was", name) from None
+    with _private_file(folder) as new:
+        new.write(data)
+        new.settle(mode)
+        try:
+            new.place(Path(target), overwrite=overwrite)
+        except FileExistsError:
+            raise FileExistsError(errno.EEXIST, "it is there already, and was left as it was", name) from None
     sync_folder(Path(folder))
 
 
 @contextmanager
-def _private_file(folder: str) -> Iterator[tuple[int, str]]:
-    """Give a new file that only this user can read, and its path; it is locked for as long as its writer lives."""
+def _private_file(folder: str) -> Iterator[NewFile]:
+    """Give a new file that only this user can read; it is locked for as long as its writer lives."""
     while True:
-        path = f"{folder}/{_SCRATCH}{secrets.token_hex(8)}"
-        fd = os.open(path, EXCLUSIVE, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            if not os.fstat(fd).st_nlink:  # taken for a leftover, before it was locked
-                continue
-            try:
-                yield fd, path
-            finally:
-                with suppress(FileNotFoundError):  # it was renamed
-                    os.unlink(path)  # noqa: PTH108
-            return
-        finally:
-            os.close(fd)
+        with new_file(Path(folder, f"{_SCRATCH}{secrets.token_hex(8)}"), 0o600) as new:
+            fcntl.flock(new.fd, fcntl.LOCK_EX)
+            if os.fstat(new.fd).st_nlink:  # else it was taken for a leftover before it was locked
+                yield new
+                return
 
 
 def _remove_leftovers(folder: str) -> None:
