@@ -7,7 +7,6 @@ scan    the scan alone, for an artifact of unknown origin
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -238,9 +237,8 @@ def scan(
 
 
 def _scan(target: Path, policy: Policy, limits: Limits, deep: bool) -> Report:
-    fd = open_artifact(target)
-    with os.fdopen(fd, "rb") as stream:
-        size = os.fstat(fd).st_size
+    with open_artifact(target) as blob, blob.stream() as stream:
+        size = blob.size
         report = examine(stream, target, size, policy, limits)[0]
         if not deep:
             return report

@@ -12,7 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from safeload._internal.blob import FileBlob
 from safeload._manifest.digests import CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE, chunk_digest, digest_file
+from safeload._storage.reader import verified_reader
+from safeload.errors import DigestMismatchError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +28,7 @@ def digest_bytes(data: bytes, **options):
         file.write(data)
         file.flush()
         file.seek(3)
-        digests = digest_file(file.fileno(), **options)
+        digests = digest_file(FileBlob(file.fileno(), "artifact"), **options)
         assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == 3, "the descriptor's position is the caller's"
         return digests
 
@@ -95,3 +98,36 @@ def test_unknown_algorithms_and_odd_chunk_sizes_are_refused(tmp_path: Path):
     for chunk_size in (0, -SMALL, SMALL - 1, SMALL + 1, SMALL // 2, 2 * MAX_CHUNK_SIZE, 3 * SMALL):
         with pytest.raises(ValueError, match="power of two"):
             digest_bytes(b"", chunk_size=chunk_size)
+
+
+class Memory:
+    """A blob that is not a file, whose reads stop short."""
+
+    name = "memory"
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.size = len(data)
+
+    def read_into(self, offset: int, into: memoryview, /) -> int:
+        part = self.data[offset : offset + min(len(into), 1000)]
+        into[: len(part)] = part
+        return len(part)
+
+    def fileno(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize("size", [0, 1, 999, SMALL, 3 * SMALL + 17])
+def test_what_is_no_file_is_digested_and_read_alike(size):
+    data = bytes(range(251)) * (size // 251 + 1)
+    data = data[:size]
+    digests = digest_file(Memory(data), chunk_size=SMALL)
+    assert digests == digest_bytes(data, chunk_size=SMALL)
+    reader = verified_reader(Memory(data), digests)
+    assert (reader.whole(), reader.readall(), reader.name) == (data, data, "memory")
+    if data:
+        with pytest.raises(DigestMismatchError):
+            verified_reader(Memory(data[:-1] + bytes([data[-1] ^ 1])), digests).whole()
+    with pytest.raises(DigestMismatchError, match="bytes, and had"):
+        verified_reader(Memory(data + b"!"), digests)

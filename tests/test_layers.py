@@ -79,6 +79,17 @@ def test_the_scanner_knows_no_loader(path: Path) -> None:
     assert not tops & {"joblib", "fickling", "pickle", "sklearn", "scipy", "importlib"}
 
 
+@pytest.mark.parametrize("path", sorted((SOURCE / "_manifest").rglob("*.py")), ids=lambda path: path.name)
+def test_manifests_and_digests_open_no_file(path: Path) -> None:
+    """They take bytes and blobs, and reading files is the business of others."""
+    tree = ast.parse(path.read_text())
+    tops = {alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    tops |= {(node.module or "").split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not tops & {"os", "io", "pathlib", "shutil", "mmap", "tempfile", "socket"}
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert "open" not in names
+
+
 def test_nothing_heavy_is_imported_with_the_package() -> None:
     heavy = ("fickling", "sklearn", "scipy", "joblib", "numpy", "rich", "click", "blake3", "tomlkit", "cryptography")
     code = f"import sys, safeload; print([name for name in {heavy!r} if name in sys.modules])"

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from packed import COMPRESSIONS, OBJECT, RNG, dumped, same
 
+from safeload._internal.blob import FileBlob, read_bytes
 from safeload._internal.files import open_artifact
 from safeload._manifest.digests import chunk_digest, digest_file
 from safeload._scan.sources import open_source
@@ -37,6 +38,7 @@ class Signed:
         self.path = path
         self.content = content
         self.fd = os.open(path, os.O_RDWR)
+        self.blob = FileBlob(self.fd, str(path))
         self.options = {
             "size": len(content),
             "chunk_size": chunk_size,
@@ -45,11 +47,10 @@ class Signed:
                 chunk_digest(algorithm, content[start : start + chunk_size])
                 for start in range(0, len(content), chunk_size)
             ],
-            "path": str(path),
         }
 
     def reader(self) -> VerifiedReader:
-        return VerifiedReader(self.fd, **self.options)
+        return VerifiedReader(self.blob, **self.options)
 
     def close(self) -> None:
         os.close(self.fd)
@@ -78,10 +79,15 @@ def threads() -> list[str]:
 def test_opening_files(tmp_path):
     path = tmp_path / "é model"
     path.write_bytes(b"x")
-    fd = open_artifact(path)
-    assert os.pread(fd, 9, 0) == b"x"
-    os.close(fd)
-    os.close(open_artifact(str(path)))
+    with open_artifact(path) as blob:
+        assert (blob.name, blob.size, read_bytes(blob, 0, 9)) == (str(path), 1, b"x")
+        with blob.stream() as stream:
+            assert stream.read() == b"x"
+        fd = blob.fileno()
+        assert os.fstat(fd).st_size == 1, "closing the stream leaves the blob open"
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+    open_artifact(str(path)).close()
 
 
 def test_what_is_no_file_is_refused_without_waiting(tmp_path):
@@ -187,9 +193,9 @@ def test_misuse(signed):
     with pytest.raises(io.UnsupportedOperation):
         reader.fileno()  # whoever had it could read what is not verified
     with pytest.raises(ValueError, match="number of chunk digests"):
-        VerifiedReader(made.fd, **made.options | {"chunks": []})
+        VerifiedReader(made.blob, **made.options | {"chunks": []})
     with pytest.raises(ValueError, match="algorithm"):
-        VerifiedReader(made.fd, **made.options | {"algorithm": "md5"})
+        VerifiedReader(made.blob, **made.options | {"algorithm": "md5"})
     reader.close()
     reader.close()
     for use in (lambda: reader.read(1), lambda: reader.seek(0), reader.tell, reader.verify_all):
@@ -314,12 +320,13 @@ def test_memory_is_bounded_by_the_chunk_and_not_by_the_file(tmp_path):
     size = 256 * MIB
     script = f"""
 import hashlib, os, resource, sys
+from safeload._internal.blob import FileBlob
 from safeload._storage.reader import VerifiedReader
 fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
 os.ftruncate(fd, {size})
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 chunk = hashlib.sha256(bytes({MIB})).digest()
-reader = VerifiedReader(fd, size={size}, chunk_size={MIB}, algorithm="sha256", chunks=[chunk] * 256)
+reader = VerifiedReader(FileBlob(fd, "zeros"), size={size}, chunk_size={MIB}, algorithm="sha256", chunks=[chunk] * 256)
 reader.start_read_ahead()
 while reader.read(300_000):
     pass
@@ -487,12 +494,13 @@ def test_a_forked_child_reads_on(large):
     """The thread stays with the parent; the child does without it."""
     script = """
 import os, sys
+from safeload._internal.blob import FileBlob
 from safeload._manifest.digests import chunk_digest, digest_file
 from safeload._storage.reader import VerifiedReader
 fd = os.open(sys.argv[1], os.O_RDONLY)
 content = os.pread(fd, 1 << 30, 0)
 chunks = [chunk_digest("blake3", content[start : start + (1 << 20)]) for start in range(0, len(content), 1 << 20)]
-reader = VerifiedReader(fd, size=len(content), chunk_size=1 << 20, algorithm="blake3", chunks=chunks)
+reader = VerifiedReader(FileBlob(fd, "large"), size=len(content), chunk_size=1 << 20, algorithm="blake3", chunks=chunks)
 reader.start_read_ahead()
 assert reader.read(1000) == content[:1000]
 pid = os.fork()
@@ -597,8 +605,9 @@ def test_a_changed_chunk_of_a_large_file_is_found_by_all_threads_together(tmp_pa
     path.write_bytes(data)
     fd = os.open(path, os.O_RDWR)
     try:
-        digests = digest_file(fd)
-        reader = verified_reader(fd, digests, path)
+        blob = FileBlob(fd, str(path))
+        digests = digest_file(blob)
+        reader = verified_reader(blob, digests)
         reader.verify_all()
         os.pwrite(fd, bytes([data[where << 20] ^ 1]), where << 20)
         with pytest.raises(DigestMismatchError) as caught:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from safeload._internal.files import require_private
+from safeload._internal.blob import FileBlob, read_bytes
+from safeload._internal.files import open_artifact, require_private
 from safeload._storage.pair import (
     SCRATCH_PREFIX,
     manifest_path,
@@ -31,6 +32,7 @@ from safeload.errors import StorageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from safeload._internal.blob import Blob
     from safeload._storage.pair import PairWriter
 
 OLD, NEW, NEWER = b"old artifact" * 999, b"new artifact" * 5000, b"newer artifact"
@@ -41,8 +43,8 @@ def seal(artifact: bytes) -> bytes:
     return b"manifest of " + hashlib.sha256(artifact).hexdigest().encode()
 
 
-def belongs(manifest: bytes, fd: int) -> bool:
-    return manifest == seal(os.pread(fd, 1 << 30, 0))
+def belongs(manifest: bytes, blob: Blob) -> bool:
+    return manifest == seal(read_bytes(blob, 0, blob.size))
 
 
 def write(path: Path, artifact: bytes, *, overwrite: bool = False, lock_timeout: float = 60) -> None:
@@ -69,19 +71,17 @@ def read(path: Path) -> bytes | None:
     while True:
         before = snapshot(path)
         try:
-            fd = os.open(path, os.O_RDONLY)
+            blob = open_artifact(path)
         except FileNotFoundError:
             return None
-        try:
+        with blob:
             for place in (manifest_path(path), next_path(path)):
                 try:
                     manifest = place.read_bytes()
                 except FileNotFoundError:
                     continue
-                if belongs(manifest, fd):
-                    return os.pread(fd, 1 << 30, 0)
-        finally:
-            os.close(fd)
+                if belongs(manifest, blob):
+                    return read_bytes(blob, 0, blob.size)
         if snapshot(path) == before:
             return None
 
@@ -485,11 +485,12 @@ def test_a_leftover_that_cannot_be_removed_is_not_in_the_way(path):
 
 def test_the_temporary_is_written_and_read_by_its_descriptor(path):
     with writing(path, overwrite=False, belongs=belongs) as writer:
-        os.write(writer.fd, NEW)
-        assert os.pread(writer.fd, 1 << 20, 0) == NEW
+        with writer.stream() as stream:
+            stream.write(NEW)
+        assert read_bytes(writer.blob, 0, 1 << 20) == NEW
         writer.commit(seal(NEW))
-        fd = writer.fd
-    assert writer.fd == -1
+        fd = writer.blob.fileno()
+    assert writer.blob.fileno() == -1
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
     assert read(path) == NEW
@@ -649,45 +650,45 @@ def owned(tmp_path):
     path.write_bytes(NEW)
     path.chmod(0o644)
     fd = os.open(path, os.O_RDONLY)
-    yield path, fd
+    yield path, FileBlob(fd, str(path))
     os.close(fd)
 
 
 def test_private_files_may_be_mapped(owned):
-    path, fd = owned
-    require_private(fd, path)
+    path, blob = owned
+    require_private(blob, path)
     path.parent.chmod(0o1777)  # as /tmp
-    require_private(fd, path)
+    require_private(blob, path)
     link = path.with_name("link")
     link.symlink_to(path)
-    require_private(fd, link)
+    require_private(blob, link)
 
 
 @pytest.mark.parametrize(("which", "mode"), [("file", 0o664), ("file", 0o646), ("folder", 0o775), ("folder", 0o757)])
 def test_files_that_others_may_change_are_not_mapped(owned, which, mode):
-    path, fd = owned
+    path, blob = owned
     (path if which == "file" else path.parent).chmod(mode)
     with pytest.raises(StorageError, match="chmod go-w") as caught:
-        require_private(fd, path)
+        require_private(blob, path)
     command = str(caught.value).split("Run: ")[1].split(", or ")[0]
     subprocess.run(command, shell=True, check=True)
-    require_private(fd, path)
+    require_private(blob, path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_files_of_others_are_not_mapped(owned):
-    path, fd = owned
+    path, blob = owned
     os.chown(path, 12345, 12345)
     with pytest.raises(StorageError, match="uid 12345"):
-        require_private(fd, path)
+        require_private(blob, path)
 
 
 def test_another_file_under_the_name_is_noticed(owned):
-    path, fd = owned
+    path, blob = owned
     path.rename(path.with_name("moved"))
     path.write_bytes(NEW)
     with pytest.raises(StorageError, match="replaced"):
-        require_private(fd, path)
+        require_private(blob, path)
 
 
 def test_snapshots_tell_what_changed(path):

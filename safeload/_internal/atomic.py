@@ -15,10 +15,12 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from safeload._internal.blob import FileBlob
 from safeload._internal.files import PathLike, storage_error, storage_errors
 from safeload.errors import StorageError
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -29,7 +31,6 @@ __all__ = [
     "SCRATCH_PREFIX",
     "Identity",
     "NewFile",
-    "flushing",
     "identity",
     "lock_path",
     "locked",
@@ -110,6 +111,31 @@ class NewFile:
         Raises: OSError.
         """
         write_all(self.fd, data)
+
+    def stream(self) -> io.BufferedWriter:
+        """Return a stream that writes to it; to be closed before the content is read or settled."""
+        return os.fdopen(os.dup(self.fd), "wb")
+
+    def blob(self, name: str) -> FileBlob:
+        """Return it as a blob of this name, for reading; it may be used until `close`."""
+        return FileBlob(self.fd, name)
+
+    @contextmanager
+    def flushing(self, target: Path) -> Iterator[None]:
+        """Let a large file be written to the disk while something else is done with it.
+
+        Raises: StorageError, at the end, if that fails: whoever syncs the file again would not be told.
+        """
+        if os.fstat(self.fd).st_size < _FLUSH_FROM:
+            yield
+            return
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(1, thread_name_prefix="safeload-flush") as pool:
+            flushed = pool.submit(os.fsync, self.fd)
+            yield
+            with storage_errors("write", target):
+                flushed.result()
 
     def settle(self, mode: int | None = None) -> None:
         """Flush the content to the disk, with `mode` as its mode if one is given.
@@ -262,24 +288,6 @@ def place_new(source: Path, destination: Path) -> None:
         source.rename(destination)
     else:
         source.unlink()
-
-
-@contextmanager
-def flushing(fd: int, path: Path) -> Iterator[None]:
-    """Let a large file be written to the disk while something else is done with it.
-
-    Raises: StorageError, at the end, if that fails: whoever syncs the file again would not be told.
-    """
-    if os.fstat(fd).st_size < _FLUSH_FROM:
-        yield
-        return
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(1, thread_name_prefix="safeload-flush") as pool:
-        flushed = pool.submit(os.fsync, fd)
-        yield
-        with storage_errors("write", path):
-            flushed.result()
 
 
 def sync_folder(folder: Path) -> None:

@@ -10,16 +10,17 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from safeload._internal.blob import FileBlob
 from safeload.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
+    from types import TracebackType
+
+    from safeload._internal.blob import Blob
 
     Guarded = Callable[..., AbstractContextManager[None]]
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 __all__ = [
     "OTHERS_USE",
@@ -88,8 +89,8 @@ def storage_error(action: str, path: PathLike, error: OSError) -> StorageError:
     return StorageError(f"cannot {action} {os.fspath(path)}: {advice}.")
 
 
-def open_artifact(path: PathLike) -> int:
-    """Open a regular file for reading, without ever waiting; return the descriptor, which the caller closes.
+def open_artifact(path: PathLike) -> FileBlob:
+    """Open a regular file for reading, without ever waiting; the caller closes it.
 
     Raises: FileNotFoundError, IsADirectoryError, StorageError if it is something else or may not be read.
     """
@@ -98,7 +99,7 @@ def open_artifact(path: PathLike) -> int:
         mode = os.stat(path).st_mode  # noqa: PTH116 - of a path that may be text
         if stat.S_ISREG(mode):
             try:
-                return open_regular(path)[0]
+                return FileBlob(open_regular(path)[0], os.fspath(path))
             except NotRegularError as error:
                 mode = error.mode
     if stat.S_ISDIR(mode):
@@ -199,14 +200,17 @@ def exposure(
     return "mode" if status.st_mode & forbidden else None
 
 
-def require_private(fd: int, path: PathLike) -> None:
+def require_private(blob: Blob, path: PathLike) -> None:
     """Refuse a file that another user could change while it is mapped into memory.
 
-    The file, open as `fd`, and the folder it is in must belong to this user or to root, and must not be
+    The file at `path`, open as `blob`, and the folder it is in must belong to this user or to root, and must not be
     writable by group or others; a folder with the sticky bit, such as /tmp, may be.
 
     Raises: StorageError with the command that makes it private.
     """
+    fd = blob.fileno()
+    if fd is None:
+        raise StorageError(f"cannot map {os.fspath(path)}: it is not a local file. Load it without mmap_mode.")
     with storage_errors("check who may write", path):
         real = Path(path).resolve()
         status, found, folder = os.fstat(fd), real.stat(), real.parent.stat()

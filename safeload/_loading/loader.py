@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from safeload._internal.blob import Blob
     from safeload._loading.watch import OnRefused, OnSwapped
     from safeload._scan import Limits
     from safeload._storage.copies import Copies
@@ -157,7 +158,7 @@ class Loader:
         target = checked_path(path)
         with decision("verify", str(target), self._policy.digest) as made:
             try:
-                report, _ = with_pair(target, lambda fd, envelope: self._verify(fd, envelope, target, made, accept))
+                report, _ = with_pair(target, lambda blob, data: self._verify(blob, data, target, made, accept))
             except VerificationError as error:
                 report = Report(
                     path=str(target),
@@ -175,7 +176,7 @@ class Loader:
         """
         target = checked_path(path)
         with decision("verify", str(target), self._policy.digest) as made:
-            report, manifest = with_pair(target, lambda fd, envelope: self._verify(fd, envelope, target, made, accept))
+            report, manifest = with_pair(target, lambda blob, data: self._verify(blob, data, target, made, accept))
             report.raise_if_refused()
             return manifest
 
@@ -183,14 +184,14 @@ class Loader:
         """Return the manifest, its signature checked; see `safeload.read_manifest`."""
         target = checked_path(path)
         with decision("read_manifest", str(target)) as made:
-            return with_pair(target, lambda fd, envelope: self._open(fd, envelope, target, made, accept)[0]).copied()
+            return with_pair(target, lambda blob, data: self._open(blob, data, target, made, accept)[0]).copied()
 
     def _load(self, path: PathLike, mmap_mode: MmapMode | None, accept: Accept | None) -> tuple[Any, Manifest]:
         _check_mmap_mode(mmap_mode)
         target = checked_path(path)
         with decision("load", str(target), self._policy.digest) as made:
             obj, manifest = with_pair(
-                target, lambda fd, envelope: self._load_open(fd, envelope, target, mmap_mode, made, accept)
+                target, lambda blob, data: self._load_open(blob, data, target, mmap_mode, made, accept)
             )
             if self._rollback_state is not None:
                 self._rollback_state.raise_release(manifest.name, manifest.release)
@@ -198,21 +199,21 @@ class Loader:
 
     def _load_open(
         self,
-        fd: int,
+        blob: Blob,
         envelope: bytes,
         target: Path,
         mmap_mode: MmapMode | None,
         made: Decision,
         accept: Accept | None,
     ) -> tuple[Any, Manifest]:
-        manifest, reader = self._open(fd, envelope, target, made, accept)
+        manifest, reader = self._open(blob, envelope, target, made, accept)
         if mmap_mode is not None and manifest.compression != "none":
             warn_caller(f'mmap_mode "{mmap_mode}" is ignored: {target} is compressed.', UserWarning)
             mmap_mode = None
         if mmap_mode is None:
             return self._unpickle(reader, manifest, target, functools.partial(_read, manifest, reader)), manifest
-        with mappable(fd, reader, _digests(manifest), target, self._copies) as (mapped_fd, verified, path):
-            obj = self._unpickle(verified, manifest, target, functools.partial(_map, mapped_fd, path, mmap_mode))
+        with mappable(blob, reader, _digests(manifest), self._copies) as (mapped, verified):
+            obj = self._unpickle(verified, manifest, target, functools.partial(_map, mapped, mmap_mode))
             return obj, manifest
 
     def _unpickle(
@@ -244,9 +245,9 @@ class Loader:
             return obj
 
     def _verify(
-        self, fd: int, envelope: bytes, target: Path, made: Decision, accept: Accept | None
+        self, blob: Blob, envelope: bytes, target: Path, made: Decision, accept: Accept | None
     ) -> tuple[Report, Manifest]:
-        known, reader = self._open(fd, envelope, target, made, accept)
+        known, reader = self._open(blob, envelope, target, made, accept)
         manifest = known.copied()
         with verified_stream(reader) as stream:
             report, _ = examine(stream, target, manifest.size, self._policy, self._limits, manifest)
@@ -256,7 +257,7 @@ class Loader:
         ), manifest
 
     def _open(
-        self, fd: int, envelope: bytes, target: Path, made: Decision, accept: Accept | None
+        self, blob: Blob, envelope: bytes, target: Path, made: Decision, accept: Accept | None
     ) -> tuple[Manifest, VerifiedReader]:
         """Hold the envelope against the keyring and against what it is beside; nothing of the artifact is read."""
         made.manifest = None  # of a try before, while a writer was at work
@@ -279,7 +280,7 @@ class Loader:
             self._rollback_state.require_release(manifest.name, manifest.release, where=str(target))
         if accept is not None:
             accept(manifest.copied())
-        return manifest, verified_reader(fd, _digests(manifest), target)
+        return manifest, verified_reader(blob, _digests(manifest))
 
 
 def follower_of(loader: Loader) -> tuple[Loader, Trust]:
@@ -312,15 +313,17 @@ def _read(
 
 
 def _map(
-    fd: int,
-    path: str,
+    blob: Blob,
     mmap_mode: MmapMode,
     stream: io.BufferedReader[Any],
     _unpacked: io.BytesIO,
     guarded: Guarded,
 ) -> Any:
+    fd = blob.fileno()
+    if fd is None:
+        raise TypeError("only a local file can be mapped")
     with guarded(mmap_fd=fd):
-        return load_mapped(stream, path=path, fd=fd, mmap_mode=mmap_mode)
+        return load_mapped(stream, path=blob.name, fd=fd, mmap_mode=mmap_mode)
 
 
 def _check_mmap_mode(mmap_mode: str | None) -> None:

@@ -7,12 +7,13 @@ what people and registries compare.
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from safeload._internal.blob import Blob
 
 __all__ = [
     "ALGORITHMS",
@@ -90,30 +91,30 @@ def chunk_digest(algorithm: str, data: bytes | bytearray | memoryview) -> bytes:
     raise _unknown_algorithm()
 
 
-def digest_file(fd: int, *, algorithm: str = DEFAULT_ALGORITHM, chunk_size: int = CHUNK_SIZE) -> FileDigests:
-    """Digest an open file from its start to its end, in one pass and with two chunks in memory.
+def digest_file(blob: Blob, *, algorithm: str = DEFAULT_ALGORITHM, chunk_size: int = CHUNK_SIZE) -> FileDigests:
+    """Digest a blob from its start to its end, in one pass and with two chunks in memory.
 
-    The descriptor's own position is neither used nor moved. An empty file has no chunks.
+    An empty one has no chunks.
 
     Raises:
         ValueError: unknown algorithm, or chunk size out of bounds.
-        OSError: the file cannot be read.
+        OSError: the blob cannot be read.
     """
     check_chunking(algorithm, chunk_size)
-    size = os.fstat(fd).st_size
+    size = blob.size
     if size < chunk_size:
         data = memoryview(bytearray(size + 1))
-        data = data[: _fill(fd, data, 0)]
+        data = data[: _fill(blob, data, 0)]
         if len(data) <= size:  # else it is growing
             chunks = (chunk_digest(algorithm, data).hex(),) if data else ()
             return FileDigests(len(data), hashlib.sha256(data).hexdigest(), algorithm, chunk_size, chunks)
     if size < _BESIDE_FROM:
-        return _digest(fd, algorithm, chunk_size, _at_once)
+        return _digest(blob, algorithm, chunk_size, _at_once)
     from concurrent.futures import ThreadPoolExecutor
 
     # SHA-256 takes longer than all the rest, so it runs in a thread of its own, one chunk behind.
     with ThreadPoolExecutor(1, thread_name_prefix="safeload-digest") as pool:
-        return _digest(fd, algorithm, chunk_size, lambda update, chunk: pool.submit(update, chunk).result)
+        return _digest(blob, algorithm, chunk_size, lambda update, chunk: pool.submit(update, chunk).result)
 
 
 def _at_once(update: Callable[[memoryview], None], chunk: memoryview) -> Callable[[], None]:
@@ -126,7 +127,7 @@ def _nothing() -> None:
 
 
 def _digest(
-    fd: int,
+    blob: Blob,
     algorithm: str,
     chunk_size: int,
     start: Callable[[Callable[[memoryview], None], memoryview], Callable[[], None]],
@@ -139,7 +140,7 @@ def _digest(
     buffer, other = memoryview(bytearray(chunk_size)), memoryview(bytearray(chunk_size))
     finish = _nothing
     while True:
-        filled = _fill(fd, buffer, size)
+        filled = _fill(blob, buffer, size)
         finish()
         if filled:
             chunk = buffer[:filled]
@@ -152,11 +153,11 @@ def _digest(
         buffer, other = other, buffer
 
 
-def _fill(fd: int, buffer: memoryview, offset: int) -> int:
-    """Read from `offset` until the buffer is full or the file ends; return the number of bytes read."""
+def _fill(blob: Blob, buffer: memoryview, offset: int) -> int:
+    """Read from `offset` until the buffer is full or the blob ends; return the number of bytes read."""
     filled = 0
     while filled < len(buffer):  # a read may stop short of the end, on network file systems above all
-        count = os.preadv(fd, [buffer[filled:]], offset + filled)
+        count = blob.read_into(offset + filled, buffer[filled:])
         if count == 0:
             break
         filled += count

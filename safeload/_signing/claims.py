@@ -22,6 +22,7 @@ from safeload.keys._keyring import Keyring
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from safeload._internal.blob import Blob
     from safeload._scan import Limits, Trace
     from safeload.keys._signers import Signing
     from safeload.policy import Policy
@@ -79,15 +80,15 @@ def end_of(expires: datetime | timedelta, now: datetime) -> datetime:
 
 
 def describe(
-    fd: int, target: Path, signing: Signing, policy: Policy, limits: Limits, claims: Claims, *, written_here: bool
+    blob: Blob, target: Path, signing: Signing, policy: Policy, limits: Limits, claims: Claims, *, written_here: bool
 ) -> Manifest:
     """Scan the open artifact as `load` will, and return what is to be signed about those very bytes.
 
     `written_here` says that this process wrote it; of others it is not known what they were written with.
     """
     with storage_errors("read", target):
-        digests = digest_file(fd)
-    with verified_stream(verified_reader(fd, digests, target)) as stream:
+        digests = digest_file(blob)
+    with verified_stream(verified_reader(blob, digests)) as stream:
         report, trace = examine(stream, target, digests.size, policy, limits)
     report.raise_if_refused()
     return Manifest(

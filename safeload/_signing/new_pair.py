@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from safeload._internal.atomic import flushing
 from safeload._internal.files import PathLike, checked_path, open_artifact, storage_errors
 from safeload._internal.strictjson import is_text
 from safeload._manifest.digests import digest_file
@@ -18,6 +16,7 @@ from safeload.errors import StorageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from safeload._internal.blob import Blob
     from safeload._scan import Limits
     from safeload.keys._signers import Signing
     from safeload.policy import Policy
@@ -59,28 +58,25 @@ class NewPair:
         from joblib import numpy_pickle  # not joblib.dump, which people may have replaced, by safeload.dump even
 
         with writing(target, overwrite=self.overwrite, belongs=belongs) as writer:
-            # By descriptor, never by name: in a shared folder, somebody could put another file or a link in its place.
-            with storage_errors("write", target), os.fdopen(os.dup(writer.fd), "wb") as file:
+            # Not by its name: in a shared folder, somebody could put another file or a link in its place.
+            with storage_errors("write", target), writer.stream() as file:
                 numpy_pickle.dump(obj, file, compress=_compression_for(target.name, compress), protocol=protocol)
-            with flushing(writer.fd, target):
-                manifest = self._described(writer.fd, target, claims, written_here=True)
+            with writer.flushing():
+                manifest = self._described(writer.blob, target, claims, written_here=True)
             writer.commit(seal(manifest, self.signing.signers))
         return manifest
 
     def sign(self, target: Path, claims: Claims) -> Manifest:
         """Sign an artifact that exists; else as `sign`, without a record of it."""
         with signing(target, overwrite=self.overwrite, belongs=belongs) as writer:
-            fd = open_artifact(target)
-            try:
-                manifest = self._described(fd, target, claims, written_here=False)
-            finally:
-                os.close(fd)
+            with open_artifact(target) as blob:
+                manifest = self._described(blob, target, claims, written_here=False)
             writer.commit(seal(manifest, self.signing.signers))
         return manifest
 
-    def _described(self, fd: int, target: Path, claims: Claims, *, written_here: bool) -> Manifest:
+    def _described(self, blob: Blob, target: Path, claims: Claims, *, written_here: bool) -> Manifest:
         limits = self.policy.limits(self.limits)
-        return describe(fd, target, self.signing, self.policy, limits, claims, written_here=written_here)
+        return describe(blob, target, self.signing, self.policy, limits, claims, written_here=written_here)
 
 
 def _compression_for(name: str, compress: Compress) -> Any:
@@ -94,10 +90,10 @@ def _compression_for(name: str, compress: Compress) -> Any:
     return method or "zlib", level
 
 
-def belongs(envelope: bytes, fd: int) -> bool:
-    """Tell whether a manifest is of the open artifact: which of two is whose, not whether to trust either."""
-    with storage_errors("read", "the artifact"):
-        return unverified_sha256(envelope) == digest_file(fd).sha256
+def belongs(envelope: bytes, blob: Blob) -> bool:
+    """Return whether the manifest's digest is that of the artifact. Pairs files; does not establish trust."""
+    with storage_errors("read", blob.name):
+        return unverified_sha256(envelope) == digest_file(blob).sha256
 
 
 def checked_target(path: PathLike) -> Path:

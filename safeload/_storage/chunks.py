@@ -1,4 +1,4 @@
-"""The chunks of an open file, each read into place and digested there."""
+"""The chunks of a blob, each read into place and digested there."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from safeload._internal.blob import read_bytes
 from safeload._internal.files import storage_errors
 from safeload._manifest.digests import chunk_digest
 from safeload.errors import DigestMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from safeload._internal.blob import Blob
 
 __all__ = [
     "READ_AHEAD_FROM",
@@ -24,15 +27,14 @@ _VERIFY_MEMORY: Final = 32 << 20
 
 
 class ChunkFile:
-    """An open file and the digests that its chunks must have; any number of threads may read it."""
+    """A blob and the digests that its chunks must have; any number of threads may read it."""
 
-    __slots__ = ("_algorithm", "_chunks", "_fd", "_path", "chunk_size", "count", "size")
+    __slots__ = ("_algorithm", "_blob", "_chunks", "chunk_size", "count", "size")
 
-    def __init__(self, fd: int, size: int, chunk_size: int, algorithm: str, chunks: Sequence[bytes], path: str) -> None:
-        self._fd = fd
+    def __init__(self, blob: Blob, size: int, chunk_size: int, algorithm: str, chunks: Sequence[bytes]) -> None:
+        self._blob = blob
         self._algorithm = algorithm
         self._chunks = chunks
-        self._path = path
         self.chunk_size = chunk_size
         self.count = len(chunks)
         self.size = size
@@ -51,9 +53,9 @@ class ChunkFile:
 
     def whole(self) -> bytes:
         """Read all of it at once, and verify every chunk."""
-        with storage_errors("read", self._path):
-            data = os.pread(self._fd, self.size + 1, 0)
-            while len(data) <= self.size and (more := os.pread(self._fd, self.size + 1 - len(data), len(data))):
+        with storage_errors("read", self._blob.name):
+            data = read_bytes(self._blob, 0, self.size + 1)
+            while len(data) <= self.size and (more := read_bytes(self._blob, len(data), self.size + 1 - len(data))):
                 data += more
         if len(data) != self.size:
             self.check_size()  # which says how many there are
@@ -67,9 +69,9 @@ class ChunkFile:
     def _load(self, index: int, view: memoryview) -> None:
         offset = index * self.chunk_size
         filled = 0
-        with storage_errors("read", self._path):
+        with storage_errors("read", self._blob.name):
             while filled < len(view):
-                count = os.preadv(self._fd, [view[filled:]], offset + filled)
+                count = self._blob.read_into(offset + filled, view[filled:])
                 if count == 0:
                     raise self._other_size(offset + filled)
                 filled += count
@@ -81,7 +83,7 @@ class ChunkFile:
         if chunk_digest(self._algorithm, view) != self._chunks[index]:
             offset = index * self.chunk_size
             raise DigestMismatchError(
-                f"{self._path or 'the artifact'} is not what was signed: its content differs between bytes "
+                f"{self._blob.name or 'the artifact'} is not what was signed: its content differs between bytes "
                 f"{offset} and {offset + len(view)}. Do not load it. Get it again from where it was signed.",
                 offset=offset,
             )
@@ -112,14 +114,14 @@ class ChunkFile:
 
     def check_size(self) -> None:
         """Refuse a file that has become shorter or longer than what was signed."""
-        with storage_errors("read", self._path):
-            size = os.fstat(self._fd).st_size
+        with storage_errors("read", self._blob.name):
+            size = self._blob.size
         if size != self.size:
             raise self._other_size(size)
 
     def _other_size(self, size: int) -> DigestMismatchError:
         return DigestMismatchError(
-            f"{self._path or 'the artifact'} is not what was signed: it has {size} bytes, and had {self.size}. "
+            f"{self._blob.name or 'the artifact'} is not what was signed: it has {size} bytes, and had {self.size}. "
             f"Do not load it. Get it again from where it was signed.",
             code="SL202",
             offset=min(size, self.size),

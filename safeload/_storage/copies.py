@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from safeload._internal.atomic import SCRATCH_PREFIX, locked, new_file, remove_scratch, write_all
+from safeload._internal.blob import FileBlob
 from safeload._internal.files import (
     OTHERS_USE,
     NotRegularError,
@@ -31,6 +32,7 @@ from safeload.errors import DigestMismatchError, StorageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from safeload._internal.blob import Blob
     from safeload._manifest.digests import FileDigests
     from safeload._storage.reader import VerifiedReader
 
@@ -43,8 +45,8 @@ _BLOCK = 4 << 20
 class Copies(Protocol):
     """Where private copies are kept; by the SHA-256 of their content, as it was signed."""
 
-    def find(self, sha256: str) -> tuple[int, str] | None:
-        """Return a descriptor, the caller's, of the copy there is, and a path that this user can open it by."""
+    def find(self, sha256: str) -> FileBlob | None:
+        """Return the copy there is, for the caller to close; its name is a path that this user can open it by."""
 
     def make(self, sha256: str, reader: VerifiedReader) -> None:
         """Copy what the reader verifies, unless somebody else has meanwhile."""
@@ -70,7 +72,7 @@ class FolderOfCopies:
         with self._opened():
             pass
 
-    def find(self, sha256: str) -> tuple[int, str] | None:
+    def find(self, sha256: str) -> FileBlob | None:
         """Return the copy, if it is there and nobody made it writable."""
         path = self._folder / sha256
         with self._opened() as folder, storage_errors("read", path):
@@ -83,7 +85,7 @@ class FolderOfCopies:
         if exposure(status, OTHERS_USE | stat.S_IWUSR, root=False) is not None:
             os.close(fd)
             raise _not_as_left(path)
-        return fd, str(path)
+        return FileBlob(fd, str(path))
 
     def make(self, sha256: str, reader: VerifiedReader) -> None:
         """Copy into a temporary, and put it in its place once it is whole and on the disk."""
@@ -142,12 +144,12 @@ class SealedCopies:
         for fd in getattr(self, "_copies", {}).values():
             os.close(fd)
 
-    def find(self, sha256: str) -> tuple[int, str] | None:
+    def find(self, sha256: str) -> FileBlob | None:
         """Return the copy, if this object holds it."""
         with self._lock:
             fd = self._copies.get(sha256)
             # The name is how joblib's worker processes find it, as long as this process has it open.
-            return None if fd is None else (os.dup(fd), f"/proc/{os.getpid()}/fd/{fd}")
+            return None if fd is None else FileBlob(os.dup(fd), f"/proc/{os.getpid()}/fd/{fd}")
 
     def make(self, sha256: str, reader: VerifiedReader) -> None:
         """Copy into a memory file, and seal it."""
@@ -174,48 +176,45 @@ class SealedCopies:
 
 @contextmanager
 def mappable(
-    fd: int, reader: VerifiedReader, digests: FileDigests, target: Path, copies: Copies | None
-) -> Iterator[tuple[int, VerifiedReader, str]]:
-    """Give what nobody else can change while it is mapped: a descriptor, its reader, and a path to it.
+    blob: Blob, reader: VerifiedReader, digests: FileDigests, copies: Copies | None
+) -> Iterator[tuple[Blob, VerifiedReader]]:
+    """Give a local file that nobody else can change while it is mapped, its name a path to it, and its reader.
 
     Every byte of it is verified by then.
 
     Raises: DigestMismatchError; StorageError where there are to be no copies, and others can write the artifact.
     """
     if copies is None:
-        require_private(fd, target)
+        require_private(blob, blob.name)
         reader.verify_all()
-        yield fd, reader, str(target)
+        yield blob, reader
         return
     found = _verified_copy(copies, digests)
     if found is None:
         copies.make(digests.sha256, reader)
         found = _verified_copy(copies, digests)
     if found is None:
-        raise StorageError(f"the private copy of {target} is not what was written to it. Check the disk.")
-    try:
+        raise StorageError(f"the private copy of {blob.name} is not what was written to it. Check the disk.")
+    with found[0]:
         yield found
-    finally:
-        os.close(found[0])
 
 
-def _verified_copy(copies: Copies, digests: FileDigests) -> tuple[int, VerifiedReader, str] | None:
+def _verified_copy(copies: Copies, digests: FileDigests) -> tuple[FileBlob, VerifiedReader] | None:
     """Return the copy there is; None also if the disk changed it, since nobody else can have."""
     found = copies.find(digests.sha256)
     if found is None:
         return None
-    fd, path = found
     try:
-        reader = verified_reader(fd, digests, Path(path))
+        reader = verified_reader(found, digests)
         reader.verify_all()
     except DigestMismatchError:
-        os.close(fd)
+        found.close()
         copies.drop(digests.sha256)
         return None
     except BaseException:
-        os.close(fd)
+        found.close()
         raise
-    return fd, reader, path
+    return found, reader
 
 
 def _copy(reader: VerifiedReader, write: Callable[[memoryview], object]) -> None:

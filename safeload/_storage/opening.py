@@ -6,7 +6,6 @@ import errno
 import os
 import shlex
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from safeload._internal.files import (
@@ -28,18 +27,10 @@ from safeload.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from safeload._manifest.envelope import (
-        Kind,
-    )
-
-    # Whether a manifest (its bytes) is of the artifact that is open as this descriptor.
-    Belongs = Callable[[bytes, int], bool]
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
+    from safeload._internal.blob import Blob
+    from safeload._manifest.envelope import Kind
     from safeload._storage.pair import Snapshot
 
 __all__ = [
@@ -54,8 +45,8 @@ _MAX_TRIES = 100
 _PAUSE = 0.01  # seconds, times the number of tries so far
 
 
-def with_pair(path: Path, use: Callable[[int, bytes], _Result]) -> _Result:
-    """Return what `use` makes of the artifact's open descriptor and the bytes of its envelope.
+def with_pair(path: Path, use: Callable[[Blob, bytes], _Result]) -> _Result:
+    """Return what `use` makes of the open artifact and the bytes of its envelope.
 
     A writer commits in steps (see `storage`), so where a manifest does not hold, be it that it speaks of other
     bytes or that its key is no longer trusted, the one that is about to take its place is tried, and then all is
@@ -73,18 +64,15 @@ def with_pair(path: Path, use: Callable[[int, bytes], _Result]) -> _Result:
     while True:
         problem: VerificationError | StorageError
         try:
-            fd = open_artifact(name)
-            try:
+            with open_artifact(name) as blob:
                 try:
-                    return use(fd, read_envelope_bytes(name + MANIFEST_SUFFIX))
+                    return use(blob, read_envelope_bytes(name + MANIFEST_SUFFIX))
                 except VerificationError as error:
                     problem = error
                 try:
-                    return use(fd, read_envelope_bytes(name + NEXT_SUFFIX))
+                    return use(blob, read_envelope_bytes(name + NEXT_SUFFIX))
                 except VerificationError:
                     pass  # what was wrong with the manifest says more: there should be no `.next`
-            finally:
-                os.close(fd)
             now = snapshot(path)
             changed, before = now != before, now
         except StorageError as error:

@@ -36,6 +36,7 @@ from safeload._internal.atomic import (
     mode_of,
     sync_folder,
 )
+from safeload._internal.blob import FileBlob
 from safeload._internal.files import (
     NotRegularError,
     PathLike,
@@ -51,10 +52,14 @@ from safeload._manifest.manifest import MAX_MANIFEST_BYTES
 from safeload.errors import StorageError
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
-    # Whether a manifest (its bytes) is of the artifact that is open as this descriptor.
-    Belongs = Callable[[bytes, int], bool]
+    from safeload._internal.blob import Blob
+
+    # Whether a manifest (its bytes) is of this artifact.
+    Belongs = Callable[[bytes, Blob], bool]
 
 __all__ = [
     "LOCK_TIMEOUT",
@@ -203,8 +208,8 @@ class PairWriter(ManifestWriter):
     """Puts a pair in place, once; made by `writing`.
 
     `temporary` is an empty file, private to this user, in the artifact's folder.  It ends as the artifact's
-    name does.  Write and read it through `fd`: in a folder that others may write to, there may be another file
-    under its name, or a link to one.
+    name does.  Write it through `stream` and read it as `blob`: in a folder that others may write to, there may be
+    another file under its name, or a link to one.
     """
 
     def __init__(self, target: _Target, *, overwrite: bool) -> None:
@@ -216,10 +221,21 @@ class PairWriter(ManifestWriter):
         """The path of the temporary."""
         return self._new_artifact.path
 
+    def stream(self) -> io.BufferedWriter:
+        """Return a stream to write the artifact to; to be closed before the artifact is read or committed."""
+        return self._new_artifact.stream()
+
     @property
-    def fd(self) -> int:
-        """The temporary's descriptor, for writing and reading, as long as this writer is in use."""
-        return self._new_artifact.fd
+    def blob(self) -> FileBlob:
+        """The artifact as it was written, for reading, as long as this writer is in use."""
+        return self._new_artifact.blob(str(self._target.artifact))
+
+    def flushing(self) -> AbstractContextManager[None]:
+        """Let a large artifact be written to the disk while something else is done with it.
+
+        Raises (at the end): StorageError.
+        """
+        return self._new_artifact.flushing(self._target.artifact)
 
     def begin(self) -> None:
         """Create the temporary that the artifact is written to."""
@@ -366,10 +382,8 @@ def _next_belongs(target: _Target, belongs: Belongs) -> bool:
         fd, _ = open_regular(target.artifact)
     except (NotRegularError, TooLargeError):
         return False
-    try:
-        return belongs(manifest, fd)
-    finally:
-        os.close(fd)
+    with FileBlob(fd, str(target.artifact)) as blob:
+        return belongs(manifest, blob)
 
 
 def _finish(target: _Target) -> None:

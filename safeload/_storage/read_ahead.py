@@ -69,7 +69,7 @@ class ReadAhead:
         return chunk
 
     def stop(self) -> None:
-        """End the threads, and wait until they no longer use the descriptor."""
+        """End the threads, and wait until they no longer use the blob."""
         self._stopped = True
         for _ in self._threads:
             self._free.put(None)

@@ -16,14 +16,12 @@ from safeload._storage.read_ahead import ReadAhead
 from safeload.errors import DigestMismatchError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from safeload._manifest.digests import FileDigests
-
-if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from _typeshed import WriteableBuffer
+
+    from safeload._internal.blob import Blob
+    from safeload._manifest.digests import FileDigests
 
 __all__ = [
     "VerifiedReader",
@@ -36,26 +34,24 @@ _WHOLE_UP_TO: Final = 4 << 20  # bytes; what is small is read once, for the scan
 
 
 class VerifiedReader(io.RawIOBase):
-    """The bytes of an open file, each handed out only after the digest of its chunk matched.
+    """The bytes of a blob, each handed out only after the digest of its chunk matched.
 
     A chunk is read once, digested where it was read to, and handed out from there, so that the file may change
     at any moment: what is handed out is what was signed.  The first mismatch is kept as `failure` and raised
-    for ever after.  The descriptor stays the caller's, and its own position is neither used nor moved.
+    for ever after.  The blob stays the caller's.
 
     Raises (here and from every read): DigestMismatchError, StorageError.
     """
 
-    def __init__(
-        self, fd: int, *, size: int, chunk_size: int, algorithm: str, chunks: Sequence[bytes], path: str = ""
-    ) -> None:
+    def __init__(self, blob: Blob, *, size: int, chunk_size: int, algorithm: str, chunks: Sequence[bytes]) -> None:
         super().__init__()
         self._ahead: ReadAhead | None = None
         if size < 0 or chunk_size < 1 or len(chunks) != -(-size // chunk_size):
             raise ValueError("the number of chunk digests does not fit the size")
         import_algorithm(algorithm)  # now, not while an audit hook forbids it
-        self.name = path  # joblib names it in its messages
+        self.name = blob.name  # joblib names it in its messages
         self.failure: DigestMismatchError | None = None
-        self._file = ChunkFile(fd, size, chunk_size, algorithm, chunks, path)
+        self._file = ChunkFile(blob, size, chunk_size, algorithm, chunks)
         self._position = 0
         self._chunk = bytearray()  # until it is needed
         self._held = -1  # the index of the chunk that _chunk holds, verified
@@ -143,7 +139,7 @@ class VerifiedReader(io.RawIOBase):
             self._ahead = ReadAhead(self._file, index + 1 if index == self._held else index)
 
     def close(self) -> None:
-        """Stop reading ahead; the descriptor stays open."""
+        """Stop reading ahead; the blob stays open."""
         self._stop_ahead()
         super().close()
 
@@ -224,13 +220,12 @@ class _Whole(io.BytesIO):
     name: str
 
 
-def verified_reader(fd: int, digests: FileDigests, target: Path) -> VerifiedReader:
+def verified_reader(blob: Blob, digests: FileDigests) -> VerifiedReader:
     """Return a reader that hands out only the bytes of these digests."""
     return VerifiedReader(
-        fd,
+        blob,
         size=digests.size,
         chunk_size=digests.chunk_size,
         algorithm=digests.algorithm,
         chunks=[bytes.fromhex(chunk) for chunk in digests.chunks],
-        path=str(target),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,5 @@ def look_into(path: str, policy: Policy, limits: Limits | None = None) -> tuple[
         OSError, StorageError: it cannot be read.
     """
     target = Path(path)
-    fd = open_artifact(target)
-    with os.fdopen(fd, "rb") as stream:
-        return examine(stream, target, os.fstat(fd).st_size, policy, limits or policy.limits())
+    with open_artifact(target) as blob, blob.stream() as stream:
+        return examine(stream, target, blob.size, policy, limits or policy.limits())

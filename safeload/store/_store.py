@@ -107,7 +107,8 @@ class Store(Reader):
         def write(pair: NewPair, target: Path, claims: Claims) -> Manifest:
             with (
                 storage_errors("copy", path),
-                os.fdopen(open_artifact(path), "rb") as source,
+                open_artifact(path) as blob,
+                blob.stream() as source,
                 target.open("xb") as copy,
             ):
                 shutil.copyfileobj(source, copy, 1 << 20)

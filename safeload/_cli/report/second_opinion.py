@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,9 +64,8 @@ def look_deeper(path: str, policy: Policy, limits: Limits, *, opcodes: bool, pro
 
     if not opcodes and not program:
         return {}
-    fd = open_artifact(Path(path))
-    with os.fdopen(fd, "rb") as stream:
-        dissection = dissect(stream, os.fstat(fd).st_size, policy.grant, limits)
+    with open_artifact(Path(path)) as blob, blob.stream() as stream:
+        dissection = dissect(stream, blob.size, policy.grant, limits)
     found: dict[str, Any] = {}
     if opcodes:
         lines = [asdict(line) for line in itertools.islice(disassemble(dissection), _MAX_OPCODES + 1)]

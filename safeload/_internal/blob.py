@@ -1,0 +1,90 @@
+"""Blobs: the bytes of one artifact, wherever they are kept, read at any position."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import io
+    from types import TracebackType
+    from typing import Self
+
+__all__ = ["Blob", "FileBlob", "read_bytes"]
+
+
+class Blob(Protocol):
+    """The bytes of one artifact, open for reading; any number of threads may read it."""
+
+    @property
+    def name(self) -> str:
+        """The path or address that messages name it by."""
+
+    @property
+    def size(self) -> int:
+        """The number of bytes that it has now.
+
+        Raises: OSError.
+        """
+
+    def read_into(self, offset: int, into: memoryview, /) -> int:
+        """Read bytes from `offset` on, as many as fit or fewer; return their number, 0 only at the end.
+
+        Raises: OSError.
+        """
+
+    def fileno(self) -> int | None:
+        """Return the descriptor of the local file that holds just these bytes, None where there is none."""
+
+
+class FileBlob:
+    """An open local file as a Blob. The descriptor's own position is neither used nor moved."""
+
+    __slots__ = ("_fd", "name")
+
+    def __init__(self, fd: int, name: str) -> None:
+        self._fd = fd
+        self.name = name
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def size(self) -> int:
+        """The number of bytes that the file has now."""
+        return os.fstat(self._fd).st_size
+
+    def read_into(self, offset: int, into: memoryview, /) -> int:
+        """Read bytes from `offset` on, as many as fit or fewer; return their number."""
+        return os.preadv(self._fd, [into], offset)
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._fd
+
+    def stream(self) -> io.BufferedReader:
+        """Return the file as a stream from its start; closing the stream leaves the blob open."""
+        return os.fdopen(self._fd, "rb", closefd=False)
+
+    def close(self) -> None:
+        """Close the descriptor, where this blob is its owner."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def read_bytes(blob: Blob, offset: int, size: int) -> bytes:
+    """Return up to `size` bytes from `offset` on; fewer only where the blob ends, or a read stops short.
+
+    Raises: OSError.
+    """
+    fd = blob.fileno()
+    if fd is not None:
+        return os.pread(fd, size, offset)  # straight into the bytes that are returned
+    data = bytearray(size)
+    return bytes(memoryview(data)[: blob.read_into(offset, memoryview(data))])
