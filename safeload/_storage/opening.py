@@ -17,7 +17,8 @@ from safeload._internal.files import (
     storage_errors,
 )
 from safeload._manifest.manifest import MANIFEST
-from safeload._storage.pair import MANIFEST_SUFFIX, NEXT_SUFFIX, snapshot
+from safeload._storage.pair import snapshot
+from safeload._storage.states import MANIFEST_SUFFIX, NEXT_SUFFIX, Match, state_of
 from safeload.errors import (
     ManifestError,
     StorageError,
@@ -48,10 +49,10 @@ _PAUSE = 0.01  # seconds, times the number of tries so far
 def with_pair(path: Path, use: Callable[[Blob, bytes], _Result]) -> _Result:
     """Return what `use` makes of the open artifact and the bytes of its envelope.
 
-    A writer commits in steps (see `storage`), so where a manifest does not hold, be it that it speaks of other
-    bytes or that its key is no longer trusted, the one that is about to take its place is tried, and then all is
-    opened again, until the files are what they were when that was done. So who is refused is refused twice, and who
-    is not pays nothing for what a writer might be doing.
+    A writer commits in steps, and `states` says which manifest belongs to the artifact at each. So where the manifest
+    does not hold, be it that it speaks of other bytes or that its key is no longer trusted, the next one is tried, and
+    then all is opened again, until the files are what they were when that was done. So who is refused is refused
+    twice, and who is not pays nothing for what a writer might be doing.
     What `use` did before it met a byte that was not signed, it does again: it has to act on nothing until then.
 
     Raises:
@@ -65,14 +66,14 @@ def with_pair(path: Path, use: Callable[[Blob, bytes], _Result]) -> _Result:
         problem: VerificationError | StorageError
         try:
             with open_artifact(name) as blob:
-                try:
-                    return use(blob, read_envelope_bytes(name + MANIFEST_SUFFIX))
-                except VerificationError as error:
-                    problem = error
-                try:
-                    return use(blob, read_envelope_bytes(name + NEXT_SUFFIX))
-                except VerificationError:
-                    pass  # what was wrong with the manifest says more: there should be no `.next`
+                seen: list[Match] = []
+                while (suffix := state_of(*seen).read) is not None:
+                    try:
+                        return use(blob, read_envelope_bytes(name + suffix))
+                    except VerificationError as error:
+                        if not seen:  # else what was wrong with the manifest says more: there should be no `.next`
+                            problem = error
+                        seen.append(Match.ABSENT if isinstance(error, UnsignedError) else Match.OTHER)
             now = snapshot(path)
             changed, before = now != before, now
         except StorageError as error:

@@ -9,9 +9,9 @@ made durable before the next:
 4. `.next` is renamed to `NAME.manifest.json`.
 
 Killed before step 3, the old pair stands and `.next` belongs to nothing; killed after it, `.next` is the
-manifest of the artifact that is there.  So a reader that finds a manifest of another artifact, or none, tries
-`.next`, and where `snapshot` has changed meanwhile, reads again.  Readers take no lock.  Writers to one path
-exclude each other, across threads and processes, and each first finishes or removes what a killed one left.
+manifest of the artifact that is there: `states` has the table of all states, and what to do in each.  Readers take no
+lock; where `snapshot` has changed meanwhile, they read again.  Writers to one path exclude each other, across threads
+and processes, and each first finishes or removes what a killed one left.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ from safeload._internal.files import (
     storage_errors,
 )
 from safeload._manifest.manifest import MAX_MANIFEST_BYTES
+from safeload._storage.states import MANIFEST_SUFFIX, NEXT_SUFFIX, Match, State, ToDo, state_of
 from safeload.errors import StorageError
 
 if TYPE_CHECKING:
@@ -75,9 +76,6 @@ __all__ = [
     "snapshot",
     "writing",
 ]
-
-MANIFEST_SUFFIX = ".manifest.json"
-NEXT_SUFFIX = MANIFEST_SUFFIX + ".next"
 
 _MAX_EXTENSION = 16
 _DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -261,12 +259,10 @@ class PairWriter(ManifestWriter):
     def leave(self) -> None:
         """Remove what was not committed; finish a commit that got past the point of no return."""
         try:
+            # Asked of the disk, not of a flag: an interrupt may come between a rename and the next line.
             if self._new_manifest.is_at(self._target.next):
-                # Asked of the disk, not of a flag: an interrupt may come between a rename and the next line.
-                if self._new_artifact.is_at(self._target.artifact):
-                    _finish(self._target)
-                else:
-                    self._target.next.unlink()
+                placed = self._new_artifact.is_at(self._target.artifact)
+                _settle(self._target, state_of(next_manifest=Match.OWN if placed else Match.OTHER))
         finally:
             try:
                 self._new_artifact.close()
@@ -359,22 +355,22 @@ def _cleaned_up(writer: ManifestWriter, target: _Target) -> Iterator[None]:
 
 def _recover(target: _Target, belongs: Belongs) -> None:
     """Finish or undo what a killed writer left."""
-    if os.path.lexists(target.next):
-        if _next_belongs(target, belongs):
-            _finish(target)
-        else:
-            target.next.unlink()
-            sync_folder(target.folder)
+    _settle(target, state_of(next_manifest=_look_at_next(target, belongs)))
     scratch = f"{SCRATCH_PREFIX}{target.key}-"
     for leftover in [path for path in target.folder.iterdir() if path.name.startswith(scratch)]:
         with suppress(OSError):  # it is not in the way: no two have the same name
             leftover.unlink()
 
 
+def _look_at_next(target: _Target, belongs: Belongs) -> Match:
+    """Return whether `.next` is the manifest of the artifact that is there."""
+    status = lstat(target.next)
+    if status is None:
+        return Match.ABSENT
+    return Match.OWN if stat.S_ISREG(status.st_mode) and _next_belongs(target, belongs) else Match.OTHER
+
+
 def _next_belongs(target: _Target, belongs: Belongs) -> bool:
-    """Whether `.next` is the manifest of the artifact that is there."""
-    if not stat.S_ISREG(target.next.lstat().st_mode):
-        return False
     try:
         manifest = read_regular(target.next, MAX_MANIFEST_BYTES, flags=os.O_NOFOLLOW)
         if not target.artifact.is_file():
@@ -386,12 +382,14 @@ def _next_belongs(target: _Target, belongs: Belongs) -> bool:
         return belongs(manifest, blob)
 
 
-def _finish(target: _Target) -> None:
-    """Do the last step of a commit."""
-    target.next.replace(target.manifest)
-    # Where both are links to one file, rename does nothing at all.
-    target.next.unlink(missing_ok=True)
-    sync_folder(target.folder)
+def _settle(target: _Target, state: State) -> None:
+    """Do the last step of a commit, or undo the first, as the state demands."""
+    if state.todo is ToDo.FINISH:
+        target.next.replace(target.manifest)
+    if state.todo in (ToDo.FINISH, ToDo.REMOVE):
+        # After a rename, too: where both are links to one file, it does nothing at all.
+        target.next.unlink(missing_ok=True)
+        sync_folder(target.folder)
 
 
 def _with_suffix(path: PathLike, suffix: str) -> Path:
