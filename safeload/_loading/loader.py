@@ -28,6 +28,7 @@ from safeload._loading.versions import check_versions, version_mismatches, warn_
 from safeload._loading.watch import INTERVAL, Pair, Watch
 from safeload._manifest.digests import FileDigests
 from safeload._manifest.manifest import KnownManifests, Manifest, open_envelope
+from safeload._storage.backends import absolute
 from safeload._storage.copies import FolderOfCopies, mappable
 from safeload._storage.opening import with_pair
 from safeload._storage.reader import VerifiedReader, verified_reader, verified_stream
@@ -144,7 +145,7 @@ class Loader:
         Raises: what `load` does, if what is there now is refused.
         """
         loader, trust = follower_of(self)
-        target = checked_path(path).absolute()
+        target = absolute(checked_path(path))
         pair = Pair(target, trust, lambda: loader.load_with_manifest(target, mmap_mode))
         return Watch(pair, interval=interval, on_swapped=on_swapped, on_refused=on_refused)
 

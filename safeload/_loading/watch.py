@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 from safeload._internal.forking import renew_in_children
 from safeload._judging.decisions import LOGGER, decision
 from safeload._loading.following import Following, Step
-from safeload._storage.pair import snapshot
+from safeload._storage.opening import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from safeload._manifest.manifest import Manifest
-    from safeload._storage.pair import Snapshot
     from safeload.keys._trust import Trust
 
 __all__ = ["INTERVAL", "Followed", "LoadedModel", "OnRefused", "OnSwapped", "Pair", "Watch"]
@@ -90,7 +89,7 @@ class Pair:
         """The artifact."""
         return str(self.path)
 
-    def look(self) -> tuple[Snapshot, Hashable]:
+    def look(self) -> tuple[Hashable, Hashable]:
         """Return the identities of both, and of the keyring."""
         return snapshot(self.path), self.trust.look()
 

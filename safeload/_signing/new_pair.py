@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from safeload._internal.files import PathLike, checked_path, open_artifact, storage_errors
+from safeload._internal.files import PathLike, checked_path, storage_errors
 from safeload._internal.strictjson import is_text
 from safeload._manifest.digests import digest_file
 from safeload._manifest.manifest import Manifest, seal, unverified_sha256
 from safeload._signing.claims import Claims, describe
-from safeload._storage.pair import signing, writing
+from safeload._storage.backends import resolve
 from safeload.errors import StorageError
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ class NewPair:
         """Write and sign an object; else as `dump`, without a record of it."""
         from joblib import numpy_pickle  # not joblib.dump, which people may have replaced, by safeload.dump even
 
-        with writing(target, overwrite=self.overwrite, belongs=belongs) as writer:
+        backend, name = resolve(target)
+        with backend.writing(name, overwrite=self.overwrite, belongs=belongs) as writer:
             # Not by its name: in a shared folder, somebody could put another file or a link in its place.
             with storage_errors("write", target), writer.stream() as file:
                 numpy_pickle.dump(obj, file, compress=_compression_for(target.name, compress), protocol=protocol)
@@ -68,8 +69,9 @@ class NewPair:
 
     def sign(self, target: Path, claims: Claims) -> Manifest:
         """Sign an artifact that exists; else as `sign`, without a record of it."""
-        with signing(target, overwrite=self.overwrite, belongs=belongs) as writer:
-            with open_artifact(target) as blob:
+        backend, name = resolve(target)
+        with backend.signing(name, overwrite=self.overwrite, belongs=belongs) as writer:
+            with backend.open_artifact(name) as blob:
                 manifest = self._described(blob, target, claims, written_here=False)
             writer.commit(seal(manifest, self.signing.signers))
         return manifest

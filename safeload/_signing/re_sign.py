@@ -16,8 +16,9 @@ from safeload._loading.loader import Loader
 from safeload._manifest.envelope import add_signatures, unverified_envelope
 from safeload._manifest.manifest import MANIFEST, Manifest, open_envelope
 from safeload._signing.new_pair import belongs
+from safeload._storage.backends import resolve
 from safeload._storage.opening import read_envelope_bytes
-from safeload._storage.pair import manifest_path, signing
+from safeload._storage.pair import manifest_path
 from safeload.errors import KeyringError, ManifestError, VerificationError
 from safeload.keys._key import Signer, SigningKey
 from safeload.keys._quorum import within_scope
@@ -115,7 +116,8 @@ class SignedArtifact:
 
     @contextmanager
     def changing(self) -> Iterator[Callable[[bytes], None]]:
-        with signing(self.path, overwrite=True, belongs=belongs) as writer:
+        backend, name = resolve(self.path)
+        with backend.signing(name, overwrite=True, belongs=belongs) as writer:
             yield writer.commit
 
 

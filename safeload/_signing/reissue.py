@@ -9,7 +9,7 @@ from safeload._judging.decisions import decision
 from safeload._loading.loader import Loader
 from safeload._manifest.manifest import seal
 from safeload._signing.new_pair import belongs, checked_target
-from safeload._storage.pair import signing
+from safeload._storage.backends import resolve
 from safeload.keys._signers import SigningSources, signing_with
 from safeload.policy import resolve_policy
 
@@ -50,10 +50,11 @@ def reissue(
     target = checked_target(path)
     signers = signing_with(key, target)
     in_force = resolve_policy(policy)
+    backend, name = resolve(target)
     loader = Loader(keyring=signers.keyrings[0], policy=in_force, limits=limits)
     with (
         decision("reissue", str(target), in_force.digest) as made,
-        signing(target, overwrite=True, belongs=belongs) as writer,
+        backend.signing(name, overwrite=True, belongs=belongs) as writer,
     ):
         made.manifest = before = loader.verified_manifest(target)
         if type(from_release) is not int or from_release <= before.release:

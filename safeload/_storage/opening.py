@@ -8,16 +8,9 @@ import shlex
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from safeload._internal.files import (
-    NotRegularError,
-    PathLike,
-    TooLargeError,
-    open_artifact,
-    read_regular,
-    storage_errors,
-)
+from safeload._internal.files import NotRegularError, PathLike, TooLargeError, storage_errors
 from safeload._manifest.manifest import MANIFEST
-from safeload._storage.pair import snapshot
+from safeload._storage.backends import resolve
 from safeload._storage.states import MANIFEST_SUFFIX, NEXT_SUFFIX, Match, state_of
 from safeload.errors import (
     ManifestError,
@@ -27,17 +20,17 @@ from safeload.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
     from pathlib import Path
 
     from safeload._internal.blob import Blob
     from safeload._manifest.envelope import Kind
-    from safeload._storage.pair import Snapshot
 
 __all__ = [
     "is_stale",
     "read_bounded",
     "read_envelope_bytes",
+    "snapshot",
     "with_pair",
 ]
 
@@ -59,22 +52,22 @@ def with_pair(path: Path, use: Callable[[Blob, bytes], _Result]) -> _Result:
         VerificationError: what is wrong with the manifest, where no writer is at work.
         FileNotFoundError, StorageError: the artifact or the manifest cannot be read.
     """
-    name = str(path)
+    backend, name = resolve(path)
     attempt = 0
-    before: Snapshot | None = None  # nothing is known of the first time
+    before: Hashable = None  # nothing is known of the first time
     while True:
         problem: VerificationError | StorageError
         try:
-            with open_artifact(name) as blob:
+            with backend.open_artifact(name) as blob:
                 seen: list[Match] = []
                 while (suffix := state_of(*seen).read) is not None:
                     try:
-                        return use(blob, read_envelope_bytes(name + suffix))
+                        return use(blob, read_envelope_bytes(f"{path}{suffix}"))
                     except VerificationError as error:
                         if not seen:  # else what was wrong with the manifest says more: there should be no `.next`
                             problem = error
                         seen.append(Match.ABSENT if isinstance(error, UnsignedError) else Match.OTHER)
-            now = snapshot(path)
+            now = backend.snapshot(name)
             changed, before = now != before, now
         except StorageError as error:
             problem, changed = error, is_stale(error)
@@ -82,6 +75,15 @@ def with_pair(path: Path, use: Callable[[Blob, bytes], _Result]) -> _Result:
         if attempt == _MAX_TRIES or not changed:
             raise problem
         time.sleep(_PAUSE * min(attempt - 1, 10))
+
+
+def snapshot(path: PathLike) -> Hashable:
+    """Return what changes when the artifact at `path` or one of its manifests is replaced, without reading them.
+
+    Raises: StorageError.
+    """
+    backend, name = resolve(path)
+    return backend.snapshot(name)
 
 
 def is_stale(error: StorageError) -> bool:
@@ -97,13 +99,15 @@ def read_bounded(kind: Kind, path: PathLike) -> bytes:
         ManifestError: it is not a regular file, or too large.
         OSError: it cannot be read.
     """
-    name = os.fsdecode(path)
+    backend, name = resolve(path)
     try:
-        return read_regular(name, kind.max_bytes)
+        return backend.read(name, kind.max_bytes)
     except NotRegularError as error:
-        raise ManifestError(f"{name} is not a regular file, so it is not a {kind.noun}") from error
+        raise ManifestError(f"{os.fspath(path)} is not a regular file, so it is not a {kind.noun}") from error
     except TooLargeError as error:
-        raise ManifestError(f"{name} has more than {kind.max_bytes} bytes, so it is not a {kind.noun}") from error
+        raise ManifestError(
+            f"{os.fspath(path)} has more than {kind.max_bytes} bytes, so it is not a {kind.noun}"
+        ) from error
 
 
 def read_envelope_bytes(path: PathLike) -> bytes:

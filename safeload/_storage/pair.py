@@ -54,13 +54,10 @@ from safeload.errors import StorageError
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from safeload._internal.blob import Blob
-
-    # Whether a manifest (its bytes) is of this artifact.
-    Belongs = Callable[[bytes, Blob], bool]
+    from safeload._storage.backend import Belongs
 
 __all__ = [
     "LOCK_TIMEOUT",
@@ -100,7 +97,7 @@ class Snapshot:
     next: Stamp | None
 
 
-def snapshot(path: Path) -> Snapshot:
+def snapshot(path: PathLike) -> Snapshot:
     """Return which files make up the pair at `path` just now.
 
     Raises: StorageError if the folder cannot be searched.

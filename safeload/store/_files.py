@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safeload._internal.atomic import replace_file
 from safeload._signing.re_sign import SignedArtifact
 from safeload.errors import ManifestError
 from safeload.store._layout import Layout
@@ -93,7 +92,7 @@ class PointerFile:
         Raises: StorageError.
         """
         with self.layout.deciding():
-            yield lambda data: replace_file(self.path, data)
+            yield lambda data: self.layout.put_pointer(self.channel, data)
 
 
 def pointer_at(path: Path) -> PointerFile | None:

@@ -16,13 +16,15 @@ import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from safeload._internal.atomic import SCRATCH_PREFIX, lock_path, locked, sync_folder
+from safeload._internal.atomic import SCRATCH_PREFIX, sync_folder
 from safeload._internal.files import storage_errors
-from safeload._storage.pair import MANIFEST_SUFFIX, NEXT_SUFFIX
+from safeload._storage.backends import resolve
+from safeload._storage.states import MANIFEST_SUFFIX, NEXT_SUFFIX
 from safeload.store._names import is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 __all__ = ["Layout", "all_strays", "make_folders", "plain_names"]
@@ -46,6 +48,14 @@ class Layout:
     def pointer(self, channel: str) -> Path:
         """Return where a channel's pointer is."""
         return self.channels / f"{channel}.json"
+
+    def put_pointer(self, channel: str, data: bytes) -> None:
+        """Put a channel's pointer in place, in one step; to be called within `deciding`.
+
+        Raises: StorageError.
+        """
+        backend, name = resolve(self.pointer(channel))
+        backend.replace(name, data)
 
     def is_model(self) -> bool:
         """Return whether there is a model, be it one without a version."""
@@ -74,7 +84,7 @@ class Layout:
     def saving(self) -> Iterator[None]:
         """Keep others from adding and removing versions."""
         make_folders(self.versions)
-        with locked(lock_path(self.versions), self.versions):
+        with _locked(self.versions):
             self._sweep()
             yield
 
@@ -82,7 +92,7 @@ class Layout:
     def deciding(self) -> Iterator[None]:
         """Keep others from moving this model's channels."""
         make_folders(self.channels)
-        with locked(lock_path(self.channels), self.channels):
+        with _locked(self.channels):
             yield
 
     @contextmanager
@@ -161,11 +171,15 @@ def _others(folder: Path, known: Iterable[str]) -> list[Path]:
 
 def _listed(folder: Path) -> list[Path]:
     """Return what is in a folder, sorted, but for writers' own files; nothing if there is no such folder."""
+    backend, name = resolve(folder)
     with storage_errors("list", folder):
-        try:
-            return sorted(place for place in folder.iterdir() if not place.name.startswith(SCRATCH_PREFIX))
-        except FileNotFoundError:
-            return []
+        return [folder / one for one in backend.list(name)]
+
+
+def _locked(folder: Path) -> AbstractContextManager[None]:
+    """Keep out others who lock this folder."""
+    backend, name = resolve(folder)
+    return backend.locked(name)
 
 
 def make_folders(folder: Path) -> None:

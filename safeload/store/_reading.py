@@ -15,6 +15,7 @@ from safeload._judging.report import Report
 from safeload._loading.loader import Loader, follower_of
 from safeload._loading.rollback_state import RollbackState, resolve_rollback_state
 from safeload._loading.watch import INTERVAL, Watch
+from safeload._storage.backends import absolute
 from safeload.errors import RollbackError, StorageError, VerificationError
 from safeload.keys._signers import SigningSources, both_of
 from safeload.store._layout import Layout, all_strays, plain_names
@@ -151,7 +152,7 @@ class Reader:
         """
         follower = copy.copy(self)
         follower._loader, trust = follower_of(self._loader)  # noqa: SLF001 - the same class
-        follower._folder = self._folder.absolute()  # noqa: SLF001 - servers change their directory
+        follower._folder = absolute(self._folder)  # noqa: SLF001 - servers change their directory
         followed = Channel(
             Layout(follower.folder, check_name(name)).pointer(check_channel(channel)),
             trust,

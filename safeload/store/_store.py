@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from safeload._internal.atomic import replace_file
 from safeload._internal.files import open_artifact, storage_errors
 from safeload._judging.decisions import decision
 from safeload._signing.claims import Claims, end_of
@@ -304,8 +303,8 @@ class Store(Reader):
             reason=reason,
             history=history,
         )
-        path = layout.pointer(channel)
-        replace_file(path, seal_pointer(pointer, signing_with(self._key, layout.artifact(place.version)).signers))
+        signers = signing_with(self._key, layout.artifact(place.version)).signers
+        layout.put_pointer(channel, seal_pointer(pointer, signers))
         return read_pointer(layout, channel, self._keyring)
 
     # --- removing ---

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from safeload._loading.watch import LoadedModel
-from safeload._storage.pair import Snapshot, snapshot
+from safeload._storage.opening import snapshot
 from safeload.errors import SafeloadError
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ class Channel:
         self._trust = trust
         self._resolve = resolve
         self._load = load
-        self._last: tuple[tuple[Snapshot, Hashable], Path | None] | None = None  # pointer and keyring, where it leads
+        self._last: tuple[tuple[Hashable, Hashable], Path | None] | None = None  # pointer and keyring, where it leads
 
     @property
     def where(self) -> str:
         """The path of the pointer."""
         return str(self._pointer)
 
-    def look(self) -> tuple[Snapshot, Hashable, Snapshot | None]:
+    def look(self) -> tuple[Hashable, Hashable, Hashable]:
         """Return the identities of pointer, keyring and the pair pointed to, None where it cannot be followed."""
         now, artifact = (snapshot(self._pointer), self._trust.look()), None
         if self._last is not None and self._last[0] == now:
