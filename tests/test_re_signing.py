@@ -6,7 +6,7 @@ import ipaddress
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -18,9 +18,6 @@ from safeload.keys._entry import KeyEntry
 from safeload.keys._key import SigningKey
 from safeload.keys._keyring import Keyring
 from safeload.store import signed_file_at
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 MODEL = {"weights": [1.0, 2.0]}
@@ -257,15 +254,16 @@ def test_an_envelope_has_no_more_than_16_signatures(path, ring):
 
 
 def test_a_tampered_artifact_is_seen_even_if_it_is_changed_while_it_is_signed(path, ring, monkeypatch):
-    from safeload._signing import re_sign as re_signing
+    from safeload._storage.backends.local import LocalFiles
 
-    real = re_signing.signing
+    real = LocalFiles.signing
 
-    def changing(target, **options):
+    def changing(self, name, **options):
+        target = Path(name)
         target.write_bytes(target.read_bytes()[:-1] + b"x")
-        return real(target, **options)
+        return real(self, name, **options)
 
-    monkeypatch.setattr(re_signing, "signing", changing)
+    monkeypatch.setattr(LocalFiles, "signing", changing)
     with pytest.raises(DigestMismatchError):
         safeload.re_sign(path, key=ring)
     assert signers_of(path) == ["old"]
