@@ -964,6 +964,7 @@ import os, signal, sys
 import safeload
 from safeload._cli import main
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits it ignored
 real, count = safeload.sign, 0
 def sign(path, **how):
     global count

@@ -157,6 +157,7 @@ DYING = textwrap.dedent(
     from safeload._cli import main
     from safeload._signing.re_sign import ReSigner
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits it ignored
     real, count = ReSigner.sign, 0
     def sign(self, path):
         global count
