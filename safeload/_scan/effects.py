@@ -12,8 +12,9 @@ from safeload._scan.globals import MAX_FINDINGS
 from safeload._scan.hashing import Keys
 from safeload._scan.ledger import A_CONTAINER, A_DTYPE, A_NAME, A_SLOT, A_TUPLE, AN_OBJECT, VAST
 from safeload._scan.native.arrow import A_BUFFER, BUFFER
+from safeload._scan.native.checks import A_NODE
 from safeload._scan.native.nodes import NodeTable
-from safeload._scan.native.structures import A_NODE, Structures
+from safeload._scan.native.structures import Structures
 from safeload._scan.native.trees import trees_among
 from safeload._scan.object_arrays import RECURSIVE, Objects, is_text, may_hold
 from safeload._scan.values import (

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from safeload._scan.native.checks import OddError, need, whole
+from safeload._scan.native.checks import Context, OddError, need, whole
 from safeload._scan.native.contents import ArrowStream, Integers, Unclear, integers_in
 from safeload._scan.values import AList, Blob, Instance
-
-if TYPE_CHECKING:
-    from safeload._scan.native.structures import Structures
 
 FRAMES: Final[frozenset[str]] = frozenset(("polars.dataframe.frame.DataFrame", "polars.series.series.Series"))
 BUFFER: Final = "pyarrow.lib.py_buffer"
@@ -26,8 +23,9 @@ _BITS: Final = (
 _OFFSETS: Final = {"string": 4, "large_string": 8}
 
 
-def stream(_structures: Structures, _made: Instance, state: object, _at: int) -> None:
+def stream(context: Context) -> None:
     """Keep polars from columns of an extension type: of its own, the data says where in memory they are."""
+    state = context.state
     if isinstance(state, AList):
         return  # of series, as before 1.0
     data = _data(state)
@@ -41,8 +39,9 @@ def stream(_structures: Structures, _made: Instance, state: object, _at: int) ->
     need(not found.extends, "it has a column of an extension type, which polars may take for one at any address")
 
 
-def buffer(made: Instance, args: object) -> None:
+def buffer(made: Instance) -> None:
     """Keep how long a buffer is, and what it says if it is one of offsets."""
+    args = made.native
     if not (isinstance(args, tuple) and len(args) == 1 and isinstance(args[0], (bytes, Blob))):
         raise OddError("a buffer is made of bytes")
     length: int = len(args[0]) if isinstance(args[0], bytes) else args[0].length
@@ -55,8 +54,9 @@ def buffer(made: Instance, args: object) -> None:
     made.native = ("buffer", length, found)
 
 
-def array(args: object) -> None:
+def array(made: Instance) -> None:
     """Hold buffers to the type, length and offsets of an array: Arrow reads as much of them as these say."""
+    args = made.native
     parts = args[0] if isinstance(args, tuple) and len(args) == 1 else None
     if not (isinstance(parts, tuple) and len(parts) == 7 and isinstance(parts[4], AList)):
         raise OddError("it is not written as pyarrow writes an array")

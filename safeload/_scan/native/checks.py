@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from safeload._scan.native.contents import Integers
-from safeload._scan.values import AList, Array, Global, Instance
+from safeload._scan.native.nodes import BATCH, NodeTable, Watcher, settle
+from safeload._scan.values import GONE, AList, Array, Attributes, Global, Instance
 
-if TYPE_CHECKING:
-    from safeload._scan.native.nodes import NodeTable
-    from safeload._scan.native.structures import Structures
-
+A_NODE: Final = 64  # bytes that a node takes until it was walked, and while it is
+_A_WAITING_CHECK: Final = 400  # bytes
 
 # What makes functions, and the classes of the packs whose instances can be called.
 _FUNCTIONS: Final = frozenset(
@@ -41,6 +40,78 @@ class Bounds:
     def exceeded(self, table: NodeTable) -> str | None:
         """Say in words what of the table does not fit; None if all does."""
         raise NotImplementedError
+
+
+class Context:
+    """The state that a check is asked about, and what the checks of one stream have left to do.
+
+    Most node tables are small, so they are walked many at a time: a check that depends on a table hands in its bounds
+    with `later`, and `settled` says which of these do not hold.
+    """
+
+    def __init__(self) -> None:
+        # The state that is being checked: `target` is the instance that it is set on, `at` the offset of the BUILD.
+        self.target: Instance = _NOTHING
+        self.state: Any = None
+        self.found: Attributes | None = None  # the attributes that the state sets, if it is a dict of attributes
+        self.at: int = 0
+        self.work: int = 0  # the work of the checks, in opcodes; the machine takes it from here
+        # The node tables that have not been walked yet, and how many nodes they have.
+        self._tables: list[NodeTable] = []
+        self._nodes: int = 0
+        # The bounds that wait for their table: offset, class, table, bounds.
+        self._waiting: list[tuple[int, str, NodeTable, Bounds]] = []
+
+    def attributes(self) -> Attributes:
+        """Return the attributes that the state sets.
+
+        Raises:
+            OddError: the state is not a dict of attributes.
+        """
+        if self.found is None:
+            raise OddError("its state is no dict of attributes")
+        return self.found
+
+    def later(self, table: NodeTable, bounds: Bounds) -> None:
+        """Hold a table to these bounds once it was walked; report at this state and its class if they are exceeded."""
+        self._waiting.append((self.at, self.target.origin.name, table, bounds))
+
+    def seen(self, contents: Watcher | None) -> None:
+        """Take the contents of an array that has passed; node tables are walked when enough have come."""
+        if isinstance(contents, NodeTable):
+            self._tables.append(contents)
+            self._nodes += contents.count
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many nodes are kept that they should be walked."""
+        return self._nodes > BATCH
+
+    @property
+    def kept(self) -> int:
+        """How many bytes are kept until tables are walked, by estimate."""
+        return _A_WAITING_CHECK * len(self._waiting) + A_NODE * self._nodes
+
+    def settled(self, finished: bool) -> list[tuple[int, str, str]]:
+        """Walk the tables if they are enough, or the last; return (offset, class, problem) for bounds that fail."""
+        if not self.crowded and not finished:
+            return []
+        settle(self._tables)
+        self._tables, self._nodes = [], 0
+        wrong = []
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            at, name, table, bounds = one
+            if not table.settled:
+                self._waiting.append(one)
+                continue
+            text = table.problem or bounds.exceeded(table)
+            if text is not None:
+                wrong.append((at, name, text))
+        return wrong
+
+
+_NOTHING: Final = Instance(GONE)  # before the first state
 
 
 def need(holds: bool, text: str) -> None:
@@ -94,12 +165,12 @@ def check_indices(value: object, what: str, end: int, *, length: int | None = No
         raise OddError(f"{what} goes from {seen.least} to {seen.greatest}, where there are {end}")
 
 
-def instances_of(structures: Structures, value: object, what: str) -> list[Instance]:
+def instances_of(context: Context, value: object, what: str) -> list[Instance]:
     """Return what a list holds, all of it complete; it cannot change any more."""
     if not isinstance(value, AList):
         raise OddError(f"{what} is no list")
     value.sealed = True
-    structures.work += len(value.items)
+    context.work += len(value.items)
     for one in value.items:
         if not isinstance(one, Instance) or not one.built:
             raise OddError(f"{what} holds what is not complete")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from safeload._scan.native.checks import (
+    Context,
     OddError,
     array_of,
     check_indices,
@@ -27,20 +28,18 @@ from safeload._scan.values import (
     shown,
 )
 
-if TYPE_CHECKING:
-    from safeload._scan.native.structures import Structures
 
-
-def metric(_structures: Structures, made: Instance, state: object, _at: int) -> None:
+def metric(context: Context) -> None:
     """Keep for rows of which length a distance metric is: it is not asked again."""
-    args = made.native
+    state = context.state
+    args = context.target.native
     if not (isinstance(args, tuple) and len(args) == 1 and isinstance(args[0], Global)):
         raise OddError("it was made of no class")
     if not (isinstance(state, tuple) and len(state) == 3 and isinstance(state[0], Float)):
         raise OddError("its state is no tuple of three")
     vector = length_of(state[1], "vec")
     matrix = array_of(state[2], "mat", dimensions=2).shape
-    made.native = ("metric", args[0].qualname.rstrip("0123456789"), vector, matrix)
+    context.target.native = ("metric", args[0].qualname.rstrip("0123456789"), vector, matrix)
 
 
 def _metric_width(metric: object, width: int) -> None:
@@ -56,8 +55,9 @@ def _metric_width(metric: object, width: int) -> None:
         need(width == 2, "its metric is for two coordinates")
 
 
-def neighbour_tree(_structures: Structures, made: Instance, state: object, _at: int) -> None:
+def neighbour_tree(context: Context) -> None:
     """Check a KD or ball tree: indices lead to points, nodes to ranges of indices."""
+    state = context.state
     if not isinstance(state, tuple) or len(state) != 13:
         raise OddError("its state is no tuple of thirteen")
     points, width = array_of(state[0], "its points", dimensions=2).shape
@@ -73,7 +73,7 @@ def neighbour_tree(_structures: Structures, made: Instance, state: object, _at: 
         raise OddError("node data is not written as scikit-learn writes it")
     need(seen.least >= 0 and seen.greatest <= points and seen.ordered, "a node has points that are not there")
     need(2 * seen.last_inner + 2 < count, "a node has children that are not there")
-    sides = 2 if "_kd_tree" in made.origin.module else 1
+    sides = 2 if "_kd_tree" in context.target.origin.module else 1
     bounds = array_of(state[3], "node bounds", dimensions=3).shape
     need(bounds == (sides, count, width), "node bounds have another shape")
     _metric_width(state[11], width)
@@ -87,9 +87,9 @@ def _as_wide(rows: object, what: str, found: Attributes) -> None:
     need(width == features, f"{what} has {width} columns, and n_features_in_ is {features}")
 
 
-def centers(structures: Structures, _made: Instance, _state: object, _at: int) -> None:
+def centers(context: Context) -> None:
     """Check that k-means compares rows with centers of their width; partial_fit counts for each of them."""
-    found = structures.attributes()
+    found = context.attributes()
     if found.get("cluster_centers_") is not None:
         _as_wide(found["cluster_centers_"], "cluster_centers_", found)
         rows = array_of(found["cluster_centers_"], "cluster_centers_").shape[0]
@@ -101,21 +101,21 @@ def centers(structures: Structures, _made: Instance, _state: object, _at: int) -
         need(kind == ("center", width), "_bisecting_tree is none of centers as wide as n_features_in_")
 
 
-def bisecting_tree(structures: Structures, made: Instance, _state: object, _at: int) -> None:
+def bisecting_tree(context: Context) -> None:
     """Keep how wide the center of a cluster is, and with it those of the clusters that it was parted in."""
-    found = structures.attributes()
+    found = context.attributes()
     center = array_of(found.get("center"), "center")
     need(len(center.shape) >= 1, "center is a number")
-    made.native = ("center", center.shape[-1])
+    context.target.native = ("center", center.shape[-1])
     for side in ("left", "right"):
         part = found.get(side)
         kind = part.native if isinstance(part, Instance) and part.built else None
-        need(part is None or kind == made.native, f"its {side} cluster has a center of another width")
+        need(part is None or kind == context.target.native, f"its {side} cluster has a center of another width")
 
 
-def neighbours(structures: Structures, _made: Instance, _state: object, _at: int) -> None:
+def neighbours(context: Context) -> None:
     """Rows are compared with data of their width, and scipy reads a matrix VI as wide, whatever its shape is."""
-    found = structures.attributes()
+    found = context.attributes()
     method = found.get("_fit_method")
     # Fitted on fitted neighbours, they know no number of features; a tree asks its own, compiled brute force does not.
     asks = isinstance(method, str) and method in ("kd_tree", "ball_tree") and "n_features_in_" not in found
@@ -134,10 +134,10 @@ def neighbours(structures: Structures, _made: Instance, _state: object, _at: int
     need(shape == (columns, columns), f"VI is {shape[0]} by {shape[1]} for data of {columns} columns")
 
 
-def neighbour_classifier(structures: Structures, made: Instance, state: object, at: int) -> None:
+def neighbour_classifier(context: Context) -> None:
     """Predict counts votes by _y in a table as wide as there are classes."""
-    neighbours(structures, made, state, at)
-    found = structures.attributes()
+    neighbours(context)
+    found = context.attributes()
     classes, chosen = found.get("classes_"), found.get("_y")
     if not isinstance(classes, Array) or chosen is None:
         return
@@ -169,23 +169,23 @@ def _compressed(found: Attributes, rows: int, columns: int, stored: int) -> None
         raise OddError(f"indptr does not rise from 0 to {stored}, which are stored")
 
 
-def csr(structures: Structures, made: Instance, _state: object, _at: int) -> None:
-    found = structures.attributes()
+def csr(context: Context) -> None:
+    found = context.attributes()
     shape = _matrix_shape(found)
     stored = length_of(found.get("data"), "data")
     if len(shape) > 2:
         raise OddError("it has more than two dimensions")
     rows, columns = shape if len(shape) == 2 else (1, shape[0])
-    if made.origin.qualname.startswith("csc"):
+    if context.target.origin.qualname.startswith("csc"):
         rows, columns = columns, rows
     indices = length_of(found.get("indices"), "indices")
     need(indices == stored, f"it has {stored} values and {indices} indices")
     _compressed(found, rows, columns, stored)
-    made.native = ("matrix", shape, stored)
+    context.target.native = ("matrix", shape, stored)
 
 
-def bsr(structures: Structures, _made: Instance, _state: object, _at: int) -> None:
-    found = structures.attributes()
+def bsr(context: Context) -> None:
+    found = context.attributes()
     shape = _matrix_shape(found)
     stored, high, wide = array_of(found.get("data"), "data", dimensions=3).shape
     need(len(shape) == 2 and high >= 1 and wide >= 1, "its blocks are empty")
@@ -193,8 +193,8 @@ def bsr(structures: Structures, _made: Instance, _state: object, _at: int) -> No
     _compressed(found, shape[0] // high, shape[1] // wide, stored)
 
 
-def coo(structures: Structures, _made: Instance, _state: object, _at: int) -> None:
-    found = structures.attributes()
+def coo(context: Context) -> None:
+    found = context.attributes()
     shape = _matrix_shape(found)
     stored = length_of(found.get("data"), "data")
     coords = found.get("coords")
@@ -208,8 +208,8 @@ def coo(structures: Structures, _made: Instance, _state: object, _at: int) -> No
         check_indices(one, "its indices", size, length=stored)
 
 
-def dia(structures: Structures, _made: Instance, _state: object, _at: int) -> None:
-    found = structures.attributes()
+def dia(context: Context) -> None:
+    found = context.attributes()
     shape = _matrix_shape(found)
     need(len(shape) == 2, "it does not have two dimensions")
     diagonals, length = array_of(found.get("data"), "data", dimensions=2).shape
@@ -223,12 +223,12 @@ def dia(structures: Structures, _made: Instance, _state: object, _at: int) -> No
     need(fits, "an offset is so far away that it wraps")
 
 
-def support_vectors(structures: Structures, made: Instance, _state: object, _at: int) -> None:
+def support_vectors(context: Context) -> None:
     """Libsvm copies by the number of support vectors and classes, whatever is there."""
-    found = structures.attributes()
+    found = context.attributes()
     if found.get("support_vectors_") is None:
         return
-    classify = made.origin.qualname in ("SVC", "NuSVC")
+    classify = context.target.origin.qualname in ("SVC", "NuSVC")
     vectors = found["support_vectors_"]
     dual = found.get("_dual_coef_")
     counts = array_of(found.get("_n_support"), "_n_support", dimensions=1)
@@ -297,15 +297,17 @@ def _placement(value: object) -> tuple[int, int, int]:
     return seen.least, seen.greatest, seen.count
 
 
-def block(made: Instance, args: object) -> None:
+def block(made: Instance) -> None:
     """Keep which columns a block of a frame is for."""
+    args = made.native
     if not isinstance(args, tuple) or len(args) != 3:
         raise OddError("a block has values, placement and dimensions")
     made.native = _placement(args[1])
 
 
-def block_manager(_made: Instance, args: object) -> None:
+def block_manager(made: Instance) -> None:
     """Without asking, pandas writes into a table of columns where its blocks say that their columns are."""
+    args = made.native
     if not isinstance(args, tuple) or not args or not isinstance(args[0], tuple):
         raise OddError("its blocks are no tuple")
     placed = [one.native for one in args[0] if isinstance(one, Instance) and one.origin.name == BLOCK]
@@ -327,9 +329,10 @@ _KEPT: Final = {
 }
 
 
-def backed(_structures: Structures, made: Instance, state: object, _at: int) -> None:
+def backed(context: Context) -> None:
     """Pandas reads an array of times, codes or texts as what the class keeps, whatever it is of."""
-    args = made.native
+    state = context.state
+    args = context.target.native
     if not (isinstance(args, tuple) and args and isinstance(args[0], Global) and args[0].qualname in _KEPT):
         raise OddError("it was made of no class that keeps an array")
     kind, kinds = _KEPT[args[0].qualname]

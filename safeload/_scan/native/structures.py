@@ -4,8 +4,6 @@ Cython and C code of allowed classes believes the state that it is given: node t
 For the classes in `NATIVE` the machine says here what calls make and what states set, and is told in words what does
 not fit together.  Nothing here can be allowed by a policy.  SECURITY.md lists what is covered.  What cannot be
 checked, because it is written as no library writes it, counts as not fitting.
-
-Most node tables are small, so they are walked many at a time: what depends on that is said by `settled`.
 """
 
 from __future__ import annotations
@@ -13,35 +11,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from safeload._scan.native import arrow, indexed, trees
-from safeload._scan.native.checks import Bounds, OddError, is_function
-from safeload._scan.native.nodes import BATCH, NodeTable, Watcher, settle
+from safeload._scan.native.checks import Context, OddError, is_function
 from safeload._scan.values import Attributes, Global, Instance, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["A_NODE", "NATIVE", "Structures"]
-
-A_NODE: Final = 64  # bytes that a node takes until it was walked, and while it is
+__all__ = ["NATIVE", "Structures"]
 
 
-class Structures:
+class Structures(Context):
     """The native structures of one stream."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.unset = 0  # structures that were made and have no state yet
-        self.work = 0  # what was looked at, in opcodes; the machine takes it from here
-        self._found: Attributes | None = None  # attributes of the state that is looked at
-        self._tables: list[NodeTable] = []
-        self._nodes = 0
-        # What can be said once tables are walked: where, of whom, of which table, and what has to hold.
-        self._waiting: list[tuple[int, str, NodeTable, Bounds]] = []
-
-    def seen(self, contents: Watcher | None) -> None:
-        """Take what an array's bytes say, once they have passed; node tables are walked when enough have come."""
-        if isinstance(contents, NodeTable):
-            self._tables.append(contents)
-            self._nodes += contents.count
 
     def made(self, made: Instance, args: object) -> str | None:
         """Note what was made of a native class, with which arguments if by a call; say what does not fit in them."""
@@ -51,13 +35,13 @@ class Structures:
             self.unset += 1
         try:
             if name == indexed.BLOCK:
-                indexed.block(made, args)
+                indexed.block(made)
             elif name == indexed.MANAGER:
-                indexed.block_manager(made, args)
+                indexed.block_manager(made)
             elif name == arrow.BUFFER:
-                arrow.buffer(made, args)
+                arrow.buffer(made)
             elif name == arrow.ARRAY:
-                arrow.array(args)
+                arrow.array(made)
         except OddError as odd:
             made.native = None
             return str(odd)
@@ -69,54 +53,16 @@ class Structures:
         `found` are the state's attributes, if it is a dict of such.
         """
         name = target.origin.name
-        self._found = found
+        self.target, self.state, self.found, self.at = target, state, found, at
         if name in _NEEDS_STATE:
             self.unset -= 1
         try:
             if found is not None:
                 check_functions(found)
-            NATIVE[name](self, target, state, at)
+            NATIVE[name](self)
         except OddError as odd:
             return str(odd)
         return None
-
-    def attributes(self) -> Attributes:
-        """Return the attributes that the state sets."""
-        if self._found is None:
-            raise OddError("its state is no dict of attributes")
-        return self._found
-
-    def later(self, at: int, name: str, table: NodeTable, bounds: Bounds) -> None:
-        """Have a table held to bounds once it was walked."""
-        self._waiting.append((at, name, table, bounds))
-
-    @property
-    def crowded(self) -> bool:
-        """Whether so many nodes are kept that they should be walked."""
-        return self._nodes > BATCH
-
-    @property
-    def kept(self) -> int:
-        """How many bytes are kept until tables are walked, by estimate."""
-        return 400 * len(self._waiting) + A_NODE * self._nodes
-
-    def settled(self, finished: bool) -> list[tuple[int, str, str]]:
-        """Walk the tables if they are enough, or the last; return (offset, class, what is wrong) of those that are."""
-        if not self.crowded and not finished:
-            return []
-        settle(self._tables)
-        self._tables, self._nodes = [], 0
-        wrong = []
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            at, name, table, bounds = one
-            if not table.settled:
-                self._waiting.append(one)
-                continue
-            text = table.problem or bounds.exceeded(table)
-            if text is not None:
-                wrong.append((at, name, text))
-        return wrong
 
 
 def check_functions(found: Attributes) -> None:
@@ -153,7 +99,7 @@ def _may_be_function(attribute: str, value: object) -> bool:
     return attribute == "_raw_predict" and isinstance(value, Instance) and value.origin.name == "builtins.getattr"
 
 
-def _stateless(_structures: Structures, _made: Instance, _state: object, _at: int) -> None:
+def _stateless(_context: Context) -> None:
     raise OddError("it takes no state")
 
 
@@ -166,7 +112,7 @@ def _sparse_names(kind: str) -> list[str]:
     return [f"{module}.{kind}_{suffix}" for module in modules for suffix in ("array", "matrix")]
 
 
-NATIVE: Final[dict[str, Callable[[Structures, Instance, object, int], None]]] = {
+NATIVE: Final[dict[str, Callable[[Context], None]]] = {
     trees.TREE: trees.tree,
     _METRIC: indexed.metric,
     trees.BIN_MAPPER: trees.bin_mapper,

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import Any, Final, final
 
-from safeload._scan.native.checks import Bounds, OddError, array_of, instances_of, length_of, need, whole
+from safeload._scan.native.checks import Bounds, Context, OddError, array_of, instances_of, length_of, need, whole
 from safeload._scan.native.contents import Integers
 from safeload._scan.native.nodes import NodeTable
 from safeload._scan.values import AList, Array, Attributes, Instance
-
-if TYPE_CHECKING:
-    from safeload._scan.native.structures import Structures
 
 TREE: Final = "sklearn.tree._tree.Tree"
 BIN_MAPPER: Final = "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper"
@@ -20,13 +17,13 @@ _LINKS: Final = "sklearn._loss.link."
 _MULTINOMIAL: Final = frozenset(("HalfMultinomialLoss", "MultinomialDeviance"))
 
 
-def tree(structures: Structures, made: Instance, _state: object, at: int) -> None:
+def tree(context: Context) -> None:
     """`Tree(n_features, n_classes, n_outputs)`: predict, apply and decision_path follow nodes; max_depth is room."""
-    args = made.native
+    args = context.target.native
     need(isinstance(args, tuple) and len(args) == 3, "it was not made with three arguments")
     features, outputs = whole(args[0], "n_features"), whole(args[2], "n_outputs")
     need(outputs >= 1 and length_of(args[1], "n_classes") >= outputs, "n_classes is shorter than n_outputs")
-    found = structures.attributes()
+    found = context.attributes()
     nodes = array_of(found.get("nodes"), "nodes", dimensions=1)
     values = array_of(found.get("values"), "values", dimensions=3)
     count, depth = whole(found.get("node_count"), "node_count"), whole(found.get("max_depth"), "max_depth")
@@ -39,8 +36,8 @@ def tree(structures: Structures, made: Instance, _state: object, at: int) -> Non
     table = nodes.contents
     if not isinstance(table, NodeTable) or table.predictor:
         raise OddError("nodes are not written as scikit-learn writes them")
-    structures.later(at, made.origin.name, table, TreeBounds(depth, features))
-    made.native = ("tree", features)
+    context.later(table, TreeBounds(depth, features))
+    context.target.native = ("tree", features)
 
 
 @final
@@ -70,9 +67,9 @@ def _width(estimator: Instance) -> int:
     return width
 
 
-def decision_tree(structures: Structures, made: Instance, _state: object, _at: int) -> None:
+def decision_tree(context: Context) -> None:
     """Predict checks rows against n_features_in_, and hands them to tree_ unchecked."""
-    found = structures.attributes()
+    found = context.attributes()
     tree = found.get("tree_")
     if tree is None:
         return
@@ -81,7 +78,7 @@ def decision_tree(structures: Structures, made: Instance, _state: object, _at: i
     features = whole(found.get("n_features_in_"), "n_features_in_")
     if width != features:
         raise OddError(f"its tree reads {width} features, and n_features_in_ is {features}")
-    made.native = ("tree", width)
+    context.target.native = ("tree", width)
 
 
 def _features_of(found: Attributes) -> int:
@@ -99,38 +96,38 @@ def trees_among(items: list[Any]) -> int:
     return width
 
 
-def forest(structures: Structures, _made: Instance, _state: object, _at: int) -> None:
+def forest(context: Context) -> None:
     """Check a forest, which checks rows for its first tree alone, or against its own n_features_in_."""
-    found = structures.attributes()
+    found = context.attributes()
     if found.get("estimators_") is None:
         return
     features = _features_of(found)
-    for tree in instances_of(structures, found["estimators_"], "estimators_"):
+    for tree in instances_of(context, found["estimators_"], "estimators_"):
         width = _width(tree)
         if width != features:
             raise OddError(f"a tree of it reads {width} features, and n_features_in_ is {features}")
 
 
-def isolation_forest(structures: Structures, _made: Instance, _state: object, _at: int) -> None:
+def isolation_forest(context: Context) -> None:
     """Check the same where each tree gets all features, or those that estimators_features_ lists."""
-    found = structures.attributes()
+    found = context.attributes()
     if found.get("estimators_") is None:
         return
     features = _features_of(found)
-    trees = instances_of(structures, found["estimators_"], "estimators_")
+    trees = instances_of(context, found["estimators_"], "estimators_")
     chosen = found.get("estimators_features_")
     if not isinstance(chosen, AList) or len(chosen.items) != len(trees):
         raise OddError("estimators_features_ is no list as long as estimators_")
     chosen.sealed = True
-    structures.work += len(trees)
+    context.work += len(trees)
     for tree, one in zip(trees, chosen.items, strict=True):
         given = length_of(one, "estimators_features_")
         need(_width(tree) <= given <= features, "a tree of it reads more features than it is given")
 
 
-def boosting(structures: Structures, made: Instance, _state: object, _at: int) -> None:
+def boosting(context: Context) -> None:
     """predict_stages reads the trees themselves, and writes a column for each of a stage."""
-    found = structures.attributes()
+    found = context.attributes()
     if found.get("estimators_") is None:
         return
     stages = array_of(found["estimators_"], "estimators_", dimensions=2)
@@ -138,7 +135,7 @@ def boosting(structures: Structures, made: Instance, _state: object, _at: int) -
     need(stages.trees >= 0, "estimators_ holds other than fitted trees that read as many features, each of them")
     need(stages.trees == features, f"a tree of it reads {stages.trees} features, and n_features_in_ is {features}")
     columns = stages.shape[1]
-    if made.origin.qualname == "GradientBoostingClassifier":
+    if context.target.origin.qualname == "GradientBoostingClassifier":
         classes = whole(found.get("n_classes_"), "n_classes_")
         wanted = 1 if classes == 2 else classes
     else:
@@ -156,42 +153,42 @@ def boosting(structures: Structures, made: Instance, _state: object, _at: int) -
         need(first.native == ("outputs", 1), "init_ gives another number of columns, and so of rows")
 
 
-def loss(structures: Structures, made: Instance, _state: object, _at: int) -> None:
+def loss(context: Context) -> None:
     """Keep whether a loss is of several columns, and check that its link, which they pass, is one that leaves them."""
-    found = structures.attributes()
+    found = context.attributes()
     link = found.get("link")
     linked = isinstance(link, Instance) and link.origin.name.startswith(_LINKS)
     need(link is None or linked, "its link is none of scikit-learn's")
     need("is_multiclass" not in found, "it says itself whether it is of several classes")
-    made.native = ("loss", made.origin.qualname in _MULTINOMIAL)
+    context.target.native = ("loss", context.target.origin.qualname in _MULTINOMIAL)
 
 
-def dummy(structures: Structures, made: Instance, _state: object, _at: int) -> None:
+def dummy(context: Context) -> None:
     """Keep how many columns its predict_proba has, for the boosting that starts with it."""
-    found = structures.attributes()
+    found = context.attributes()
     prior, classes = found.get("class_prior_"), found.get("n_classes_")
     # By strategy, it gives as many columns as the one or the other says.
     if isinstance(prior, Array) and len(prior.shape) == 1 and type(classes) is int and classes == prior.shape[0]:
-        made.native = ("classes", classes)
+        context.target.native = ("classes", classes)
 
 
-def dummy_regressor(structures: Structures, made: Instance, _state: object, _at: int) -> None:
+def dummy_regressor(context: Context) -> None:
     """Keep how many columns it predicts, for the same."""
-    outputs = structures.attributes().get("n_outputs_")
+    outputs = context.attributes().get("n_outputs_")
     if type(outputs) is int:
-        made.native = ("outputs", outputs)
+        context.target.native = ("outputs", outputs)
 
 
-def predictor_tree(structures: Structures, made: Instance, _state: object, at: int) -> None:
+def predictor_tree(context: Context) -> None:
     """Check a tree of histogram boosting: nodes lead to nodes and to sets of categories."""
-    found = structures.attributes()
+    found = context.attributes()
     nodes = array_of(found.get("nodes"), "nodes", dimensions=1)
     table = nodes.contents
     if not isinstance(table, NodeTable) or not table.predictor:
         raise OddError("nodes are not written as scikit-learn writes them")
     sets = min(_bitsets(found.get("raw_left_cat_bitsets")), _bitsets(found.get("binned_left_cat_bitsets")))
-    structures.later(at, made.origin.name, table, SetBounds(sets))
-    made.native = ("predictor", table)
+    context.later(table, SetBounds(sets))
+    context.target.native = ("predictor", table)
 
 
 @final
@@ -215,16 +212,16 @@ def _bitsets(value: object) -> int:
     return array.shape[0]
 
 
-def bin_mapper(structures: Structures, made: Instance, _state: object, _at: int) -> None:
+def bin_mapper(context: Context) -> None:
     """Keep of how many features it knows whether they are categorical, and whether any is."""
-    flags = structures.attributes().get("is_categorical_")
+    flags = context.attributes().get("is_categorical_")
     if isinstance(flags, Array) and len(flags.shape) == 1 and isinstance(flags.contents, Integers):
-        made.native = ("features", flags.shape[0], flags.contents.greatest > 0)
+        context.target.native = ("features", flags.shape[0], flags.contents.greatest > 0)
 
 
-def histogram_boosting(structures: Structures, made: Instance, _state: object, at: int) -> None:
+def histogram_boosting(context: Context) -> None:
     """Rows are checked against n_features_in_; its predictors look up known categories by feature, too."""
-    found = structures.attributes()
+    found = context.attributes()
     iterations = found.get("_predictors")
     if iterations is None:
         return
@@ -235,19 +232,19 @@ def histogram_boosting(structures: Structures, made: Instance, _state: object, a
     if not isinstance(iterations, AList):
         raise OddError("_predictors is no list")
     iterations.sealed = True
-    structures.work += len(iterations.items)
+    context.work += len(iterations.items)
     bounds = PredictorBounds(features, any_category and known >= features)
     # Each list and each table once, however often they stand there.
     distinct = {id(iteration): iteration for iteration in iterations.items}
     tables: dict[int, NodeTable] = {}
     for iteration in distinct.values():
-        for predictor in instances_of(structures, iteration, "_predictors"):
+        for predictor in instances_of(context, iteration, "_predictors"):
             one = predictor.native
             if not (isinstance(one, tuple) and one[0] == "predictor"):
                 raise OddError("_predictors holds what is no TreePredictor")
             tables[id(one[1])] = one[1]
     for table in tables.values():
-        structures.later(at, made.origin.name, table, bounds)
+        context.later(table, bounds)
 
 
 @final
