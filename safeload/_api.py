@@ -244,7 +244,7 @@ def _scan(target: Path, policy: Policy, limits: Limits, deep: bool) -> Report:
             return report
         from safeload._judging.second_opinion import dissect, second_opinion
 
-        opinion, difference = second_opinion(dissect(stream, size, policy.grant, limits))
+        opinion, difference = second_opinion(dissect(stream, size, policy, limits))
     findings = report.findings if difference is None else (*report.findings, difference)
     return replace(report, findings=findings, second_opinion=opinion)
 

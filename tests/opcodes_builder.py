@@ -182,7 +182,7 @@ def scan(data: bytes, policy: Any = "sklearn", *, record: bool = False, **limits
     from safeload.policy import resolve_policy
 
     source = FileSource(io.BytesIO(data), len(data))
-    return scan_stream(source, resolve_policy(policy).grant, Limits(**limits), record=record)
+    return scan_stream(source, resolve_policy(policy), Limits(**limits), record=record)
 
 
 def codes(data: bytes, policy: Any = "sklearn", **limits: int) -> list[str]:

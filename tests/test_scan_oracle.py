@@ -194,7 +194,7 @@ def test_compressed_models_as_they_are_unpacked(compression: str, protocol: int)
 
     data = source().read(1 << 24)
     agree(data)
-    trace = scan_stream(source(), Policy.load("sklearn").grant, Limits(), record=True)
+    trace = scan_stream(source(), Policy.load("sklearn"), Limits(), record=True)
     assert not trace.findings
     assert trace.events == scan(data, record=True).events
     assert trace.end == len(data)
@@ -347,12 +347,12 @@ def _many_arrays() -> bytes:
 
 
 MANY_ARRAYS = _many_arrays()
-GRANT = resolve_policy("sklearn").grant
+POLICY = resolve_policy("sklearn")
 OPCODES_THERE = [at for at, byte in enumerate(MANY_ARRAYS) if byte in pickle.NEWOBJ + pickle.BUILD + pickle.FRAME]
 
 
 def judged(data: bytes, limits: Limits) -> tuple[Any, ...]:
-    judge = machine.Machine(FileSource(io.BytesIO(data), len(data)), GRANT, limits, [])
+    judge = machine.Machine(FileSource(io.BytesIO(data), len(data)), POLICY.grant, POLICY.native, limits, [])
     try:
         judge.scan()
         refused = None

@@ -172,7 +172,7 @@ def test_a_frame_as_long_as_no_file_where_the_size_is_not_known(nothing_runs: No
 
     for size in ((1 << 62) - 11, 1 << 62, (1 << 63) - 11, (1 << 64) - 1, 1 << 59):
         source = Unpacked(proto(4) + frame(pickle.NONE + STOP, size=size))
-        trace = scan_stream(source, Policy.load("core").grant, Limits())
+        trace = scan_stream(source, Policy.load("core"), Limits())
         assert trace.findings, size
 
 

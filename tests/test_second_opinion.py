@@ -48,7 +48,7 @@ OBJECTS = {
 
 
 def dissected(data: bytes, **bounds: int) -> secondopinion.Dissection:
-    return secondopinion.dissect(io.BytesIO(data), len(data), POLICY.grant, Limits(), **bounds)
+    return secondopinion.dissect(io.BytesIO(data), len(data), POLICY, Limits(), **bounds)
 
 
 def written(obj: Any, protocol: int = 4, *, plain: bool = False) -> bytes:

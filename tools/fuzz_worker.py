@@ -70,7 +70,7 @@ class Scanner:
         source, _ = open_source(
             io.BytesIO(data), len(data), max_unpacked=limits.max_unpacked, max_ratio=limits.max_ratio
         )
-        return list(scan_stream(source, self._policy.grant, limits, record=True).events)
+        return list(scan_stream(source, self._policy, limits, record=True).events)
 
 
 # ----------------------------------------------------------------------------------------------------- loading

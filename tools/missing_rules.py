@@ -40,7 +40,7 @@ class Missing:
         for data in artifacts:
             self.count += 1
             source = FileSource(io.BytesIO(data), len(data))
-            findings = scan_stream(source, self._policy.grant, self._policy.limits(), record=False).findings
+            findings = scan_stream(source, self._policy, self._policy.limits(), record=False).findings
             if findings:
                 self.refused.setdefault(name, tuple(findings))
                 self._kept.setdefault(frozenset((one.code, one.global_name) for one in findings), data)

@@ -14,22 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from safeload.policy import pack_distributions
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# What has to be importable for each pack.
-LIBRARIES: dict[str, str] = {
-    "pandas": "pandas",
-    "xgboost": "xgboost",
-    "lightgbm": "lightgbm",
-    "imbalanced-learn": "imblearn",
-    "category-encoders": "category_encoders",
-    "hdbscan": "hdbscan",
-    "quantile-forest": "quantile_forest",
-    "catboost": "catboost",
-    "polars": "polars",
-    "statsmodels": "statsmodels",
-}
+# What has to be importable for each distribution that a pack is for; statsmodels has none (docs/packs.md says why).
+LIBRARIES: dict[str, str] = {distribution: module for module, distribution in pack_distributions().items()}
+LIBRARIES["statsmodels"] = "statsmodels"
 
 RNG = np.random.RandomState(0)
 X = RNG.rand(120, 5)

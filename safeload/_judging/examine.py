@@ -44,7 +44,7 @@ def examine(
         source, compression = open_source(
             stream, size, max_unpacked=in_force.max_unpacked, max_ratio=in_force.max_ratio, keep=keep
         )
-        trace = scan_stream(source, policy.grant, in_force)
+        trace = scan_stream(source, policy, in_force)
         findings = tuple(_explained(finding, limits, in_force) for finding in trace.findings)
         if not findings:
             source.finish()

@@ -8,7 +8,9 @@ import sys
 import warnings
 from typing import TYPE_CHECKING
 
+from safeload._scan import OWN
 from safeload.errors import VersionMismatchError, VersionMismatchWarning
+from safeload.policy import pack_distributions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,7 +21,7 @@ UNKNOWN = "unknown"  # in a manifest: the signer did not write the artifact, and
 
 # What every artifact depends on; the rest is told by the globals that it names.
 _ALWAYS = ("joblib", "numpy", "scikit-learn")
-_DISTRIBUTIONS = {"sklearn": "scikit-learn", "skimage": "scikit-image", "imblearn": "imbalanced-learn"}
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "skimage": "scikit-image"}  # of others, their packs say it
 # scikit-learn warns of any other version of itself (InconsistentVersionWarning); of the others a pickle holds
 # names and layouts, which change with minor releases at most.
 _EXACT = frozenset({"scikit-learn"})
@@ -28,13 +30,19 @@ _EXACT = frozenset({"scikit-learn"})
 def installed_packages(modules: Iterable[str]) -> dict[str, str]:
     """Return the versions installed of the distributions that these modules come from, by distribution name."""
     tops = {module.split(".")[0] for module in modules}
-    wanted = {*_ALWAYS, *(_DISTRIBUTIONS.get(top, top) for top in tops)}
+    wanted = {*_ALWAYS, *map(_distribution, tops)}
     found = {}
     for name in sorted(wanted):
         installed = _installed(name)
         if installed is not None:  # else the standard library, or a module of the user's own
             found[name] = installed
     return found
+
+
+def _distribution(top: str) -> str:
+    if top in OWN:
+        return _DISTRIBUTIONS.get(top, top)
+    return pack_distributions().get(top) or _DISTRIBUTIONS.get(top, top)
 
 
 def version_mismatches(python: str, packages: Mapping[str, str]) -> list[str]:

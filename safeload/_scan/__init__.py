@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from safeload._scan import machine, values
 from safeload._scan.forms import FORMS
@@ -15,20 +15,21 @@ from safeload._scan.globals import first_use, used_roles
 from safeload._scan.limits import Limits
 from safeload._scan.machine import Machine
 from safeload._scan.names import is_plain_module, is_plain_name, python3_name
+from safeload._scan.native.structures import CHECKS, OWN
 from safeload._scan.values import ROLES, Global, Grant
 from safeload._scan.window import Source
 from safeload.findings import Finding, RefusedError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 __all__ = [
+    "CHECKS",
     "COMPILED",
     "FORM_NAMES",
+    "OWN",
     "ROLES",
     "GlobalUse",
     "Grant",
     "Limits",
+    "Rules",
     "Source",
     "Trace",
     "is_plain_module",
@@ -94,16 +95,24 @@ class Trace:
     events: tuple[tuple[Any, ...], ...] = ()
 
 
-def scan_stream(
-    source: Source, grant_of: Callable[[str], Grant | None], limits: Limits, *, record: bool = False
-) -> Trace:
-    """Scan a whole pickle stream against what `grant_of` grants each `module.qualname`.
+class Rules(Protocol):
+    """What the scanner asks of a policy, for each global by `module.qualname`."""
+
+    def grant(self, name: str) -> Grant | None:
+        """Return what it may be used for; None if the policy does not list it."""
+
+    def native(self, name: str) -> tuple[str | None, bool]:
+        """Return the native check of its instances (one of `CHECKS`), and whether they can be called."""
+
+
+def scan_stream(source: Source, rules: Rules, limits: Limits, *, record: bool = False) -> Trace:
+    """Scan a whole pickle stream against a policy's rules.
 
     Raises nothing that a hostile stream could cause: what is wrong with it stands in the trace's findings. Mistakes of
     the scanner's own are raised as what they are.
     """
     events: list[tuple[Any, ...]] | None = [] if record else None
-    machine = Machine(source, grant_of, limits, events)
+    machine = Machine(source, rules.grant, rules.native, limits, events)
     findings: list[Finding] = []
     try:
         machine.scan()

@@ -82,10 +82,11 @@ class Arrays(Effects):
         self,
         source: Source,
         grant_of: Callable[[str], Grant | None],
+        native_of: Callable[[str], tuple[str | None, bool]],
         limits: Limits,
         record: list[tuple[Any, ...]] | None,
     ) -> None:
-        super().__init__(source, grant_of, limits, record)
+        super().__init__(source, grant_of, native_of, limits, record)
         self.arrays: i64 = 0
         self.wrapper_at: i64 = 0  # where the opcodes begin that follow the latest wrapper's NEWOBJ
         # The opcodes from there to the shape, those behind it, and how long those are.

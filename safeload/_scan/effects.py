@@ -62,10 +62,11 @@ class Effects(Objects):
         self,
         source: Source,
         grant_of: Callable[[str], Grant | None],
+        native_of: Callable[[str], tuple[str | None, bool]],
         limits: Limits,
         record: list[tuple[Any, ...]] | None,
     ) -> None:
-        super().__init__(source, grant_of, limits, record)
+        super().__init__(source, grant_of, native_of, limits, record)
         self.unbuilt: i64 = 0  # dtypes, arrays and wrappers still without their state
         self.sklearn_versions: set[str] = set()
         self.sources: set[str] = set()  # texts of states that their classes run as code
@@ -101,11 +102,11 @@ class Effects(Objects):
     def made(self, origin: Global, args: object) -> Instance:
         """Return what a class or function makes; `args` are those of a call."""
         instance = Instance(origin)
-        if origin.native:
-            wrong = self.structures.made(instance, args)
+        if origin.check is not None:
+            wrong = self.structures.made(origin.check, instance, args)
             if wrong is not None:
                 self.report("SL326", wrong, origin)
-            if origin.name == BUFFER:
+            if origin.check is BUFFER:
                 self.memory += A_BUFFER
                 self.spend(150)
         return instance
@@ -260,7 +261,7 @@ class Effects(Objects):
         self.count_state(origin)
         grant = origin.grant
         wrong: str | None = None
-        if origin.native or (grant is not None and grant.state is not None):
+        if origin.check is not None or (grant is not None and grant.state is not None):
             self.weigh(state)
         if grant is not None and grant.state is not None:
             wrong = grant.state(state)
@@ -278,8 +279,8 @@ class Effects(Objects):
                 self.note_held(origin, state)
             if grant is not None and grant.sources is not None:
                 self.note_sources(state, grant.sources)
-        if origin.native:
-            wrong = self.structures.built(target, state, found, self.at)
+        if origin.check is not None:
+            wrong = self.structures.built(origin.check, target, state, found, self.at)
             if wrong is not None:
                 self.report("SL326", wrong, origin)
             self.spend(self.structures.work)

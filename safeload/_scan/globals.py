@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from safeload._scan import forms, names
 from safeload._scan.ledger import A_GLOBAL, Ledger
-from safeload._scan.native.arrow import FRAMES
-from safeload._scan.native.structures import NATIVE
+from safeload._scan.native.structures import BOUND, CHECKS, OWN
 from safeload._scan.values import (
     CALL,
     IMPORT,
@@ -41,11 +40,13 @@ class Globals(Ledger):
         self,
         source: Source,
         grant_of: Callable[[str], Grant | None],
+        native_of: Callable[[str], tuple[str | None, bool]],
         limits: Limits,
         record: list[tuple[Any, ...]] | None,
     ) -> None:
         super().__init__(source, limits)
         self.grant_of = grant_of
+        self.native_of = native_of
         self.record = record
         self.max_globals: int = limits.max_globals
         self.outer_proto: i64 = 0
@@ -103,10 +104,21 @@ class Globals(Ledger):
         if grant is not None and grant.held_by is not None:
             self.any_held = True
         found = Global(new_module, new_name, self.at, grant, form)
-        found.native = full in NATIVE
-        if full in FRAMES:
-            self.arrow = True
+        self.bind(found)
         return found
+
+    def bind(self, found: Global) -> None:
+        """Give a global the native check of its class: the scanner's own, or the one that a rule names."""
+        found.check = BOUND.get(found.name)
+        if found.check is not None or found.module.partition(".")[0] in OWN:
+            return
+        named, makes_functions = self.native_of(found.name)
+        if makes_functions:
+            found.makes_functions = True
+        if named is not None:
+            found.check = CHECKS[named]
+            if found.check.arrow:
+                self.arrow = True
 
     def arguments(self, func: object, args: object, verb: str) -> Global:
         """Return the global that is called, now that it is known to be one, with exact arguments."""

@@ -28,6 +28,28 @@ ROLES: Final[dict[str, int]] = {"import": IMPORT, "call": CALL, "new": NEW, "sta
 
 
 @final
+class Check:
+    """A native check.
+
+    `state` is asked about each state; without it, a state does not fit at all.  `made` is asked about the arguments of
+    each call.  An instance that `needs_state` has to get one before the stream ends.  With `arrow`, long bytes of the
+    stream are looked at as data of Arrow.
+    """
+
+    def __init__(
+        self,
+        state: Callable[[Any], None] | None,
+        made: Callable[[Instance], None] | None = None,
+        needs_state: bool = False,
+        arrow: bool = False,
+    ) -> None:
+        self.state = state
+        self.made = made
+        self.needs_state: bool = needs_state
+        self.arrow: bool = arrow
+
+
+@final
 class Grant:
     """What a policy allows one global: its roles, and checks of a call's arguments and of a state.
 
@@ -70,7 +92,7 @@ class Global:
         self.offset: i64 = offset
         self.grant: Grant | None = grant
         self.form: i64 = form
-        self.native: bool = False  # whether `_structures` checks what is made of it
+        self.check: Check | None = None  # the native check of what is made of it (see `native.structures`)
         self.makes_functions: bool | None = None  # whether what is made of it can be called; None until that was asked
         self.used: i64 = 0
         self.pushed: i64 = 0
@@ -108,7 +130,7 @@ class Instance:
         self.keys: Any = None
         self.scalar: bool = False
         self.text: bool = False
-        # Of a native class (see `_structures`): what it was made with, and then what its state says of it.
+        # Of a class with a native check: what it was made with, and then what its state says of it.
         self.native: Any = None
 
 

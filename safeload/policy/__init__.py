@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from safeload._scan import ROLES, Grant, Limits
 from safeload.errors import PolicyFileError
 from safeload.policy._denylist import denied_reason
-from safeload.policy._packs import pack_names
+from safeload.policy._packs import native_of_packs, pack_distributions, pack_names
 from safeload.policy._parse import AllowRule, Fault, PolicyFile, parse_policy, read_policy
 from safeload.policy._patterns import compile_arguments, compile_states, sources_of
 from safeload.policy._write import policy_text, toml_value
@@ -33,6 +33,7 @@ __all__ = [
     "Policy",
     "PolicyFile",
     "denied_reason",
+    "pack_distributions",
     "pack_names",
     "policy_text",
     "resolve_policy",
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 _MAX_FILES = 32
+_NOT_NATIVE: tuple[str | None, bool] = (None, False)
 
 
 class Policy:
@@ -53,7 +55,7 @@ class Policy:
         digest: SHA-256 over the rules and limits in force, as `sha256:` and hex.
     """
 
-    __slots__ = ("_by_name", "_grants", "_limits", "digest", "files", "name", "rules")
+    __slots__ = ("_by_name", "_grants", "_limits", "_native", "digest", "files", "name", "rules")
 
     def __init__(self, files: list[PolicyFile]) -> None:
         self.name = files[-1].name
@@ -68,6 +70,7 @@ class Policy:
             for name in rule.names:
                 self._by_name.setdefault(f"{rule.module}.{name}", []).append(rule)
         self._grants: dict[str, Grant] = {}
+        self._native = _native(self.rules)
         self.digest = _digest(self.rules, self._limits)
 
     @classmethod
@@ -122,6 +125,15 @@ class Policy:
         if found is None and name in self._by_name:
             found = self._grants[name] = _grant(self._by_name[name])
         return found
+
+    def native(self, name: str) -> tuple[str | None, bool]:
+        """Return the native check for what the global `module.qualname` makes, and whether that can be called.
+
+        What the packs that ship say of it holds whether or not this policy extends them.
+        """
+        check, makes_functions = native_of_packs().get(name, _NOT_NATIVE)
+        own, own_functions = self._native.get(name, _NOT_NATIVE)
+        return check or own, makes_functions or own_functions
 
     def events(self, names: Iterable[str]) -> frozenset[str]:
         """Return which audit events loading these globals may raise, beyond those that any artifact may."""
@@ -201,11 +213,32 @@ def _digest(rules: tuple[AllowRule, ...], limits: dict[str, int]) -> str:
             str(rule.expires),
             rule.events,
             rule.held_by,
+            *([rule.check, rule.makes_functions] if rule.check or rule.makes_functions else []),
         ]
         for rule in rules
     ]
     text = json.dumps([in_force, limits], sort_keys=True)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def _native(rules: Iterable[AllowRule]) -> dict[str, tuple[str | None, bool]]:
+    """Add up what rules say of native checks.
+
+    Raises:
+        PolicyFileError: a rule names another check than a rule before it, or than a pack that ships.
+    """
+    found: dict[str, tuple[str | None, bool]] = {}
+    for rule in rules:
+        if rule.check is None and not rule.makes_functions:
+            continue
+        for one in rule.names:
+            name = f"{rule.module}.{one}"
+            before, functions = found.get(name, _NOT_NATIVE)
+            before = before or native_of_packs().get(name, _NOT_NATIVE)[0]
+            if rule.check is not None and before not in (None, rule.check):
+                raise PolicyFileError(f"{rule.where}: {name} already has the check {before!r}. Remove this one.")
+            found[name] = rule.check or before, functions or rule.makes_functions
+    return found
 
 
 def _grant(rules: list[AllowRule]) -> Grant:

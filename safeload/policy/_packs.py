@@ -11,14 +11,17 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-__all__ = ["pack_names", "read_pack"]
+__all__ = ["native_of_packs", "pack_distributions", "pack_names", "read_pack"]
 
 _PACKAGE = "safeload.policy.packs"
+_NATIVE = re.compile(rb"^(?:check|makes) = ", re.MULTILINE)
+_DISTRIBUTION = re.compile(rb'^distribution = "([a-z0-9-]+)"(?:\r?\nimports = "([A-Za-z0-9_]+)")?', re.MULTILINE)
 
 
 def pack_names() -> list[str]:
@@ -37,6 +40,40 @@ def read_pack(name: str) -> tuple[str, dict[str, Any] | None]:
     folder = _folder()
     data = folder.joinpath(f"{name}.toml").read_bytes()
     return data.decode("utf-8"), _parsed(folder.joinpath(f"{name}.json"), hashlib.sha256(data).hexdigest())
+
+
+@functools.cache
+def native_of_packs() -> dict[str, tuple[str | None, bool]]:
+    """Return, for each class that a shipped pack says this of, its native check and whether its instances are called.
+
+    These hold whatever policy is in force, so all packs are read; of most it is enough to see that they say nothing.
+    """
+    found: dict[str, tuple[str | None, bool]] = {}
+    for name in pack_names():
+        if not _NATIVE.search(_folder().joinpath(f"{name}.toml").read_bytes()):
+            continue
+        text, document = read_pack(name)
+        if document is None:
+            import tomllib  # here: a build has parsed the packs
+
+            document = tomllib.loads(text)
+        for rule in document["allow"]:
+            if "check" in rule or "makes" in rule:
+                said = rule.get("check"), rule.get("makes") == "function"
+                found.update((f"{rule['module']}.{one}", said) for one in rule["names"])
+    return found
+
+
+@functools.cache
+def pack_distributions() -> dict[str, str]:
+    """Return the distribution of each module that a shipped pack is for, by the module's name."""
+    found = {}
+    for name in pack_names():
+        said = _DISTRIBUTION.search(_folder().joinpath(f"{name}.toml").read_bytes())
+        if said:
+            distribution, imports = said[1].decode(), said[2]
+            found[imports.decode() if imports else distribution.replace("-", "_")] = distribution
+    return found
 
 
 def _folder() -> Traversable:

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from safeload._scan import FORM_NAMES, ROLES, Limits, is_plain_module, is_plain_name
+from safeload._scan import CHECKS, FORM_NAMES, OWN, ROLES, Limits, is_plain_module, is_plain_name
 from safeload.errors import PolicyFileError
 from safeload.policy._denylist import denied_reason, is_confined
 from safeload.policy._named import NamedPatterns
@@ -19,10 +19,15 @@ from safeload.policy._patterns import compile_arguments, compile_pattern
 __all__ = ["AllowRule", "Fault", "PolicyFile", "parse_policy", "read_policy"]
 
 MAX_POLICY_BYTES = 1 << 20
-_POLICY_KEYS = {"name", "version", "extends", "patterns", "allow", "limits", "description"}
-_RULE_KEYS = {"module", "names", "roles", "args", "state", "form", "events", "held_by", "reason", "expires"}
+_POLICY_KEYS = {
+    "name", "version", "extends", "patterns", "allow", "limits", "description", "distribution", "imports",
+}  # fmt: skip
+_RULE_KEYS = {
+    "module", "names", "roles", "args", "state", "form", "check", "makes", "events", "held_by", "reason", "expires",
+}  # fmt: skip
 _PACK_ORIGIN = "pack "
 _PACK = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
+_DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?", re.ASCII)
 _EVENT = re.compile(r"ctypes\.dlsym [A-Za-z_][A-Za-z0-9_]{0,99}|ctypes\.cdata/buffer", re.ASCII)
 _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*allow[ \t]*\]\]", re.MULTILINE)
 
@@ -42,6 +47,8 @@ class AllowRule:
     line: int | None
     events: tuple[str, ...] = ()
     held_by: tuple[str, ...] = ()
+    check: str | None = None
+    makes_functions: bool = False
 
     @property
     def where(self) -> str:
@@ -70,6 +77,8 @@ class AllowRule:
             "state": self.state,
             "events": list(self.events),
             "held_by": list(self.held_by),
+            "check": self.check,
+            "makes": "function" if self.makes_functions else None,
             "reason": self.reason,
             "expires": None if self.expires is None else self.expires.isoformat(),
         }
@@ -183,6 +192,9 @@ def _read(
         raise wrong('a policy needs a name, such as name = "acme"', _line_of(text, {"name"}))
     if type(version) is not int or version != 1:
         raise wrong("a policy needs version = 1, the only one there is", _line_of(text, {"version"}))
+    for key in ("distribution", "imports"):
+        if key in document and (not isinstance(document[key], str) or not _DISTRIBUTION.fullmatch(document[key])):
+            raise wrong(f'{key} is the name of one package, such as {key} = "pandas"', _line_of(text, {key}))
     entries = document.get("allow", [])
     if not isinstance(entries, list):
         raise wrong("allow is written as [[allow]] tables", _line_of(text, {"allow"}))
@@ -303,6 +315,8 @@ def _rule(entry: Any, origin: str, line: int | None, named: NamedPatterns) -> Al
         state=state,
         events=_events(entry.get("events", []), roles),
         held_by=_held_by(entry, roles),
+        check=_check(entry.get("check"), module, roles),
+        makes_functions=_makes_functions(entry.get("makes"), module, roles),
         reason=_reason(entry),
         expires=_expiry(entry),
         origin=origin,
@@ -341,6 +355,34 @@ def _constraints(
             raise ValueError("state belongs to a rule with the role state")
         compile_pattern(state)
     return args, state
+
+
+def _check(value: Any, module: str, roles: tuple[str, ...]) -> str | None:
+    """Return the native check that a rule names for its classes and functions."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or value not in CHECKS:
+        raise ValueError(f"unknown check {value!r}; there are {', '.join(sorted(CHECKS))}")
+    _need_foreign("check", module, roles)
+    return value
+
+
+def _makes_functions(value: Any, module: str, roles: tuple[str, ...]) -> bool:
+    """Return whether a rule says that what it lets be made can be called."""
+    if value is None:
+        return False
+    if value != "function":
+        raise ValueError(f'makes is "function" or left out, not {value!r}')
+    _need_foreign("makes", module, roles)
+    return True
+
+
+def _need_foreign(key: str, module: str, roles: tuple[str, ...]) -> None:
+    top = module.partition(".")[0]
+    if top in OWN:
+        raise ValueError(f"{key} cannot be set for {top}: the scanner itself knows the checks for its classes")
+    if not {"call", "new"} & set(roles):
+        raise ValueError(f"{key} belongs to a rule with one of the roles call and new")
 
 
 def _events(value: Any, roles: tuple[str, ...]) -> tuple[str, ...]:

@@ -47,6 +47,10 @@ def _rule_lines(rule: AllowRule) -> Iterator[str]:
         yield 'form = "numpy"'
     if rule.state is not None:
         yield f"state = {toml_value(rule.state)}"
+    if rule.check is not None:
+        yield f"check = {toml_value(rule.check)}"
+    if rule.makes_functions:
+        yield 'makes = "function"'
     if rule.events:
         yield f"events = {toml_value(list(rule.events))}"
     if rule.held_by:

@@ -65,7 +65,7 @@ def look_deeper(path: str, policy: Policy, limits: Limits, *, opcodes: bool, pro
     if not opcodes and not program:
         return {}
     with open_artifact(Path(path)) as blob, blob.stream() as stream:
-        dissection = dissect(stream, blob.size, policy.grant, limits)
+        dissection = dissect(stream, blob.size, policy, limits)
     found: dict[str, Any] = {}
     if opcodes:
         lines = [asdict(line) for line in itertools.islice(disassemble(dissection), _MAX_OPCODES + 1)]

@@ -15,9 +15,9 @@ from safeload._scan.sources import open_source
 from safeload.findings import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from safeload._scan import Grant, Limits, Source, Trace
+    from safeload._scan import Limits, Rules, Source, Trace
 
 __all__ = ["MAX_OPCODES", "Cut", "Dissection", "Piece", "cut", "dissect"]
 
@@ -73,7 +73,7 @@ class Dissection:
 def dissect(
     stream: BinaryIO,
     size: int,
-    grant_of: Callable[[str], Grant | None],
+    rules: Rules,
     limits: Limits,
     *,
     max_bytes: int = _MAX_BYTES,
@@ -82,7 +82,7 @@ def dissect(
     """Return an artifact's pickles; raises nothing that is in the file."""
     limits = limits.for_file(size).tightened({"max_opcodes": max_opcodes})
     try:
-        trace = scan_stream(_source(stream, size, limits), grant_of, limits, record=True)
+        trace = scan_stream(_source(stream, size, limits), rules, limits, record=True)
         if any(finding.code == "SL501" for finding in trace.findings):
             return Dissection(problem=f"it has more than {limits.max_opcodes} opcodes")
         pieces = cut(_source(stream, size, limits), trace.events, max_bytes)

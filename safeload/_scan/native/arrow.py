@@ -1,4 +1,4 @@
-"""Data of Arrow, which polars and pandas keep: native code believes what it says of types, lengths and offsets."""
+"""Data of Arrow, as frames and columns keep it: native code believes what it says of types, lengths and offsets."""
 
 from __future__ import annotations
 
@@ -6,25 +6,21 @@ from typing import Any, Final
 
 from safeload._scan.native.checks import Context, OddError, need, whole
 from safeload._scan.native.contents import ArrowStream, Integers, Unclear, integers_in
-from safeload._scan.values import AList, Blob, Instance
+from safeload._scan.values import AList, Blob, Check, Instance
 
-FRAMES: Final[frozenset[str]] = frozenset(("polars.dataframe.frame.DataFrame", "polars.series.series.Series"))
-BUFFER: Final = "pyarrow.lib.py_buffer"
-ARRAY: Final = "pyarrow.lib._restore_array"
 A_BUFFER: Final = 800  # bytes that is kept of one
-_TIMES: Final = "pyarrow.lib.timestamp"
-TYPES: Final[tuple[str, ...]] = ("pyarrow.lib.type_for_alias", _TIMES)
 # Bits of an item, by the first letters of the type's name.
 _BITS: Final = (
     ("bool", 1), ("int8", 8), ("uint8", 8), ("halffloat", 16), ("int16", 16), ("uint16", 16), ("int32", 32),
     ("uint32", 32), ("float64", 64), ("float", 32), ("date32", 32), ("double", 64), ("int64", 64), ("uint64", 64),
     ("date64", 64),
 )  # fmt: skip
+_TIMESTAMP: Final = "a time stamp"  # in place of the name of a type: no name that is known begins like this
 _OFFSETS: Final = {"string": 4, "large_string": 8}
 
 
 def stream(context: Context) -> None:
-    """Keep polars from columns of an extension type: of its own, the data says where in memory they are."""
+    """Refuse columns of an extension type: of polars' own, the data says where in memory they are."""
     state = context.state
     if isinstance(state, AList):
         return  # of series, as before 1.0
@@ -73,22 +69,22 @@ def array(made: Instance) -> None:
     if kind in _OFFSETS:
         _check_offsets(buffers[1], _OFFSETS[kind], end, _length(buffers[2]))
         return
-    bits = 64 if kind == _TIMES else next((bits for name, bits in _BITS if kind.startswith(name)), 0)
+    bits = 64 if kind == _TIMESTAMP else next((bits for name, bits in _BITS if kind.startswith(name)), 0)
     need(bits > 0, "it is of another type than those that are known")
     need(8 * _length(buffers[1]) >= end * bits, "its data is too short")
 
 
 def _kind(value: object) -> str:
-    args = value.native if isinstance(value, Instance) and value.origin.name in TYPES else None
+    args = value.native if isinstance(value, Instance) and value.origin.check in (TYPE, TIMESTAMP) else None
     if not (isinstance(args, tuple) and args and isinstance(args[0], str)):
         raise OddError("its type is not complete")
-    return _TIMES if isinstance(value, Instance) and value.origin.name == _TIMES else args[0]
+    return _TIMESTAMP if isinstance(value, Instance) and value.origin.check is TIMESTAMP else args[0]
 
 
 def _check_offsets(value: object, size: int, end: int, length: int) -> None:
     if not end and not _length(value):
         return
-    native = value.native if isinstance(value, Instance) and value.origin.name == BUFFER else None
+    native = value.native if isinstance(value, Instance) and value.origin.check is BUFFER else None
     for seen in native[2] if isinstance(native, tuple) else ():
         if seen.dtype.itemsize == size:
             need(seen.least >= 0 and seen.rising and seen.greatest <= length, f"its offsets do not rise to {length}")
@@ -101,7 +97,7 @@ def _length(value: object) -> int:
     """Return how many bytes a buffer has; none where there is no buffer."""
     if value is None:
         return 0
-    native = value.native if isinstance(value, Instance) and value.origin.name == BUFFER else None
+    native = value.native if isinstance(value, Instance) and value.origin.check is BUFFER else None
     if not isinstance(native, tuple):
         raise OddError("a buffer of it is not complete")
     length: int = native[1]
@@ -110,3 +106,10 @@ def _length(value: object) -> int:
 
 def _data(value: object) -> Any:
     return value.data if isinstance(value, Blob) else value
+
+
+STREAM: Final[Check] = Check(stream, arrow=True)
+BUFFER: Final[Check] = Check(None, made=buffer)
+ARRAY: Final[Check] = Check(None, made=array)
+TYPE: Final[Check] = Check(None)  # a type by its name
+TIMESTAMP: Final[Check] = Check(None)  # a type of time stamps, by their unit

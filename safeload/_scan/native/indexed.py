@@ -19,6 +19,7 @@ from safeload._scan.native.contents import Ranges
 from safeload._scan.values import (
     Array,
     Attributes,
+    Check,
     DType,
     Float,
     Global,
@@ -277,14 +278,9 @@ def _sparse(matrix: object, what: str) -> tuple[tuple[int, ...], int]:
     return shape, stored
 
 
-BLOCK: Final = "pandas._libs.internals._unpickle_block"
-MANAGER: Final = "pandas.core.internals.managers.BlockManager"
-SLICE: Final = "builtins.slice"
-
-
 def _placement(value: object) -> tuple[int, int, int]:
     """Return the least and the greatest column of a block, and how many there are."""
-    if isinstance(value, Instance) and value.origin.name == SLICE:
+    if isinstance(value, Instance) and value.origin.check is SLICE:
         if not isinstance(value.native, tuple) or len(value.native) != 3:
             raise OddError("the slice of its columns is not complete")
         start, stop, step = value.native
@@ -305,12 +301,12 @@ def block(made: Instance) -> None:
     made.native = _placement(args[1])
 
 
-def block_manager(made: Instance) -> None:
+def blocks(made: Instance) -> None:
     """Without asking, pandas writes into a table of columns where its blocks say that their columns are."""
     args = made.native
     if not isinstance(args, tuple) or not args or not isinstance(args[0], tuple):
         raise OddError("its blocks are no tuple")
-    placed = [one.native for one in args[0] if isinstance(one, Instance) and one.origin.name == BLOCK]
+    placed = [one.native for one in args[0] if isinstance(one, Instance) and one.origin.check is BLOCK]
     if len(placed) != len(args[0]) or not all(isinstance(one, tuple) for one in placed):
         raise OddError("its blocks are not complete")
     total = sum(count for _, _, count in placed)
@@ -318,7 +314,6 @@ def block_manager(made: Instance) -> None:
         need(least >= 0 and greatest < total, f"columns go from {least} to {greatest}, and there are {total}")
 
 
-BACKED: Final = "pandas._libs.arrays.__pyx_unpickle_NDArrayBacked"
 # Of each class, which kind the array is that it keeps, as numpy letters them, and its dtype ("" for numpy's own).
 _KEPT: Final = {
     "Categorical": ("i", ("CategoricalDtype",)),
@@ -329,7 +324,7 @@ _KEPT: Final = {
 }
 
 
-def backed(context: Context) -> None:
+def typed_array(context: Context) -> None:
     """Pandas reads an array of times, codes or texts as what the class keeps, whatever it is of."""
     state = context.state
     args = context.target.native
@@ -344,3 +339,9 @@ def backed(context: Context) -> None:
     need(named in kinds, f"its dtype is {describe(state[0])}")
     if not named:
         need(isinstance(state[0], DType) and state[0].real == kept.dtype, "its dtype is not that of its array")
+
+
+SLICE: Final[Check] = Check(None)
+BLOCK: Final[Check] = Check(None, made=block)
+BLOCKS: Final[Check] = Check(None, made=blocks)
+TYPED_ARRAY: Final[Check] = Check(typed_array, needs_state=True)

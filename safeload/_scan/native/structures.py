@@ -1,23 +1,26 @@
 """Native structures: what compiled code reads and writes memory by, checked before anything is unpickled.
 
 Cython and C code of allowed classes believes the state that it is given: node tables, index arrays, counts and sizes.
-For the classes in `NATIVE` the machine says here what calls make and what states set, and is told in words what does
-not fit together.  Nothing here can be allowed by a policy.  SECURITY.md lists what is covered.  What cannot be
-checked, because it is written as no library writes it, counts as not fitting.
+So a class may have a native check: it looks at the arguments that an instance is made with, and at its state, and says
+in words what does not fit together.  SECURITY.md lists what is covered.  State that no library writes this way cannot
+be checked, and counts as not fitting.
+
+A class gets its check by its name, in one of two ways:
+
+- `BOUND` has the classes of scikit-learn and scipy.  No policy can change or remove these.
+- A rule of a policy names one of `CHECKS`.  The rules of the packs that ship always apply, whatever policy is in force.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import sys
+from typing import Final
 
 from safeload._scan.native import arrow, indexed, trees
 from safeload._scan.native.checks import Context, OddError, is_function
-from safeload._scan.values import Attributes, Global, Instance, shown
+from safeload._scan.values import Attributes, Check, Global, Instance, shown
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["NATIVE", "Structures"]
+__all__ = ["BOUND", "CHECKS", "OWN", "Structures"]
 
 
 class Structures(Context):
@@ -27,39 +30,34 @@ class Structures(Context):
         super().__init__()
         self.unset = 0  # structures that were made and have no state yet
 
-    def made(self, made: Instance, args: object) -> str | None:
-        """Note what was made of a native class, with which arguments if by a call; say what does not fit in them."""
-        name = made.origin.name
+    def made(self, check: Check, made: Instance, args: object) -> str | None:
+        """Keep the arguments of a call (None of a NEWOBJ) with what it made; say in words what does not fit in them."""
         made.native = args
-        if name in _NEEDS_STATE:
+        if check.needs_state:
             self.unset += 1
+        if check.made is None:
+            return None
         try:
-            if name == indexed.BLOCK:
-                indexed.block(made)
-            elif name == indexed.MANAGER:
-                indexed.block_manager(made)
-            elif name == arrow.BUFFER:
-                arrow.buffer(made)
-            elif name == arrow.ARRAY:
-                arrow.array(made)
+            check.made(made)
         except OddError as odd:
             made.native = None
             return str(odd)
         return None
 
-    def built(self, target: Instance, state: object, found: Attributes | None, at: int) -> str | None:
-        """Say in words what in the state of a native class does not fit together; None if everything does.
+    def built(self, check: Check, target: Instance, state: object, found: Attributes | None, at: int) -> str | None:
+        """Say in words what in a state does not fit together; None if everything does.
 
-        `found` are the state's attributes, if it is a dict of such.
+        `found` are the state's attributes, if it is a dict of attributes.
         """
-        name = target.origin.name
         self.target, self.state, self.found, self.at = target, state, found, at
-        if name in _NEEDS_STATE:
+        if check.needs_state:
             self.unset -= 1
         try:
             if found is not None:
                 check_functions(found)
-            NATIVE[name](self)
+            if check.state is None:
+                raise OddError("it takes no state")
+            check.state(self)
         except OddError as odd:
             return str(odd)
         return None
@@ -87,9 +85,6 @@ _TAKE_FUNCTIONS: Final = frozenset(
         "_kmeans_single",
     )
 )  # fmt: skip
-_METRIC: Final = "sklearn.metrics._dist_metrics.newObj"
-_NEIGHBOUR_TREES: Final = tuple(f"sklearn.neighbors.{module}.newObj" for module in ("_kd_tree", "_ball_tree"))
-_NEEDS_STATE: Final = frozenset((trees.TREE, _METRIC, indexed.BACKED, *_NEIGHBOUR_TREES))
 
 
 def _may_be_function(attribute: str, value: object) -> bool:
@@ -97,10 +92,6 @@ def _may_be_function(attribute: str, value: object) -> bool:
         return True
     # Histogram boosting is left with it by early stopping: the method itself, as a policy lets getattr find it.
     return attribute == "_raw_predict" and isinstance(value, Instance) and value.origin.name == "builtins.getattr"
-
-
-def _stateless(_context: Context) -> None:
-    raise OddError("it takes no state")
 
 
 def _names(module: str, *names: str) -> list[str]:
@@ -112,10 +103,42 @@ def _sparse_names(kind: str) -> list[str]:
     return [f"{module}.{kind}_{suffix}" for module in modules for suffix in ("array", "matrix")]
 
 
-NATIVE: Final[dict[str, Callable[[Context], None]]] = {
-    trees.TREE: trees.tree,
-    _METRIC: indexed.metric,
-    trees.BIN_MAPPER: trees.bin_mapper,
+# The libraries whose classes the scanner binds to checks itself: no rule may name a check for one of them.
+OWN: Final = frozenset(sys.stdlib_module_names) | frozenset(("joblib", "numpy", "scipy", "sklearn"))
+
+_DECISION_TREE: Final[Check] = Check(trees.decision_tree)
+_FOREST: Final[Check] = Check(trees.forest)
+_ISOLATION_FOREST: Final[Check] = Check(trees.isolation_forest)
+_HISTOGRAM_BOOSTING: Final[Check] = Check(trees.histogram_boosting)
+_LOSS: Final[Check] = Check(trees.loss)
+_NEIGHBOUR_TREE: Final[Check] = Check(indexed.neighbour_tree, needs_state=True)
+_NEIGHBOURS: Final[Check] = Check(indexed.neighbours)
+_NEIGHBOUR_CLASSIFIER: Final[Check] = Check(indexed.neighbour_classifier)
+_CENTERS: Final[Check] = Check(indexed.centers)
+
+# The checks that a rule may name; docs/packs.md says what each is for.
+CHECKS: Final[dict[str, Check]] = {
+    "arrow-array": arrow.ARRAY,
+    "arrow-buffer": arrow.BUFFER,
+    "arrow-stream": arrow.STREAM,
+    "arrow-timestamp": arrow.TIMESTAMP,
+    "arrow-type": arrow.TYPE,
+    "centers": _CENTERS,
+    "decision-tree": _DECISION_TREE,
+    "forest": _FOREST,
+    "frame-block": indexed.BLOCK,
+    "frame-blocks": indexed.BLOCKS,
+    "histogram-boosting": _HISTOGRAM_BOOSTING,
+    "isolation-forest": _ISOLATION_FOREST,
+    "neighbour-classifier": _NEIGHBOUR_CLASSIFIER,
+    "neighbours": _NEIGHBOURS,
+    "typed-array": indexed.TYPED_ARRAY,
+}
+
+BOUND: Final[dict[str, Check]] = {
+    trees.TREE: Check(trees.tree, needs_state=True),
+    "sklearn.metrics._dist_metrics.newObj": Check(indexed.metric, needs_state=True),
+    trees.BIN_MAPPER: Check(trees.bin_mapper),
     **dict.fromkeys(
         _names(
             "sklearn._loss.loss",
@@ -123,7 +146,7 @@ NATIVE: Final[dict[str, Callable[[Context], None]]] = {
             "HalfPoissonLoss", "HalfSquaredError", "HalfTweedieLoss", "HalfTweedieLossIdentity", "HuberLoss",
             "PinballLoss",
         ),
-        trees.loss,
+        _LOSS,
     ),
     **dict.fromkeys(
         _names(
@@ -131,17 +154,18 @@ NATIVE: Final[dict[str, Callable[[Context], None]]] = {
             "BinomialDeviance", "ExponentialLoss", "HuberLossFunction", "LeastAbsoluteError", "LeastSquaresError",
             "MultinomialDeviance", "QuantileLossFunction",
         ),
-        trees.loss,
+        _LOSS,
     ),
-    trees.DUMMY: trees.dummy,
-    trees.DUMMY_REGRESSOR: trees.dummy_regressor,
-    **dict.fromkeys(_NEIGHBOUR_TREES, indexed.neighbour_tree),
+    trees.DUMMY: Check(trees.dummy),
+    trees.DUMMY_REGRESSOR: Check(trees.dummy_regressor),
+    "sklearn.neighbors._ball_tree.newObj": _NEIGHBOUR_TREE,
+    "sklearn.neighbors._kd_tree.newObj": _NEIGHBOUR_TREE,
     **dict.fromkeys(
         _names(
             "sklearn.tree._classes",
             "DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor",
         ),
-        trees.decision_tree,
+        _DECISION_TREE,
     ),
     **dict.fromkeys(
         _names(
@@ -149,30 +173,23 @@ NATIVE: Final[dict[str, Callable[[Context], None]]] = {
             "ExtraTreesClassifier", "ExtraTreesRegressor", "RandomForestClassifier", "RandomForestRegressor",
             "RandomTreesEmbedding",
         ),
-        trees.forest,
+        _FOREST,
     ),
-    "imblearn.ensemble._forest.BalancedRandomForestClassifier": trees.forest,
+    "sklearn.ensemble._iforest.IsolationForest": _ISOLATION_FOREST,
     **dict.fromkeys(
-        _names(
-            "quantile_forest._quantile_forest", "ExtraTreesQuantileRegressor", "RandomForestQuantileRegressor"
-        ),
-        trees.forest,
+        _names("sklearn.ensemble._gb", "GradientBoostingClassifier", "GradientBoostingRegressor"), Check(trees.boosting)
     ),
-    "sklearn.ensemble._iforest.IsolationForest": trees.isolation_forest,
-    **dict.fromkeys(
-        _names("sklearn.ensemble._gb", "GradientBoostingClassifier", "GradientBoostingRegressor"), trees.boosting
-    ),
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor": trees.predictor_tree,
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor": Check(trees.predictor_tree),
     **dict.fromkeys(
         _names(
             "sklearn.ensemble._hist_gradient_boosting.gradient_boosting",
             "HistGradientBoostingClassifier", "HistGradientBoostingRegressor",
         ),
-        trees.histogram_boosting,
+        _HISTOGRAM_BOOSTING,
     ),
     **dict.fromkeys(
         _names("sklearn.neighbors._classification", "KNeighborsClassifier", "RadiusNeighborsClassifier"),
-        indexed.neighbour_classifier,
+        _NEIGHBOUR_CLASSIFIER,
     ),
     **dict.fromkeys(
         (
@@ -181,25 +198,22 @@ NATIVE: Final[dict[str, Callable[[Context], None]]] = {
             "sklearn.neighbors._unsupervised.NearestNeighbors",
             "sklearn.neighbors._lof.LocalOutlierFactor",
         ),
-        indexed.neighbours,
+        _NEIGHBOURS,
     ),
     **dict.fromkeys(
         (
             "sklearn.cluster._bisect_k_means.BisectingKMeans",
             *_names("sklearn.cluster._kmeans", "KMeans", "MiniBatchKMeans"),
         ),
-        indexed.centers,
+        _CENTERS,
     ),
-    "sklearn.cluster._bisect_k_means._BisectingTree": indexed.bisecting_tree,
-    **dict.fromkeys((*_sparse_names("csr"), *_sparse_names("csc")), indexed.csr),
-    indexed.BACKED: indexed.backed,
-    **dict.fromkeys(arrow.FRAMES, arrow.stream),
-    **dict.fromkeys((arrow.BUFFER, arrow.ARRAY, *arrow.TYPES), _stateless),
-    **dict.fromkeys((indexed.BLOCK, indexed.MANAGER, indexed.SLICE), _stateless),
-    **dict.fromkeys(_sparse_names("bsr"), indexed.bsr),
-    **dict.fromkeys(_sparse_names("coo"), indexed.coo),
-    **dict.fromkeys(_sparse_names("dia"), indexed.dia),
+    "sklearn.cluster._bisect_k_means._BisectingTree": Check(indexed.bisecting_tree),
+    **dict.fromkeys((*_sparse_names("csr"), *_sparse_names("csc")), Check(indexed.csr)),
+    "builtins.slice": indexed.SLICE,
+    **dict.fromkeys(_sparse_names("bsr"), Check(indexed.bsr)),
+    **dict.fromkeys(_sparse_names("coo"), Check(indexed.coo)),
+    **dict.fromkeys(_sparse_names("dia"), Check(indexed.dia)),
     **dict.fromkeys(
-        _names("sklearn.svm._classes", "NuSVC", "NuSVR", "OneClassSVM", "SVC", "SVR"), indexed.support_vectors
+        _names("sklearn.svm._classes", "NuSVC", "NuSVR", "OneClassSVM", "SVC", "SVR"), Check(indexed.support_vectors)
     ),
 }  # fmt: skip
