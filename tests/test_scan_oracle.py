@@ -378,10 +378,10 @@ def test_a_wrapper_that_was_seen_before_is_judged_as_opcode_by_opcode(
     data = MANY_ARRAYS[:at] + change + (b"" if cut else MANY_ARRAYS[at + len(change) :])
     with pytest.MonkeyPatch.context() as patch:
         taken = []
-        real = machine.Machine.array_as_before
-        patch.setattr(machine.Machine, "array_as_before", lambda *args: taken.append(real(*args)) or taken[-1])
+        real = machine.Machine.array_by_template
+        patch.setattr(machine.Machine, "array_by_template", lambda *args: taken.append(real(*args)) or taken[-1])
         found = judged(data, limits)
-        patch.setattr(machine.Machine, "array_as_before", lambda *_: None)
+        patch.setattr(machine.Machine, "array_by_template", lambda *_: None)
         one_by_one = judged(data, limits)
     assert shown_alike(found) == shown_alike(one_by_one)
 
@@ -396,8 +396,8 @@ def shown_alike(found: Any) -> Any:
 @pytest.mark.skipif(COMPILED, reason="methods of compiled classes cannot be replaced")
 def test_most_wrappers_were_seen_before(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
-    real = machine.Machine.array_as_before
-    monkeypatch.setattr(machine.Machine, "array_as_before", lambda *args: taken.append(real(*args)) or taken[-1])
+    real = machine.Machine.array_by_template
+    monkeypatch.setattr(machine.Machine, "array_by_template", lambda *args: taken.append(real(*args)) or taken[-1])
     refused, *_, arrays = judged(MANY_ARRAYS, Limits())
     assert refused is None
     assert arrays == len(taken) > 30  # each of them was asked about

@@ -2,6 +2,14 @@
 
 Large models are mostly such arrays, and joblib writes every one of them by the same opcodes but for the shape.  So what
 was proven of one wrapper is kept with the bytes of its opcodes, and is not proven again where the same bytes return.
+
+Behind NEWOBJ, these opcodes are cut in three parts:
+
+    prefix     MEMOIZE EMPTY_DICT MEMOIZE MARK, the keys and values before the shape
+    shape      up to three sizes and a tuple of them: the only part that differs from array to array
+    suffix     the keys and values after the shape, SETITEMS BUILD
+
+A template is a prefix and a suffix that were proven.  All templates that are kept share one prefix.
 """
 
 from __future__ import annotations
@@ -57,14 +65,14 @@ NO_FRAME: Final = 1 << 62
 SMALL: Final = tuple([(number,) for number in range(256)])  # most shapes
 _PADDED: Final = tuple([bytes((length,)) + b"\xff" * length for length in range(17)])
 _PADDING: Final = tuple([b"\xff" * length for length in range(17)])
-_MAX_KNOWN: Final = 64
-_MOST_OPCODES: Final = 200  # bytes
+_MAX_TEMPLATES: Final = 64
+_MAX_LENGTH: Final = 200  # bytes
 _ROOM: Final = bytes(32)  # so that what is read behind the end of something is there, and is no opcode
-_BEFORE: Final = bytes((MEMOIZE, EMPTY_DICT, MEMOIZE, MARK))
-_AFTER: Final = bytes((SETITEMS, BUILD))
+_BEGIN: Final = bytes((MEMOIZE, EMPTY_DICT, MEMOIZE, MARK))
+_END: Final = bytes((SETITEMS, BUILD))
 
 
-class Known:
+class Template:
     """What was proven of a wrapper, and the effect of its opcodes beside the shape's."""
 
     __slots__ = ("fetched", "opcodes", "wrapped")
@@ -89,11 +97,12 @@ class Arrays(Effects):
         super().__init__(source, grant_of, native_of, limits, record)
         self.arrays: i64 = 0
         self.wrapper_at: i64 = 0  # where the opcodes begin that follow the latest wrapper's NEWOBJ
-        # The opcodes from there to the shape, those behind it, and how long those are.
-        self.before: bytes = b""
-        self.known: dict[bytes, Known] = {}
-        self.sizes: list[int] = []
-        # What `shape_at` has read.
+        # The templates by their suffix, and the lengths that suffixes have.
+        self.prefix: bytes = b""
+        self.templates: dict[bytes, Template] = {}
+        self.suffix_lengths: list[int] = []
+        self.template_fetched: i64 = -1  # the greatest index in the memo that the opcodes of a new template read
+        # What `read_shape` has read: the shape, and what its opcodes count.
         self.shape: tuple[int, ...] = ()
         self.shape_opcodes: i64 = 0
         self.shape_memory: i64 = 0
@@ -149,7 +158,7 @@ class Arrays(Effects):
 
     # ------------------------------------------------------------------------- wrappers that were seen before
 
-    def array_as_before(self, wrapper: Wrapper, frame_end: i64, limit: i64) -> Array | None:
+    def array_by_template(self, wrapper: Wrapper, frame_end: i64, limit: i64) -> Array | None:
         """Do what the opcodes up to a wrapper's BUILD do, and pass over the array, if all is as it was seen before.
 
         Return None, having done nothing, if it is not: then the opcodes are run one by one.
@@ -157,22 +166,22 @@ class Arrays(Effects):
         buf = self.buf
         pos: i64 = self.pos
         self.wrapper_at = self.base + pos
-        start: i64 = pos + len(self.before)
-        if not self.known or len(buf) - start < _MOST_OPCODES or buf[pos:start] != self.before:
+        start: i64 = pos + len(self.prefix)
+        if not self.templates or len(buf) - start < _MAX_LENGTH or buf[pos:start] != self.prefix:
             return None
-        middle: i64 = self.shape_at(buf, start)
-        if middle < 0:
+        shape_end: i64 = self.read_shape(buf, start)
+        if shape_end < 0:
             return None
         end: i64 = 0
-        known: Known | None = None
-        for size in self.sizes:
-            end = middle + size
-            known = self.known.get(buf[middle:end])
-            if known is not None:
+        template: Template | None = None
+        for size in self.suffix_lengths:
+            end = shape_end + size
+            template = self.templates.get(buf[shape_end:end])
+            if template is not None:
                 break
-        if known is None:
+        if template is None:
             return None
-        opcodes: i64 = self.opcodes + known.opcodes + self.shape_opcodes
+        opcodes: i64 = self.opcodes + template.opcodes + self.shape_opcodes
         memo = self.memo
         if opcodes > limit or len(memo) > self.max_memo - 3:
             return None
@@ -187,9 +196,9 @@ class Arrays(Effects):
         if self.shape:
             memo.append(self.shape)
             self.memory += A_SLOT
-        if known.fetched > self.fetched:
-            self.fetched = known.fetched
-        wrapped = known.wrapped
+        if template.fetched > self.fetched:
+            self.fetched = template.fetched
+        wrapped = template.wrapped
         wrapped.subclass.pushed += 1
         use_class(wrapped.subclass)
         self.count_state(wrapper.origin)
@@ -198,7 +207,7 @@ class Arrays(Effects):
         self.arrays += 1
         return self.array(wrapped)
 
-    def shape_at(self, buf: bytes, pos: i64) -> i64:
+    def read_shape(self, buf: bytes, pos: i64) -> i64:
         """Read a shape of up to three sizes into `shape`; return where its MEMOIZE ends, -1 if it is no such shape."""
         first: i64 = 0
         second: i64 = 0
@@ -250,54 +259,66 @@ class Arrays(Effects):
         return pos + 2
 
     def learn(self, flat: list[Any], found: forms.WrapperState) -> None:
-        """Keep what was proven of a wrapper, if its state is made of what never changes and was memoised before."""
+        """Keep what was proven of a wrapper as a template, if all of its opcodes are such that this can be known.
+
+        `flat` are the keys and values of its state.  The opcodes are gone through once more: each has to make its key
+        or value from the memo, where it was before this wrapper, or be one that makes a plain value without it.
+        """
         begin: i64 = self.wrapper_at - self.base
         end: i64 = self.pos
-        if self.proto < 4 or begin < 0 or end - begin > _MOST_OPCODES or len(self.known) >= _MAX_KNOWN:
+        if self.proto < 4 or begin < 0 or end - begin > _MAX_LENGTH or len(self.templates) >= _MAX_TEMPLATES:
             return
         body = self.buf[begin:end] + _ROOM
         size: i64 = end - begin
-        if body[:4] != _BEFORE:
+        if body[:4] != _BEGIN:
             return
         pos: i64 = 4
-        opcodes: i64 = 4
-        fetched: i64 = -1
-        split: i64 = -1  # where the shape begins
-        middle: i64 = -1  # where it ends
+        shape_begin: i64 = -1
+        shape_end: i64 = -1
         index: i64 = 0
         count: i64 = len(flat)
-        while index < count and pos < size:
-            value = flat[index]
-            code: i64 = body[pos]
-            if index & 1 and flat[index - 1] == "shape":
-                split = pos
-                middle = pos = self.shape_at(body, pos)
-                if pos < 0 or self.shape != value:
-                    return
-            elif code in (BINGET, LONG_BINGET):
-                place: i64 = body[pos + 1] if code == BINGET else four(body, pos + 1)
-                pos += 2 if code == BINGET else 5
-                if not isinstance(value, (str, DType, Global)):
-                    return
-                if place >= len(self.memo) or self.memo[place] is not value:
-                    return
-                if place > fetched:
-                    fetched = place
-                opcodes += 1
-            elif index & 1 and is_written(value, code, body[pos + 1]):
-                pos += 2 if code == BININT1 else 1
-                opcodes += 1
-            else:
+        self.template_fetched = -1
+        while index < count:
+            if pos >= size:
                 return
+            if index & 1 and flat[index - 1] == "shape":
+                shape_begin = pos
+                shape_end = pos = self.read_shape(body, pos)
+                if pos < 0 or self.shape != flat[index]:
+                    return
+            else:
+                pos = self.read_again(body, pos, flat[index], index & 1 == 1)
+                if pos < 0:
+                    return
             index += 1
-        if index < count or split < 0 or pos != size - 2 or body[pos:size] != _AFTER:
+        if shape_begin < 0 or pos != size - 2 or body[pos:size] != _END:
             return
-        before, after = body[:split], body[middle:size]
-        if before != self.before:
-            self.before, self.known, self.sizes = before, {}, []
-        if len(after) not in self.sizes:
-            self.sizes.append(len(after))
-        self.known[after] = Known(found, opcodes + 2, fetched)
+        prefix, suffix = body[:shape_begin], body[shape_end:size]
+        if prefix != self.prefix:
+            self.prefix, self.templates, self.suffix_lengths = prefix, {}, []
+        if len(suffix) not in self.suffix_lengths:
+            self.suffix_lengths.append(len(suffix))
+        # An opcode for each key and value but the shape, and those of _BEGIN and _END.
+        opcodes: i64 = count - 1 + len(_BEGIN) + len(_END)
+        self.templates[suffix] = Template(found, opcodes, self.template_fetched)
+
+    def read_again(self, body: bytes, pos: i64, value: object, plain: bool) -> i64:
+        """Return where the opcode at `pos` ends, -1 if it does not make `value` each time that these bytes return.
+
+        With `plain`, it may make None, a bool or a small int itself.
+        """
+        code: i64 = body[pos]
+        if code in (BINGET, LONG_BINGET):
+            place: i64 = body[pos + 1] if code == BINGET else four(body, pos + 1)
+            if not isinstance(value, (str, DType, Global)):
+                return -1
+            if place >= len(self.memo) or self.memo[place] is not value:
+                return -1
+            self.template_fetched = max(self.template_fetched, place)
+            return pos + (2 if code == BINGET else 5)
+        if plain and is_written(value, code, body[pos + 1]):
+            return pos + (2 if code == BININT1 else 1)
+        return -1
 
 
 def is_written(value: object, code: i64, byte: i64) -> bool:

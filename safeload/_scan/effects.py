@@ -29,6 +29,7 @@ from safeload._scan.values import (
     ASet,
     Attributes,
     Blob,
+    Check,
     DType,
     Global,
     Grant,
@@ -247,7 +248,7 @@ class Effects(Objects):
             raise RefusedError("SL319", f"a state is set on {describe(target)}", self.at)
 
     def set_state(self, target: Instance, state: object) -> None:
-        """BUILD on an instance, which its class and the policy decide of."""
+        """BUILD on an instance: its class, the policy and its native check decide of the state, in this order."""
         origin = target.origin
         if target.built:
             raise RefusedError("SL319", "a state is set twice", self.at, origin.name)
@@ -259,36 +260,47 @@ class Effects(Objects):
             found = self.attributes_of(origin, state)
             state.sealed = True
         self.count_state(origin)
-        grant = origin.grant
-        wrong: str | None = None
-        if origin.check is not None or (grant is not None and grant.state is not None):
+        if origin.check is not None or (origin.grant is not None and origin.grant.state is not None):
             self.weigh(state)
-        if grant is not None and grant.state is not None:
-            wrong = grant.state(state)
-        elif found is not None:
-            self.note_version(found.get("_sklearn_version"))
-        elif grant is not None and grant.roles & STATE:
-            wrong = "the state is not a dict of plain attribute names, but " + describe(state)
-        elif not origin.seen_state:
-            note_state(origin, state)
-            self.spend(700)
+        wrong = self.refused_state(origin, state, found)
         if wrong is not None:
             self.report("SL404", wrong, origin)
         elif isinstance(state, ADict):
             if self.any_held:
                 self.note_held(origin, state)
-            if grant is not None and grant.sources is not None:
-                self.note_sources(state, grant.sources)
+            if origin.grant is not None and origin.grant.sources is not None:
+                self.note_sources(state, origin.grant.sources)
         if origin.check is not None:
-            wrong = self.structures.built(origin.check, target, state, found, self.at)
-            if wrong is not None:
-                self.report("SL326", wrong, origin)
-            self.spend(self.structures.work)
-            self.structures.work = 0
-            if self.structures.crowded:
-                self.check_structures(False)
-            else:
-                self.keep_structures()
+            self.check_native_state(origin.check, target, state, found)
+
+    def refused_state(self, origin: Global, state: object, found: Attributes | None) -> str | None:
+        """Return in words why the policy does not allow a state; None if it does, or grants no role `state` at all.
+
+        That the role is missing is reported at the end, for all roles of a global at once.
+        """
+        grant = origin.grant
+        if grant is not None and grant.state is not None:
+            return grant.state(state)
+        if found is not None:
+            self.note_version(found.get("_sklearn_version"))
+        elif grant is not None and grant.roles & STATE:
+            return "the state is not a dict of plain attribute names, but " + describe(state)
+        elif not origin.seen_state:
+            note_state(origin, state)
+            self.spend(700)
+        return None
+
+    def check_native_state(self, check: Check, target: Instance, state: object, found: Attributes | None) -> None:
+        """Hold a state to its native check, and count what that cost and what it keeps."""
+        wrong = self.structures.built(check, target, state, found, self.at)
+        if wrong is not None:
+            self.report("SL326", wrong, target.origin)
+        self.spend(self.structures.work)
+        self.structures.work = 0
+        if self.structures.crowded:
+            self.check_structures(False)
+        else:
+            self.keep_structures()
 
     def attributes_of(self, origin: Global, state: ADict) -> Attributes | None:
         """Return the attributes that a state sets; keep their names, if they are few, to know them by."""

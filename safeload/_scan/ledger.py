@@ -3,6 +3,11 @@
 The limits hold by this count and not by what the machine happens to have.  Everything that is made is counted once,
 too high rather than too low, and taken off again only where nobody can have it any more: it was memoised at most once,
 the memo never gave it out, and what took it from the stack let go of it.
+
+Two kinds of state meet here.  Some of it decides verdicts: limits, and what may be used once only (`Forbidden` values
+in the memo, marks on the values themselves).  Some of it only saves memory, and changes no verdict but that of
+max_memory: one value stands for many that are alike (`blobs`, `last_array`, `scalars`, `finished` of a class), and what
+was used up is dropped.  `Ledger.__init__` has the two apart.
 """
 
 from __future__ import annotations
@@ -64,12 +69,19 @@ class Ledger(Window):
         self.max_opcodes: i64 = limits.max_opcodes
         self.max_odd_keys: i64 = limits.max_odd_keys
         self.max_nested: i64 = limits.max_nested
-        self.nesting: i64 = 0  # what could be dropped by recursion
+
+        # What verdicts rest on.
         self.memo: list[Any] = []
-        self.fetched: i64 = -1  # the greatest index that was ever read from this memo
-        self.memory: i64 = 0  # bytes that are kept, by estimate
-        self.recounted: bool = False  # whether the memo keeps an int, or anything that it gave out itself
         self.opcodes: i64 = 0
+        self.memory: i64 = 0  # bytes that are kept, by estimate
+        self.nesting: i64 = 0  # how many objects could be dropped by recursion
+
+        # What decides whether memory may be given back: nobody else may have the value, and it was counted only once.
+        # Where these two are not sure, nothing is given back.
+        self.fetched: i64 = -1  # the greatest index that was ever read from this memo
+        self.kept_twice: bool = False  # whether the memo may keep a value in two places, or an int
+
+        # What saves memory, and changes no verdict but that of max_memory: one value in the place of many like it.
         self.blobs: dict[int, Blob] = {}
         self.last_array: Array | None = None
         self.scalars: list[Instance] = []
@@ -185,7 +197,7 @@ class Ledger(Window):
         elif isinstance(value, Instance):
             value.slot = self.slot_after(value.slot)
         elif isinstance(value, int):
-            self.recounted = True
+            self.kept_twice = True
         elif isinstance(value, Wrapper):
             return FORBIDDEN_WRAPPER
         elif isinstance(value, tuple) and len(value) >= 3 and isinstance(value[0], Global):
@@ -251,7 +263,7 @@ class Ledger(Window):
         would take five times the memory.  A text may go that the memo keeps once and has not given out, and an integer
         that it never kept, because only these were counted just once.
         """
-        if self.recounted:
+        if self.kept_twice:
             return
         memo = self.memo
         index: i64 = len(items) - 1

@@ -87,28 +87,36 @@ class Machine(Rare):
 
     def run(self, nested: bool) -> object:
         """Run one pickle to its STOP and return the abstract value of what it makes."""
+        # Values, and below each open MARK the values that were there before it.
         stack: list[Any] = []
         metastack: list[list[Any]] = []
-        memo = self.memo
-        frame_end: i64 = NO_FRAME
-        fetched: i64 = -1
-        given: i64 = -1  # the opcode after the latest one that took a value out of the memo
-        value: Any = None
-        items: list[Any] = []
-        code: i64 = 0
-        size: i64 = 0
+        # The window and the position in it, as in `self`.  Local variables are faster, so what is in `self` is behind
+        # by some opcodes: it is set before a method is called that reads on, and read back afterwards.  `base` is the
+        # offset of the window's first byte in the stream.
         self.start(nested)
         buf = self.buf
         pos: i64 = self.pos
         end: i64 = len(buf)
         base: i64 = self.base
-        soon: i64 = 0  # the position from which on more has to be asked than which opcode it is
+        memo = self.memo
         opcodes: i64 = self.opcodes
-        limit: i64 = self.check_limits(stack, metastack)
+        fetched: i64 = -1  # the greatest index that was read from the memo
+        # What is asked now and then only: at which position whether the window or a frame ends, at how many opcodes
+        # whether a limit is exceeded.
+        refill_at: i64 = 0
+        frame_end: i64 = NO_FRAME  # offset in the stream
+        ask_at: i64 = self.check_limits(stack, metastack)
+        # The number of the opcode after the latest GET: a MEMOIZE or PUT there keeps one value twice in the memo.
+        after_get: i64 = -1
+        code: i64 = 0
+        size: i64 = 0
+        value: Any = None
+        items: list[Any] = []
+        # The opcodes stand in the order in which models have most of them.
         while True:
             self.at = base + pos
-            if pos >= soon:
-                # Little is left in the window, a frame ends, or either is another than when this was last asked.
+            if pos >= refill_at:
+                # Little is left in the window, or a frame ends, or one of the two has changed.
                 if end - pos < 16 and not self.exhausted:
                     self.pos, self.opcodes = pos, opcodes
                     self.fill(16)
@@ -119,14 +127,14 @@ class Machine(Rare):
                     frame_end = NO_FRAME
                 if pos >= end:
                     raise self.ended()
-                soon = min(end if self.exhausted else end - 15, frame_end - base)
+                refill_at = min(end if self.exhausted else end - 15, frame_end - base)
             code = buf[pos]
             pos += 1
             opcodes += 1
-            if opcodes > limit:
+            if opcodes > ask_at:
                 # Often enough to bound what piles up, and rarely enough to cost nothing.
                 self.opcodes = opcodes
-                limit = self.check_limits(stack, metastack)
+                ask_at = self.check_limits(stack, metastack)
 
             # Everything with a fixed length of up to 8 bytes is in the window, unless the stream ends here.
             if code == BINGET:
@@ -139,15 +147,15 @@ class Machine(Rare):
                 value = memo[size]
                 if size > fetched:
                     fetched = self.fetched = size
-                given = opcodes + 1
+                after_get = opcodes + 1
                 if not isinstance(value, str):
                     self.fetch(value)
                 stack.append(value)
             elif code == MEMOIZE:
                 if len(memo) >= self.max_memo:
                     raise self.memo_full()
-                if opcodes == given:
-                    self.recounted = True
+                if opcodes == after_get:
+                    self.kept_twice = True
                 value = stack[-1]
                 memo.append(value if isinstance(value, str) else self.kept(value))
                 self.memory += A_SLOT
@@ -159,7 +167,7 @@ class Machine(Rare):
                 if size > end - pos:
                     self.pos = pos
                     stack.append(self.text(size))
-                    buf, pos, end, base, soon = self.buf, self.pos, len(self.buf), self.base, 0
+                    buf, pos, end, base, refill_at = self.buf, self.pos, len(self.buf), self.base, 0
                     self.memory += A_TEXT + 4 * (size if size < KEPT_TEXT else 0)
                 else:
                     try:
@@ -170,7 +178,7 @@ class Machine(Rare):
                     size = A_TEXT + size if len(text) == size else text_size(text, size)
                     stack.append(text)
                     # It always is memoised next, which is done here where nothing is in the way.
-                    if pos < soon and buf[pos] == MEMOIZE and opcodes < limit and len(memo) < self.max_memo:
+                    if pos < refill_at and buf[pos] == MEMOIZE and opcodes < ask_at and len(memo) < self.max_memo:
                         pos += 1
                         opcodes += 1
                         memo.append(text)
@@ -189,7 +197,7 @@ class Machine(Rare):
                 if size > end - pos:
                     self.pos = pos
                     stack.append(self.take(size))
-                    buf, pos, end, base, soon = self.buf, self.pos, len(self.buf), self.base, 0
+                    buf, pos, end, base, refill_at = self.buf, self.pos, len(self.buf), self.base, 0
                 else:
                     stack.append(buf[pos : pos + size])
                     pos += size
@@ -206,7 +214,7 @@ class Machine(Rare):
                 value = memo[size]
                 if size > fetched:
                     fetched = self.fetched = size
-                given = opcodes + 1
+                after_get = opcodes + 1
                 if not isinstance(value, str):
                     self.fetch(value)
                 stack.append(value)
@@ -242,17 +250,13 @@ class Machine(Rare):
                 value = stack.pop()
                 target = stack[-1]
                 if isinstance(target, Wrapper):
-                    if nested:
-                        raise RefusedError("SL314", "an array wrapper inside a nested pickle", self.at)
-                    if frame_end != NO_FRAME and frame_end != base + pos:
-                        # The array's bytes would be read from after the frame, not from here.
-                        raise RefusedError("SL305", "a frame goes on past an array wrapper", self.at)
+                    self.check_wrapper(nested, frame_end, base + pos)
                     frame_end = NO_FRAME
                     self.pos, self.opcodes = pos, opcodes
                     wrapped = self.wrapped(target, value)
                     stack[-1] = self.nested(wrapped) if wrapped.length < 0 else self.array(wrapped)
                     self.finished(target, value)
-                    buf, pos, end, base, soon = self.buf, self.pos, len(self.buf), self.base, 0
+                    buf, pos, end, base, refill_at = self.buf, self.pos, len(self.buf), self.base, 0
                     opcodes = self.opcodes
                 else:
                     self.build(target, value)
@@ -265,11 +269,11 @@ class Machine(Rare):
                 value = stack[-1] = self.new(stack[-1], value)
                 if isinstance(value, Wrapper) and not nested:
                     self.pos, self.opcodes = pos, opcodes
-                    array = self.array_as_before(value, frame_end, limit)
+                    array = self.array_by_template(value, frame_end, ask_at)
                     if array is not None:
                         stack[-1] = array
                         frame_end = NO_FRAME
-                        buf, pos, end, base, soon = self.buf, self.pos, len(self.buf), self.base, 0
+                        buf, pos, end, base, refill_at = self.buf, self.pos, len(self.buf), self.base, 0
                         opcodes, fetched = self.opcodes, self.fetched
             elif code == EMPTY_DICT:
                 stack.append(ADict([]))
@@ -277,23 +281,14 @@ class Machine(Rare):
             elif code == FRAME:
                 if end - pos < 8:
                     raise self.ended()
-                if self.proto < 4:
-                    raise RefusedError("SL305", "a frame in a protocol that has none", self.at)
-                if frame_end != NO_FRAME:
-                    raise RefusedError("SL305", "a frame begins inside a frame", self.at)
-                self.pos = pos
-                size = self.number(8)
+                frame_end = self.frame(frame_end, pos)
                 pos += 8
-                if self.size >= 0 and size > self.size - (base + pos):
-                    raise RefusedError("SL507", "a frame that is longer than what is left", self.at)
-                frame_end = base + pos + size
-                soon = 0
-                self.work += 1
+                refill_at = 0
             elif code == BINPUT:
                 if pos >= end:
                     raise self.ended()
-                if opcodes == given:
-                    self.recounted = True
+                if opcodes == after_get:
+                    self.kept_twice = True
                 self.put(buf[pos], stack[-1])
                 pos += 1
             elif code == BINUNICODE:
@@ -304,7 +299,7 @@ class Machine(Rare):
                 if size > end - pos or size > KEPT_TEXT:
                     self.pos = pos
                     stack.append(self.text(size))
-                    buf, pos, end, base, soon = self.buf, self.pos, len(self.buf), self.base, 0
+                    buf, pos, end, base, refill_at = self.buf, self.pos, len(self.buf), self.base, 0
                     self.memory += A_TEXT + 4 * (size if size < KEPT_TEXT else 0)
                 else:
                     text = self.decoded(buf[pos : pos + size])
@@ -340,8 +335,8 @@ class Machine(Rare):
                     raise self.ended()
                 size = four(buf, pos)
                 pos += 4
-                if opcodes == given:
-                    self.recounted = True
+                if opcodes == after_get:
+                    self.kept_twice = True
                 self.put(size, stack[-1])
             elif code == EMPTY_LIST:
                 stack.append(AList([]))
@@ -375,7 +370,7 @@ class Machine(Rare):
                 # Everything rarer: the machine's own position is what these work on.
                 self.pos = pos
                 stack = self.rare(code, stack, metastack)
-                buf, pos, end, base, soon = self.buf, self.pos, len(self.buf), self.base, 0
+                buf, pos, end, base, refill_at = self.buf, self.pos, len(self.buf), self.base, 0
                 fetched = self.fetched
 
     def start(self, nested: bool) -> None:
@@ -393,6 +388,28 @@ class Machine(Rare):
             self.pos += 1
         elif nested:
             raise RefusedError("SL314", "a nested pickle without PROTO", self.at)
+
+    def frame(self, frame_end: i64, pos: i64) -> i64:
+        """FRAME, whose length is at `pos`: return the offset at which it ends; `frame_end` is that of one before."""
+        if self.proto < 4:
+            raise RefusedError("SL305", "a frame in a protocol that has none", self.at)
+        if frame_end != NO_FRAME:
+            raise RefusedError("SL305", "a frame begins inside a frame", self.at)
+        self.pos = pos
+        size: i64 = self.number(8)
+        begin: i64 = self.base + self.pos
+        if self.size >= 0 and size > self.size - begin:
+            raise RefusedError("SL507", "a frame that is longer than what is left", self.at)
+        self.work += 1
+        return begin + size
+
+    def check_wrapper(self, nested: bool, frame_end: i64, here: i64) -> None:
+        """Refuse an array wrapper where joblib would read the array from another place than from `here` on."""
+        if nested:
+            raise RefusedError("SL314", "an array wrapper inside a nested pickle", self.at)
+        if frame_end != NO_FRAME and frame_end != here:
+            # The array's bytes would be read from after the frame.
+            raise RefusedError("SL305", "a frame goes on past an array wrapper", self.at)
 
     def nested(self, wrapped: forms.WrapperState) -> object:
         """Joblib reads the pickle of an object array with an unpickler of its own."""

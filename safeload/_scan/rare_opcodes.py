@@ -110,7 +110,7 @@ class Rare(Arrays):
             value = stack.pop()
             stack[-1] = self.new_ex(stack[-1], value, keywords)
         elif code == PUT:
-            self.recounted = True  # it may stand after a GET
+            self.kept_twice = True  # it may stand after a GET
             self.put(self.decimal(), stack[-1])
         elif code == GET:
             size = self.decimal()
@@ -119,7 +119,7 @@ class Rare(Arrays):
             value = self.memo[size]
             if size > self.fetched:
                 self.fetched = size
-            self.recounted = True  # a BINPUT may follow
+            self.kept_twice = True  # a BINPUT may follow
             self.fetch(value)
             stack.append(value)
         elif code == INT:
