@@ -11,6 +11,7 @@ from opcodes_builder import build, call, codes, glob, new, stream
 
 from safeload._scan import CHECKS, OWN
 from safeload._scan.native.structures import BOUND
+from safeload.audit._compare import compare
 from safeload.errors import PolicyFileError
 from safeload.policy import Policy, pack_distributions, pack_names, policy_text
 from safeload.policy._packs import native_of_packs, read_pack
@@ -85,6 +86,16 @@ def test_a_second_check_for_a_class_is_an_error() -> None:
         )
     with pytest.raises(PolicyFileError, match="already has the check 'arrow-stream'"):
         Policy.from_text(HEAD + rule("polars.series.series", "Series", 'check = "forest"'))
+
+
+def test_a_comparison_of_policies_shows_that_a_check_is_gone() -> None:
+    checked = Policy.from_text(HEAD + rule("acme.forests", "Forest", 'check = "forest"\nmakes = "function"'))
+    unchecked = Policy.from_text(HEAD + rule("acme.forests", "Forest", ""))
+    loosened, tightened = compare(checked, unchecked).changes[0], compare(unchecked, checked).changes[0]
+    uses = ("use without the native check forest", "instances in the place of methods that native checks rely on")
+    assert (loosened.gained, loosened.lost) == (uses, ())
+    assert (tightened.gained, tightened.lost) == ((), uses)
+    assert compare(checked, checked).changes == ()
 
 
 BLOCK = call(glob("pandas._libs.internals", "_unpickle_block"), 1, "no placement", 2)

@@ -61,6 +61,9 @@ def compare(before: Policy, after: Policy) -> Comparison:
         old, new = allowances(before, name), allowances(after, name)
         gained = tuple(one for one in new if one not in old)
         lost = tuple(one for one in old if one not in new)
+        if old and new:
+            gained += _unchecked(before, after, name)
+            lost += _unchecked(after, before, name)
         if gained or lost:
             kind = "added" if not old else "removed" if not new else "changed"
             changes.append(Change(name, kind, gained, lost))
@@ -73,6 +76,17 @@ def compare(before: Policy, after: Policy) -> Comparison:
             (name, old_limits[name], new_limits[name]) for name in old_limits if old_limits[name] != new_limits[name]
         ),
     )
+
+
+def _unchecked(before: Policy, after: Policy, name: str) -> tuple[str, ...]:
+    """Return what the second policy allows because it names no native check of a global, where the first does."""
+    (old, called), (new, still_called) = before.native(name), after.native(name)
+    found = []
+    if old is not None and new != old:
+        found.append(f"use without the native check {old}")
+    if called and not still_called:
+        found.append("instances in the place of methods that native checks rely on")
+    return tuple(found)
 
 
 def allowances(policy: Policy, name: str) -> list[str]:

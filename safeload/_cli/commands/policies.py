@@ -195,6 +195,10 @@ def _rule(rule: AllowRule, paint: Painter) -> Iterator[str]:
         facts.append(("state", toml_value("attributes" if rule.state is None else rule.state)))
     if rule.held_by:
         facts.append(("held by", ", ".join(rule.held_by)))
+    if rule.check is not None:
+        facts.append(("check", rule.check))
+    if rule.makes_functions:
+        facts.append(("makes", "function"))
     facts.append(("reason", " ".join(rule.reason.split()) or "none given"))
     if rule.expires is not None:
         facts.append(("expires", rule.expires.isoformat()))
