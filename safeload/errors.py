@@ -1,6 +1,6 @@
 """Every error that safeload raises, under one root.
 
-`FileNotFoundError`, `FileExistsError` and the other `OSError`s of the operating system stay what they are.
+`FileNotFoundError`, `FileExistsError` and the other errors of the operating system (`OSError`) are raised unchanged.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def test_every_module_of_the_scanner_is_compiled_or_none_is() -> None:
 
 def test_the_page_of_finding_codes_is_the_table() -> None:
     root = Path(__file__).parent.parent
-    page = (root / "docs" / "findings.md").read_text(encoding="utf-8")
+    page = (root / "docs" / "reference" / "findings.md").read_text(encoding="utf-8")
     for rule in FINDING_KINDS.values():
         assert f"| {rule.code} | {rule.title} | {rule.advice} |" in page, "run tools/write_findings.py"
 

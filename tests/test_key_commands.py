@@ -111,7 +111,7 @@ def test_a_key_is_rotated_over_a_tree_step_by_step(run: Any, ring: Path, models:
 def test_the_rotation_in_the_documentation_works(
     run: Any, ring: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = (Path(__file__).parent.parent / "docs" / "keys.md").read_text()
+    text = (Path(__file__).parent.parent / "docs" / "how-to" / "rotate-keys.md").read_text()
     story = text[text.index("## Rotate a key over a folder") :]
     lines = story.split("```sh\n")[1].split("```")[0].splitlines()
     assert len(lines) == 6

@@ -1,4 +1,4 @@
-"""What picklers do not write and the scanner follows all the same, and whether docs/tricks.md is true."""
+"""What picklers do not write and the scanner follows all the same, and whether docs/explanation/tricks.md is true."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ import safeload
 from safeload.findings import FINDING_KINDS
 
 ROOT = Path(__file__).parent.parent
-TABLE = ROOT / "docs" / "tricks.md"
+TABLE = ROOT / "docs" / "explanation" / "tricks.md"
 FLOATS = struct.pack("<2d", 1.5, 2.5)
 BUNCH = glob("sklearn.utils._bunch", "Bunch")
 _nothing = frame(b"")

@@ -1,4 +1,4 @@
-"""Write docs/findings.md from the table in safeload/findings.py."""
+"""Write docs/reference/findings.md from the table in safeload/findings.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GROUPS = {
     "SL7": "What an audit finds in a policy",
 }
 
-TARGET = Path(__file__).parent.parent / "docs" / "findings.md"
+TARGET = Path(__file__).parent.parent / "docs" / "reference" / "findings.md"
 
 
 def text() -> str:

@@ -1,4 +1,4 @@
-"""One structured log record per decision, on the logger "safeload"; docs/logging.md describes its fields.
+"""One structured log record per decision, on the logger "safeload"; docs/reference/logging.md describes its fields.
 
 Nothing is printed: without a handler of the application's, the records go nowhere.
 """

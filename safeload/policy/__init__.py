@@ -1,6 +1,6 @@
 """The policy: which globals an artifact may name, in which roles, with which arguments and state.
 
-A policy is TOML (docs/policy.md).  `Policy.load("sklearn")` gives a pack that ships with safeload,
+A policy is TOML (docs/reference/policy.md).  `Policy.load("sklearn")` gives a pack that ships with safeload,
 `Policy.load("./acme.toml")` a project's own, with everything that it extends.
 """
 

@@ -1,7 +1,7 @@
 """Constraints on arguments and on state: declarative patterns, compiled to predicates over abstract values.
 
 A pattern is what stands in a policy file: a word ("int", "str", "attributes", …) or a table with one key
-(`{ literal = ["latin1"] }`).  docs/policy.md lists them all.  Every container that a predicate looks into is
+(`{ literal = ["latin1"] }`).  docs/reference/policy.md lists them all.  Every container that a predicate looks into is
 sealed, so that the stream cannot change it after the decision.
 """
 

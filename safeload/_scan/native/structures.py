@@ -116,7 +116,7 @@ _NEIGHBOURS: Final[Check] = Check(indexed.neighbours)
 _NEIGHBOUR_CLASSIFIER: Final[Check] = Check(indexed.neighbour_classifier)
 _CENTERS: Final[Check] = Check(indexed.centers)
 
-# The checks that a rule may name; docs/packs.md says what each is for.
+# The checks that a rule may name; docs/reference/packs.md says what each is for.
 CHECKS: Final[dict[str, Check]] = {
     "arrow-array": arrow.ARRAY,
     "arrow-buffer": arrow.BUFFER,
