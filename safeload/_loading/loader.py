@@ -81,8 +81,8 @@ class Loader:
         on_version_mismatch: "warn", "error" or "ignore" where other versions wrote the artifact than are
             installed here.
         mmap_copies: what to map into memory in place of the artifact itself, where others can write to its folder:
-            a path for private copies that all processes of this user share, or `SealedCopies()`. docs/how-to/memory-mapping.md
-            says what each defends against.
+            a path for private copies that all processes of this user share, or `SealedCopies()`.
+            docs/how-to/memory-mapping.md says what each defends against.
         rollback_state: a state file, in which the highest release that was loaded of each artifact, by its name, is
             remembered, and what is older than that refused. Keep it where only this user can write.
     """
