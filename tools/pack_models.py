@@ -19,7 +19,7 @@ from safeload.policy import pack_distributions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# What has to be importable for each distribution that a pack is for; statsmodels has none (docs/reference/packs.md says why).
+# What to import for each distribution that a pack is for; statsmodels has no pack (docs/reference/packs.md says why).
 LIBRARIES: dict[str, str] = {distribution: module for module, distribution in pack_distributions().items()}
 LIBRARIES["statsmodels"] = "statsmodels"
 

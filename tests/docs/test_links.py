@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [
     *sorted(ROOT.glob("*.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
-    *(ROOT / name for name in ("examples/serve/README.md", "tests/vectors/README.md", "benchmarks/README.md")),
+    *(ROOT / name for name in ("examples/serve/README.md", "vectors/README.md", "benchmarks/README.md")),
 ]
 FENCE = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[(?:[^\]\[]|\[[^\]]*\])*\]\(([^)\s]+)\)")
