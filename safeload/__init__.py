@@ -44,6 +44,8 @@ from safeload.keys import Keyring, Signer, SigningKey, VerifyingKey
 from safeload.policy import Policy
 from safeload.store import Store
 
+__version__ = "0.1.0"
+
 __all__ = [
     "BadSignatureError",
     "DigestMismatchError",
@@ -78,6 +80,7 @@ __all__ = [
     "VersionMismatchError",
     "VersionMismatchWarning",
     "Watch",
+    "__version__",
     "countersign",
     "dump",
     "load",

@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import termios
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ import pytest
 from cli_runs import ALLOWED, ERROR, NOTHING, REFUSED, USAGE, Outcome, command
 
 import safeload
+from safeload._scan import COMPILED
 from safeload._storage.pair import manifest_path
 
 if TYPE_CHECKING:
@@ -80,6 +82,12 @@ def test_the_demo_runs_and_leaves_nothing(tmp_path: Path) -> None:
     assert "What next" in done.stdout
     assert ESCAPE[0] not in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_says_which_scanner_runs(run: Callable[..., Outcome]) -> None:
+    first = run("demo").out.splitlines()[0]
+    assert first.startswith(f"safeload {safeload.__version__}, ")
+    assert ("compiled scanner" in first) == COMPILED
 
 
 def test_the_demo_says_so_when_something_is_not_refused(
@@ -295,7 +303,11 @@ def test_what_has_a_format_has_the_other_options_of_output() -> None:
 
 
 def test_help_and_version(run: Callable[..., Outcome]) -> None:
-    assert run("--version").out.startswith("safeload ")
+    version = run("--version").out
+    assert version.startswith(f"safeload {safeload.__version__} (")
+    assert ("compiled scanner" in version) == COMPILED
+    assert ("Install a C compiler" in version) != COMPILED
+    assert metadata.version("safeload") == safeload.__version__
     for arguments in (["-h"], ["sign", "--help"], ["key", "new", "-h"]):
         outcome = run(*arguments)
         assert (outcome.code, outcome.err) == (ALLOWED, "")

@@ -24,7 +24,7 @@ from safeload._cli.commands.store import store
 from safeload._cli.exit_codes import ERROR, REFUSED, USAGE
 from safeload._cli.options.common import Session, debug_option
 from safeload._cli.report.files import drop_output
-from safeload._cli.terminal import say_error, say_traceback, tool_version
+from safeload._cli.terminal import say_error, say_traceback, scanner_kind, tool_version
 from safeload.errors import REFUSALS, SafeloadError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ __all__ = ["main"]
 
 def _print_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
-        click.echo(f"safeload {tool_version()}")
+        click.echo(f"safeload {tool_version()} ({scanner_kind()})")
         context.exit()
 
 
@@ -45,7 +45,12 @@ def _print_version(context: click.Context, _parameter: click.Parameter, wanted: 
     epilog="Exit codes: 0 allowed, 1 refused, 2 could not be judged, 3 nothing to check, 4 usage.",
 )
 @click.option(
-    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Show the version."
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Show the version, and whether the scanner is compiled.",
 )
 @debug_option
 @click.pass_context

@@ -31,6 +31,7 @@ __all__ = [
     "say_error",
     "say_note",
     "say_traceback",
+    "scanner_kind",
     "table",
     "tool_version",
     "wrapped",
@@ -166,10 +167,16 @@ def say_traceback(error: BaseException) -> None:
 
 
 def tool_version() -> str:
-    """Return the version of safeload that is installed."""
-    from importlib import metadata
+    """Return the version of safeload that runs."""
+    import safeload
 
-    try:
-        return metadata.version("safeload")
-    except metadata.PackageNotFoundError:
-        return "unknown"  # run from a copy of the source, uninstalled
+    return safeload.__version__
+
+
+def scanner_kind() -> str:
+    """Say which scanner runs, compiled or pure Python, and what to do about the slower one."""
+    from safeload._scan import COMPILED
+
+    if COMPILED:
+        return "compiled scanner"
+    return "pure Python scanner: slower. Install a C compiler and reinstall safeload to compile it"

@@ -18,7 +18,7 @@ import click
 
 from safeload._cli.exit_codes import ALLOWED, REFUSED
 from safeload._cli.options.common import debug_option
-from safeload._cli.terminal import human_size, painter_for, plain, say_error
+from safeload._cli.terminal import human_size, painter_for, plain, say_error, scanner_kind, tool_version
 from safeload._storage.pair import manifest_path
 from safeload.errors import PolicyViolationError, SafeloadError, VerificationError
 
@@ -47,6 +47,7 @@ def demo() -> int:
     """
     with tempfile.TemporaryDirectory(prefix="safeload-demo-") as folder:
         show = _Show(Path(folder))
+        click.echo(f"safeload {tool_version()}, {scanner_kind()}")
         _go_round(show)
         _refuse_forgeries(show)
         _refuse_hostile(show)
