@@ -255,7 +255,7 @@ def _write(target: str, exported: _Exported, *, overwrite: bool) -> None:
 @keyring_option
 @click.option("--id", "key_id", metavar="ID", callback=check_key_id, help="What to call it. Default: derived from it.")
 @click.option("--verify-only", is_flag=True, help="Of a private key take the public half: trust it, and don't sign.")
-@scopes_option
+@scopes_option("every artifact")
 @not_before_option
 @not_after_option
 @encrypt_option

@@ -49,7 +49,7 @@ __all__ = ["rotate"]
 @click.option("--id", "key_id", metavar="ID", callback=check_key_id, help="What to call the new key.")
 @click.option("--old", metavar="ID", help="Which key is replaced, where more than one is active.")
 @algorithm_option(None, " Default: that of the old key.")
-@scopes_option
+@scopes_option("the scopes of the key that is replaced")
 @not_after_option
 @encrypt_option
 @click.option(

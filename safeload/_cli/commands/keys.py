@@ -60,7 +60,7 @@ def key() -> None:
 )
 @algorithm_option(DEFAULT_ALGORITHM)
 @click.option("--id", "key_id", metavar="ID", callback=check_key_id, help="What to call it. Default: derived from it.")
-@scopes_option
+@scopes_option("every artifact")
 @not_before_option
 @not_after_option
 @encrypt_option

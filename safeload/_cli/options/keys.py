@@ -86,16 +86,17 @@ def algorithm_option(default: str | None, note: str = "") -> Callable[[_Command]
     )
 
 
-def scopes_option(command: _Command) -> _Command:
-    """Add --scope."""
+def scopes_option(default: str) -> Callable[[_Command], _Command]:
+    """Add --scope; `default` says what happens without it."""
     return click.option(
         "--scope",
         "scopes",
         metavar="PATTERN",
         multiple=True,
         callback=_check_scopes,
-        help="What it may sign, such as 'fraud-*.joblib' or 'risk/*.joblib'; may be repeated. Default: everything.",
-    )(command)
+        help="Limit the key to artifacts whose path matches PATTERN, such as 'fraud-*.joblib' or 'risk/*.joblib'; may "
+        f"be repeated. [default: {default}]",
+    )
 
 
 def not_before_option(command: _Command) -> _Command:
