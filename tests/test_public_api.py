@@ -1,0 +1,19 @@
+"""The public API is what tests/public_api.txt says: a change of it is meant, and stands in the changelog."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="other Pythons write some signatures differently")
+def test_the_public_api_is_as_it_was() -> None:
+    command = [sys.executable, ROOT / "tools" / "public_api.py"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    kept = (ROOT / "tests" / "public_api.txt").read_text(encoding="utf-8")
+    assert found == kept, "if the change is meant: python tools/public_api.py > tests/public_api.txt"
