@@ -8,8 +8,10 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MODULES = (
     "safeload", "safeload.keys", "safeload.policy", "safeload.store", "safeload.audit", "safeload.errors",
