@@ -14,12 +14,9 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-
-if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
+
 
 __all__ = [
     "Painter",

@@ -41,12 +41,11 @@ if TYPE_CHECKING:
 
     # Whether a manifest (its bytes) is of the artifact that is open as this descriptor.
     Belongs = Callable[[bytes, int], bool]
-
-if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from safeload.keys._key import Signer, VerifyingKey
     from safeload.keys._keyring import Keyring
+
 
 __all__ = [
     "COMPRESSIONS",

@@ -22,9 +22,6 @@ from safeload._storage.pair import MANIFEST_SUFFIX
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 
 __all__ = [
     "Output",

@@ -15,9 +15,6 @@ from safeload._cli.terminal import (
 from safeload.findings import FINDING_KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from safeload._judging.report import Report
