@@ -159,7 +159,7 @@ def test_the_scanner_names_no_class_of_a_library_that_has_a_pack() -> None:
 
 
 def test_the_docs_list_every_check() -> None:
-    page = (SCANNER.parent.parent / "docs" / "packs.md").read_text()
+    page = (SCANNER.parent.parent / "docs" / "reference" / "packs.md").read_text()
     section = page[page.index("### Native checks") : page.index("## What a pack does not")]
     listed = {
         name for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)
