@@ -14,7 +14,7 @@ from safeload._scan.native.structures import BOUND
 from safeload.audit._compare import compare
 from safeload.errors import PolicyFileError
 from safeload.policy import Policy, pack_distributions, pack_names, policy_text
-from safeload.policy._packs import native_of_packs, read_pack
+from safeload.policy._packs import _NATIVE, native_of_packs, read_pack
 
 HEAD = 'name = "acme"\nversion = 1\n'
 SCANNER = Path(__file__).parent.parent / "safeload" / "_scan"
@@ -149,6 +149,14 @@ def test_what_packs_say_of_checks_is_found_without_reading_all_of_them() -> None
     assert len(wanted) >= 12
     assert pack_distributions() == distributions
     assert distributions["imblearn"] == "imbalanced-learn"
+
+
+@pytest.mark.parametrize(
+    "rule", ["check='x'", 'check="x"', "check\t= 'x'", '"check" = "x"', "  makes = 'function'", "[{makes='function'}]"]
+)
+def test_no_spelling_of_a_check_makes_a_pack_be_passed_over(rule: str) -> None:
+    assert tomllib.loads(rule if rule[0] != "[" else f"allow = {rule}")
+    assert _NATIVE.search(rule.encode())
 
 
 def test_the_scanner_names_no_class_of_a_library_that_has_a_pack() -> None:

@@ -124,7 +124,7 @@ class NewFile:
     def flushing(self, target: Path) -> Iterator[None]:
         """Let a large file be written to the disk while something else is done with it.
 
-        Raises: StorageError, at the end, if that fails: whoever syncs the file again would not be told.
+        Raises: StorageError, at the end, if that fails: a later sync of the file would not report it.
         """
         if os.fstat(self.fd).st_size < _FLUSH_FROM:
             yield

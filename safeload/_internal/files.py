@@ -14,13 +14,9 @@ from safeload._internal.blob import FileBlob
 from safeload.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from safeload._internal.blob import Blob
-
-    Guarded = Callable[..., AbstractContextManager[None]]
 
 __all__ = [
     "OTHERS_USE",

@@ -247,7 +247,7 @@ class Watch:
         return step is Step.TRY and self._attempt(state)
 
     def _attempt(self, state: tuple[Hashable, bool]) -> bool:
-        """Load what is there now; return whether it is another model, which is served from now on."""
+        """Load the current files; return whether that gave another model, which is served from then on."""
         started = time.monotonic()
         try:
             with decision("watch", self._source.where) as made:

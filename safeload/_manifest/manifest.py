@@ -35,14 +35,9 @@ from safeload.errors import ExpiredError, ManifestError
 from safeload.keys._quorum import within_scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from safeload._internal.files import PathLike
-
-    # Whether a manifest (its bytes) is of the artifact that is open as this descriptor.
-    Belongs = Callable[[bytes, int], bool]
     from collections.abc import Mapping, Sequence
 
+    from safeload._internal.files import PathLike
     from safeload.keys._key import Signer, VerifyingKey
     from safeload.keys._keyring import Keyring
 

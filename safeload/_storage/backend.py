@@ -71,7 +71,7 @@ class Backend(Protocol):
         """
 
     def signing(self, name: str, /, *, overwrite: bool, belongs: Belongs) -> AbstractContextManager[ManifestWriter]:
-        """Write the manifest of an artifact that is there; else as `writing`."""
+        """Write the manifest of an existing artifact; otherwise as `writing`."""
 
     def replace(self, name: str, data: bytes, /) -> None:
         """Put a single small file in place, durably, in one step; the caller keeps other writers out."""

@@ -42,11 +42,10 @@ _PAUSE = 0.01  # seconds, times the number of tries so far
 def with_pair(path: Path, use: Callable[[Blob, bytes], _Result]) -> _Result:
     """Return what `use` makes of the open artifact and the bytes of its envelope.
 
-    A writer commits in steps, and `states` says which manifest belongs to the artifact at each. So where the manifest
-    does not hold, be it that it speaks of other bytes or that its key is no longer trusted, the next one is tried, and
-    then all is opened again, until the files are what they were when that was done. So who is refused is refused
-    twice, and who is not pays nothing for what a writer might be doing.
-    What `use` did before it met a byte that was not signed, it does again: it has to act on nothing until then.
+    A writer commits in steps, and `states` says which manifest belongs to the artifact at each step. If `use` refuses
+    the manifest, for whatever reason, the next manifest is tried, and then everything is opened again until the files
+    no longer change. An artifact that is refused is therefore checked twice; one that is accepted costs nothing more.
+    `use` may be called again after it has read some bytes, so it must not act before the last byte is verified.
 
     Raises:
         VerificationError: what is wrong with the manifest, where no writer is at work.

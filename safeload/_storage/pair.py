@@ -8,10 +8,10 @@ made durable before the next:
 3. the artifact is put in place;
 4. `.next` is renamed to `NAME.manifest.json`.
 
-Killed before step 3, the old pair stands and `.next` belongs to nothing; killed after it, `.next` is the
-manifest of the artifact that is there: `states` has the table of all states, and what to do in each.  Readers take no
-lock; where `snapshot` has changed meanwhile, they read again.  Writers to one path exclude each other, across threads
-and processes, and each first finishes or removes what a killed one left.
+Killed before step 3, the old pair stands and `.next` belongs to no artifact; killed after it, `.next` is the manifest
+of the current artifact.  `states` has the table of all states, and what to do in each.  Readers take no lock; where
+`snapshot` has changed meanwhile, they read again.  Writers to one path exclude each other, across threads and
+processes, and each first finishes or removes what a killed one left.
 """
 
 from __future__ import annotations
@@ -360,7 +360,7 @@ def _recover(target: _Target, belongs: Belongs) -> None:
 
 
 def _look_at_next(target: _Target, belongs: Belongs) -> Match:
-    """Return whether `.next` is the manifest of the artifact that is there."""
+    """Return whether `.next` is the manifest of the current artifact."""
     status = lstat(target.next)
     if status is None:
         return Match.ABSENT

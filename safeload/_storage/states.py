@@ -34,7 +34,7 @@ NEXT_SUFFIX: Final = MANIFEST_SUFFIX + ".next"
 
 
 class Match(Enum):
-    """What one of the two manifests is to the artifact that is there now."""
+    """How one of the two manifests relates to the current artifact."""
 
     UNSEEN = "not looked at yet"
     ABSENT = "not there"

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["native_of_packs", "pack_distributions", "pack_names", "read_pack"]
 
 _PACKAGE = "safeload.policy.packs"
-_NATIVE = re.compile(rb"^(?:check|makes) = ", re.MULTILINE)
+# However the key is written in TOML: a pack that is passed over here would lose its checks.
+_NATIVE = re.compile(rb"(?:check|makes)[\"']?[ \t]*=")
 _DISTRIBUTION = re.compile(rb'^distribution = "([a-z0-9-]+)"(?:\r?\nimports = "([A-Za-z0-9_]+)")?', re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""What the commands share: exit codes, options, and how errors are said."""
+"""The options that commands share, and the values that they make."""
 
 from __future__ import annotations
 

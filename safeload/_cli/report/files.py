@@ -69,7 +69,7 @@ def drop_output() -> None:
 
 
 def check_output(output: str | None, inputs: Iterable[str]) -> None:
-    """Refuse an output file in the place of what the command reads, before anything is done.
+    """Refuse an output file that the command also reads, before anything is done.
 
     That is an input or its manifest, the keyring, whatever else an argument names, and any other TOML file: keyrings
     and policies are, no report is.

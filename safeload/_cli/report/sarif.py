@@ -28,9 +28,6 @@ __all__ = [
 _SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 
-# ----------------------------------------------------------------------------------------------------- SARIF
-
-
 def render(content: Content, _paint: Painter) -> str:
     """Return the results as SARIF 2.1.0: a result for each finding, a notification for what could not be judged."""
     results = content.results
@@ -105,9 +102,3 @@ def _uri(path: str) -> str:
 
     quoted = quote_from_bytes(os.fsencode(PurePath(path).as_posix()), safe="/")
     return f"file://{quoted}" if quoted.startswith("/") else quoted
-
-
-# ----------------------------------------------------------------------------------------------------- JUnit
-
-
-# ------------------------------------------------------------------------------------------------------ HTML
