@@ -1,6 +1,6 @@
 """Measure what the worst inputs cost at the limits that are in force: processor time, memory above an idle process.
 
-    python benchmarks/worst.py [--python OTHER] [NAME ...]
+    PYTHONPATH=tools python -P benchmarks/worst.py [--python OTHER] [NAME ...]
 
 With --python it measures the scanner of another interpreter, which has a compiled wheel, say.
 """
@@ -15,7 +15,7 @@ import tempfile
 import zlib
 from pathlib import Path
 
-TESTS = Path(__file__).resolve().parent.parent / "tests"
+VECTORS = Path(__file__).resolve().parents[1] / "vectors"
 
 CHILD = """
 import sys, time
@@ -37,9 +37,7 @@ print(f"{seconds:.2f} {(most() - idle) / 1024:.0f} {report.findings[0].code if r
 
 def main() -> int:
     """Measure those that are named, or all; the exit code is 1 if one breaks the promise."""
-    sys.path.insert(0, str(TESTS))
-    from worst_inputs import INPUTS
-
+    from pickles.worst_inputs import INPUTS
     from safeload import Limits
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
@@ -52,7 +50,7 @@ def main() -> int:
         for name in options.names or INPUTS:
             path = Path(folder, "worst")
             path.write_bytes(zlib.compress(INPUTS[name](Limits().min_opcodes + 200_000), 1))
-            plain = next((TESTS.parent / "vectors" / "files" / "honest-compressed").iterdir())
+            plain = next((VECTORS / "files" / "honest-compressed").iterdir())
             done = subprocess.run(
                 [options.python, "-P", "-c", CHILD, str(plain), str(path)],
                 env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cli_runs import Outcome
 from hypothesis import settings
 
 import safeload
 from safeload._cli import main
+from support.cli_runs import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable

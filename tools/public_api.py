@@ -1,6 +1,6 @@
-"""Print the public API: names, signatures, attributes. Kept in tests/public_api.txt, which a test compares.
+"""Print the public API: names, signatures, attributes. Kept in tests/api/public_api.txt, which a test compares.
 
-python tools/public_api.py > tests/public_api.txt
+python tools/public_api.py > tests/api/public_api.txt
 """
 
 from __future__ import annotations

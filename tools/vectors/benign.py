@@ -13,9 +13,7 @@ import importlib
 import pickle
 from typing import TYPE_CHECKING, Any
 
-from hostile import BUNCH, FLOATS, LINEAR, ODICT, TRANSFORMER, setitem
-from hostile_packed import COMPRESSORS, pack
-from opcodes_builder import (
+from pickles.opcodes import (
     FROMBUFFER,
     MASKED,
     MASKED_ARRAY,
@@ -43,6 +41,8 @@ from opcodes_builder import (
     value,
     wrapper,
 )
+from vectors.hostile import BUNCH, FLOATS, LINEAR, ODICT, TRANSFORMER, setitem
+from vectors.hostile_packed import COMPRESSORS, pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

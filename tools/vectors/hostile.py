@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 from typing import NamedTuple
 
-from opcodes_builder import (
+from pickles.opcodes import (
     STOP,
     build,
     call,

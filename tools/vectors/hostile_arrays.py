@@ -4,26 +4,7 @@ from __future__ import annotations
 
 import pickle
 
-from hostile import (
-    BUNCH,
-    FLOATS,
-    LINEAR,
-    PLAIN,
-    PUTENV,
-    RUN,
-    TRANSFORMER,
-    UNSETENV,
-    VARIABLE,
-    Case,
-    Table,
-    exhaust,
-    files,
-    form,
-    memory,
-    setitem,
-    with_array,
-)
-from opcodes_builder import (
+from pickles.opcodes import (
     DTYPE,
     FROMBUFFER,
     MASKED,
@@ -52,6 +33,25 @@ from opcodes_builder import (
     tup,
     value,
     wrapper,
+)
+from vectors.hostile import (
+    BUNCH,
+    FLOATS,
+    LINEAR,
+    PLAIN,
+    PUTENV,
+    RUN,
+    TRANSFORMER,
+    UNSETENV,
+    VARIABLE,
+    Case,
+    Table,
+    exhaust,
+    files,
+    form,
+    memory,
+    setitem,
+    with_array,
 )
 
 # --------------------------------------------------------------------------------------------------- frames

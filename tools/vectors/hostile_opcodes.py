@@ -4,30 +4,7 @@ from __future__ import annotations
 
 import pickle
 
-from hostile import (
-    BUNCH,
-    CHECK,
-    LINE_RUN,
-    LINEAR,
-    LOG,
-    ODICT,
-    PARTIAL,
-    PUTENV,
-    RUN,
-    TEXT_RUN,
-    TRANSFORMER,
-    UNSETENV,
-    VARIABLE,
-    Case,
-    Table,
-    code,
-    exhaust,
-    files,
-    form,
-    setitem,
-    then,
-)
-from opcodes_builder import (
+from pickles.opcodes import (
     NDARRAY,
     RECONSTRUCT,
     STOP,
@@ -49,6 +26,29 @@ from opcodes_builder import (
     text,
     tup,
     value,
+)
+from vectors.hostile import (
+    BUNCH,
+    CHECK,
+    LINE_RUN,
+    LINEAR,
+    LOG,
+    ODICT,
+    PARTIAL,
+    PUTENV,
+    RUN,
+    TEXT_RUN,
+    TRANSFORMER,
+    UNSETENV,
+    VARIABLE,
+    Case,
+    Table,
+    code,
+    exhaust,
+    files,
+    form,
+    setitem,
+    then,
 )
 
 _ARGS = tup(VARIABLE, "ran")

@@ -8,8 +8,8 @@ import pickle
 import zlib
 
 import lz4.frame
-from hostile import FLOATS, RUN, Case, Table, files
-from opcodes_builder import (
+
+from pickles.opcodes import (
     NDARRAY,
     RECONSTRUCT,
     STOP,
@@ -29,6 +29,7 @@ from opcodes_builder import (
     tup,
     wrapper,
 )
+from vectors.hostile import FLOATS, RUN, Case, Table, files
 
 # -------------------------------------------------------------------------------------------- compressions
 

@@ -1,9 +1,9 @@
-"""Write the vectors: `make.py` those from opcodes, `make.py --real LABEL` those that the installed libraries write.
+"""Write the vectors: those from opcodes, or with --real LABEL those that the installed libraries write.
 
-    export PYTHONPATH=tests                         # opcodes have their names there
-    python tools/vectors/make.py                    # write those assembled from opcodes, and index.json
-    python tools/vectors/make.py --check            # compare instead of writing; exit code 1 if anything differs
-    python tools/vectors/make.py --real sklearn-1.9 # dump real objects with the installed versions, under this label
+    export PYTHONPATH=tools
+    python -P -m vectors.make                    # write those assembled from opcodes, and index.json
+    python -P -m vectors.make --check          # compare instead of writing; exit code 1 if anything differs
+    python -P -m vectors.make --real sklearn-1.9 # dump real objects with the installed versions, under this label
 
 Real ones are never written twice: what a version wrote stays as it is.
 """
@@ -25,12 +25,9 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import benign
-import hostile
-import hostile_arrays
-import hostile_opcodes
-import hostile_packed
 import lz4.frame
+
+from vectors import benign, hostile, hostile_arrays, hostile_opcodes, hostile_packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
