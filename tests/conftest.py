@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime, timedelta
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,11 +12,11 @@ from hypothesis import settings
 
 import safeload
 from safeload._cli import main
+from safeload._internal.clock import clock_set_to
 from support.cli_runs import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import tzinfo
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 # How long an example takes says nothing on a machine that has other work.
@@ -60,19 +61,10 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
-    """Set ahead the clock of whatever asks whether something that was signed is still in time."""
-
-    def ahead(span: timedelta) -> None:
-        class Later(datetime):
-            @classmethod
-            def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
-                return datetime.now(tz) + span
-
-        for module in ("_manifest.envelope", "_manifest.manifest", "store._pointer", "_loading.watch"):
-            monkeypatch.setattr(f"safeload.{module}.datetime", Later)
-
-    return ahead
+def pass_time() -> Iterator[Callable[[timedelta], None]]:
+    """Set safeload's clock ahead of the system's."""
+    with ExitStack() as clocks:
+        yield lambda span: clocks.enter_context(clock_set_to(lambda: datetime.now(UTC) + span))
 
 
 @pytest.fixture

@@ -19,16 +19,17 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
+from safeload._internal.clock import utc_now
 from safeload._internal.forking import renew_in_children
 from safeload._judging.decisions import LOGGER, decision
 from safeload._loading.following import Following, Step
 from safeload._storage.opening import snapshot
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from collections.abc import Hashable
     from pathlib import Path
     from types import TracebackType
@@ -240,7 +241,7 @@ class Watch:
 
     def _check(self) -> bool:
         expires = self._current.expires
-        state = self._look(), expires is not None and datetime.now(UTC) > expires
+        state = self._look(), expires is not None and utc_now() > expires
         step = self._following.step(state, time.monotonic())
         if step is Step.RESTORED:
             self._problem = None

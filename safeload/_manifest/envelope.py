@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from safeload._internal.clock import utc_now
 from safeload._internal.encoding import encode_base64
 from safeload._internal.strictjson import Node, parse_json
 from safeload.errors import BadSignatureError, KeyringError, ManifestError, VerificationError
@@ -23,6 +23,7 @@ from safeload.keys._key import is_key_id
 from safeload.keys._quorum import require_enough
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from collections.abc import Collection, Sequence
 
     from safeload.keys._key import Signer, VerifyingKey
@@ -167,7 +168,7 @@ def check_signatures(
         ExpiredError: the key is past its time.
         VerificationError: the key is revoked, or not trusted yet (SL106), or signatures are missing (SL109).
     """
-    now = datetime.now(UTC) if now is None else now
+    now = utc_now() if now is None else now
     held = {} if held is None else held
     message = b""
     trusted: list[str] = []

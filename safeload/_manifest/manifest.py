@@ -16,9 +16,9 @@ import json
 import re
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from safeload._internal.clock import utc_now
 from safeload._internal.forking import MemoryLock
 from safeload._internal.strictjson import Node, format_time
 from safeload._manifest.digests import check_chunking
@@ -35,6 +35,7 @@ from safeload.errors import ExpiredError, ManifestError
 from safeload.keys._quorum import within_scope
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from collections.abc import Mapping, Sequence
 
     from safeload._internal.files import PathLike
@@ -255,7 +256,7 @@ def open_envelope(
         VerificationError: the key is revoked, not trusted yet, or not for this artifact (SL106), or signatures are
             missing (SL109).
     """
-    now = datetime.now(UTC) if now is None else now
+    now = utc_now() if now is None else now
     before = None if known is None else known.get(data)
     envelope, held = (unverified_envelope(MANIFEST, data), {}) if before is None else (before.envelope, before.held)
     signers = check_signatures(MANIFEST, envelope, keyring, now=now, held=held)

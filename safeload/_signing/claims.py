@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from safeload._internal.clock import utc_now
 from safeload._internal.files import storage_errors
 from safeload._internal.strictjson import MAX_INTEGER, MAX_LINE, is_line
 from safeload._judging.examine import examine
@@ -53,7 +54,7 @@ class Claims:
         self.version = version
         self.release = release
         self.allow_lower_release = allow_lower_release
-        now = datetime.now(UTC)
+        now = utc_now()
         self.created = now.replace(microsecond=0)
         self.expires = None if expires is None else end_of(expires, now)
 

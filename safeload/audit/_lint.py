@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from safeload._internal.clock import utc_now
 from safeload._scan import FORM_NAMES
 from safeload.audit._compare import rule_uses
 from safeload.audit._environment import look_up
@@ -174,7 +175,7 @@ def _unreachable(rules: Sequence[AllowRule]) -> Iterator[LintFinding]:
 def _of_rule(rule: AllowRule) -> Iterator[LintFinding]:
     if not rule.is_reviewed:
         yield _remark(rule, "SL710", f"{_listed(rule.names)}: nobody has written down why it is safe", rule.names)
-    if rule.expires is not None and rule.expires - datetime.now(UTC).date() <= _SOON:
+    if rule.expires is not None and rule.expires - utc_now().date() <= _SOON:
         yield _remark(rule, "SL713", f"{_listed(rule.names)}: on {rule.expires}", rule.names)
     if "call" in rule.roles and any(form and all(part == "any" for part in form) for form in rule.args or ()):
         yield _remark(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from safeload._internal.clock import utc_now
 from safeload._internal.strictjson import format_time
 from safeload.errors import KeyringError
 from safeload.keys._algorithms import algorithm_named, titles_of
@@ -123,7 +124,7 @@ def new_entry(key: SigningKey | VerifyingKey, **terms: Unpack[Terms]) -> KeyEntr
     return KeyEntry(
         key=key,
         status=natural if status is None else status,
-        created=terms.get("created") or datetime.now(UTC).replace(microsecond=0),
+        created=terms.get("created") or utc_now().replace(microsecond=0),
         not_before=terms.get("not_before"),
         not_after=terms.get("not_after"),
         reason=terms.get("reason"),

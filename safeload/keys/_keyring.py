@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import shlex
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from safeload._internal.clock import utc_now
 from safeload._internal.files import PathLike
 from safeload._internal.strictjson import format_time
 from safeload.errors import ExpiredError, KeyringError, UnknownKeyError, VerificationError
@@ -38,6 +38,7 @@ from safeload.keys._source import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from collections.abc import Iterable
     from typing import Unpack
 
@@ -154,7 +155,7 @@ class Keyring:
         Raises:
             KeyringError: there is none, or more than one, or it is encrypted.
         """
-        now = datetime.now(UTC) if now is None else now
+        now = utc_now() if now is None else now
         active = [entry for entry in self.entries if entry.status == "active"]
         timely = [entry for entry in active if entry.in_time(now)]
         usable = timely if name is None else [entry for entry in timely if entry.may_sign(name, folder)]
@@ -198,7 +199,7 @@ class Keyring:
             ExpiredError: past its `not_after`.
             VerificationError: revoked, or before its `not_before` (SL106).
         """
-        now = datetime.now(UTC) if now is None else now
+        now = utc_now() if now is None else now
         entry = self._entries.get(key_id)
         if entry is None:
             known = ", ".join(self._entries)
@@ -287,7 +288,7 @@ class Keyring:
             raise KeyringError(f"key {key_id!r} was revoked{revocation(entry)} already, says {self.where}")
         if not reason.strip():
             raise KeyringError("cannot revoke a key without a reason: refusals show it. Pass one line of text")
-        now = datetime.now(UTC).replace(microsecond=0)
+        now = utc_now().replace(microsecond=0)
         self._entries[key_id] = check_entry(replace(entry, status="revoked", revoked=now, reason=reason), self.where)
 
     def to_rotate(self, key_id: str | None = None) -> KeyEntry | None:

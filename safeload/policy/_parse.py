@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+from safeload._internal.clock import utc_now
 from safeload._scan import CHECKS, FORM_NAMES, OWN, ROLES, Limits, is_plain_module, is_plain_name
 from safeload.errors import PolicyFileError
 from safeload.policy._denylist import denied_reason, is_confined
@@ -425,6 +426,6 @@ def _expiry(entry: dict[str, Any]) -> date | None:
         return None
     if not isinstance(expires, date) or isinstance(expires, datetime):
         raise ValueError("expires has to be a date, such as 2027-11-01")
-    if datetime.now(UTC).date() > expires:
+    if utc_now().date() > expires:
         raise _ExpiredError(f"the rule expired on {expires}; review it again, or remove it")
     return expires

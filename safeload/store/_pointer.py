@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from safeload._internal.clock import utc_now
 from safeload._internal.files import storage_errors
 from safeload._internal.strictjson import Node, format_time
 from safeload._loading.rollback_state import Mark
@@ -24,6 +24,7 @@ from safeload.keys._quorum import within_scope
 from safeload.store._names import is_plain
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -124,7 +125,7 @@ class Pointer:
 
         Raises: ExpiredError.
         """
-        now = datetime.now(UTC)
+        now = utc_now()
         if self.expires is not None and now > self.expires:
             raise ExpiredError(
                 f"{path}: this pointer, number {self.sequence} to version {self.version}, expired at "

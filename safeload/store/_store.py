@@ -6,9 +6,9 @@ import os
 import shutil
 from contextlib import nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from safeload._internal.clock import utc_now
 from safeload._internal.files import open_artifact, storage_errors
 from safeload._judging.decisions import decision
 from safeload._signing.claims import Claims, end_of
@@ -31,6 +31,7 @@ from safeload.store._versions import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from collections.abc import Callable
     from datetime import timedelta
     from pathlib import Path
@@ -291,7 +292,7 @@ class Store(Reader):
         counted = max(last.sequence if last else 0, mark.sequence if mark else 0)
         if sequence is not None and (type(sequence) is not int or sequence <= counted):
             raise ValueError(f"sequence is a whole number above {counted}, not {sequence!r}")
-        now = datetime.now(UTC)
+        now = utc_now()
         pointer = Pointer(
             name=layout.name,
             channel=channel,

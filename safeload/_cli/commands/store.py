@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,8 +34,10 @@ from safeload._cli.report.deliver import deliver, deliver_facts
 from safeload._cli.report.result import Result, exit_code, judged, manifest_dict
 from safeload._cli.running.workers import judge_each, require_shareable
 from safeload._cli.terminal import human_age, plain, say_error, say_note, table, wrapped
+from safeload._internal.clock import utc_now
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from collections.abc import Callable, Iterator, Sequence
     from datetime import timedelta
 
@@ -142,7 +143,7 @@ def list_models(at: Opening, out: Output) -> int:
     something cannot be trusted, and is listed with the reason.
     """
     at.check_output(out)
-    opened, now = at.open(), datetime.now(UTC)
+    opened, now = at.open(), utc_now()
     rows: list[tuple[str, ...]] = []
     models: list[dict[str, Any]] = []
     problems: list[tuple[str, Problem]] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +12,7 @@ import click
 
 from safeload._cli.options.common import parse_when
 from safeload._cli.terminal import plain
+from safeload._internal.clock import utc_now
 from safeload._internal.strictjson import MAX_INTEGER
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def _parse_expiry(
     _context: click.Context, _parameter: click.Parameter, value: str | None
 ) -> datetime | timedelta | None:
     moment = None if value is None else parse_when(value)
-    if isinstance(moment, datetime) and moment <= datetime.now(UTC):
+    if isinstance(moment, datetime) and moment <= utc_now():
         raise click.BadParameter("it is in the past")
     return moment
 

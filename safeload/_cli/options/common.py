@@ -14,6 +14,7 @@ import click
 from safeload._cli.report.files import Output
 from safeload._cli.report.formats import format_names
 from safeload._cli.terminal import say_note
+from safeload._internal.clock import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -77,7 +78,7 @@ def parse_when(value: str) -> datetime | timedelta:
     """
     try:
         moment = _when(value)
-        (datetime.now(UTC) + moment if isinstance(moment, timedelta) else moment).astimezone(UTC)
+        (utc_now() + moment if isinstance(moment, timedelta) else moment).astimezone(UTC)
     except OverflowError:
         raise click.BadParameter("it is not within the years 1 to 9999") from None
     return moment

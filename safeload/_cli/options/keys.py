@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from safeload._cli.options.common import parse_when
 from safeload._cli.report.files import check_output
+from safeload._internal.clock import utc_now
 from safeload.keys._algorithms import ALGORITHMS, algorithm_named, names_of
 
 if TYPE_CHECKING:
@@ -43,13 +44,13 @@ def _parse_time(_context: click.Context, _parameter: click.Parameter, value: str
         return None
     moment = parse_when(value)
     if isinstance(moment, timedelta):
-        moment += datetime.now(UTC)
+        moment += utc_now()
     return moment.replace(microsecond=0)
 
 
 def _parse_end(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
     moment = _parse_time(context, parameter, value)
-    if moment is not None and moment <= datetime.now(UTC):
+    if moment is not None and moment <= utc_now():
         raise click.BadParameter("it is in the past, so the key would be of no use")
     return moment
 
