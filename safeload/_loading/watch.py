@@ -29,8 +29,8 @@ from safeload._loading.following import Following, Step
 from safeload._storage.opening import snapshot
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from collections.abc import Hashable
+    from datetime import datetime
     from pathlib import Path
     from types import TracebackType
 

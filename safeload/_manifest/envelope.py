@@ -23,8 +23,8 @@ from safeload.keys._key import is_key_id
 from safeload.keys._quorum import require_enough
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from collections.abc import Collection, Sequence
+    from datetime import datetime
 
     from safeload.keys._key import Signer, VerifyingKey
     from safeload.keys._keyring import Keyring

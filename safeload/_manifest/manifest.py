@@ -35,8 +35,8 @@ from safeload.errors import ExpiredError, ManifestError
 from safeload.keys._quorum import within_scope
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from safeload._internal.files import PathLike
     from safeload.keys._key import Signer, VerifyingKey

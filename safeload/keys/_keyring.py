@@ -38,8 +38,8 @@ from safeload.keys._source import (
 )
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from collections.abc import Iterable
+    from datetime import datetime
     from typing import Unpack
 
     from safeload.keys._entry import Terms

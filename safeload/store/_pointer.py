@@ -24,8 +24,8 @@ from safeload.keys._quorum import within_scope
 from safeload.store._names import is_plain
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from collections.abc import Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from safeload.keys._key import Signer

@@ -31,9 +31,8 @@ from safeload.store._versions import (
 )
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from collections.abc import Callable
-    from datetime import timedelta
+    from datetime import datetime, timedelta
     from pathlib import Path
 
     from safeload._internal.files import PathLike

@@ -37,9 +37,8 @@ from safeload._cli.terminal import human_age, plain, say_error, say_note, table,
 from safeload._internal.clock import utc_now
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from collections.abc import Callable, Iterator, Sequence
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from safeload._cli.report.files import Output
     from safeload._cli.terminal import Painter
