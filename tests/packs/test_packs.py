@@ -727,7 +727,7 @@ def test_array_classes_are_listed_for_their_forms_alone() -> None:
     assert {"numpy.ndarray", "numpy.memmap", "numpy.matrix"} <= {name for _, name in rules}
     for rule, name in rules:
         assert rule.roles == ("import",), name
-        assert "only where numpy and joblib name it in their own forms" in rule.reason, name
+        assert "Allowed only in numpy's and joblib's own forms" in rule.reason, name
 
 
 @pytest.mark.filterwarnings("ignore")
