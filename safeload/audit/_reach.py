@@ -1,14 +1,16 @@
-"""What Python code reaches for, by its bytecode: calls and modules of the kinds that the denylist names.
+"""Read the source of what a rule lets run, and name the calls and modules in it that the denylist is about.
 
-It is a reviewer's aid and no proof: native code is not looked into, and names that are computed are not seen.
+This helps a reviewer and proves nothing: native code is not read, and names that are computed are not seen.
 """
 
 from __future__ import annotations
 
+import ast
 import builtins
-import dis
+import dataclasses
 import inspect
 import sys
+import textwrap
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +52,9 @@ _HARMLESS = frozenset(
         )
     }
 )
+_NO_SOURCE = "its source is not to be had, so that only its author can say what it does"
 _AT_LOAD = ("__del__", "__hash__", "__eq__")
+_SELF = object()  # stands for the first parameter of a method
 _METHODS = {
     "new": ("__new__", *_AT_LOAD),
     "call": ("__new__", "__init__", *_AT_LOAD),
@@ -86,7 +90,13 @@ def _walk(function: types.FunctionType, owner: type | None, what: str) -> Iterat
     package = function.__module__.split(".")[0]
     while pending:
         one, depth = pending.pop()
-        for name, value in _named(one, owner):
+        try:
+            named = list(_named(one, owner))
+        except (OSError, TypeError, SyntaxError):
+            if not _is_generated(one, owner):
+                yield what, f"{one.__module__}.{one.__qualname__}", _NO_SOURCE
+            continue
+        for name, value in named:
             reason = _effect(name, value)
             if reason is not None:
                 yield what, name, reason
@@ -99,6 +109,15 @@ def _walk(function: types.FunctionType, owner: type | None, what: str) -> Iterat
                 pending.append((follow, depth + 1))
 
 
+def _is_generated(function: types.FunctionType, owner: type | None) -> bool:
+    """Return whether the standard library wrote this method: a dataclass's comparison, a named tuple's constructor."""
+    return (
+        owner is not None
+        and (dataclasses.is_dataclass(owner) or hasattr(owner, "_fields"))
+        and (function.__code__.co_filename.startswith("<"))
+    )
+
+
 def _effect(name: str, value: Any) -> str | None:
     if name in _HARMLESS or name.split(".", maxsplit=1)[0] in _HARMLESS_MODULES:
         return None
@@ -107,43 +126,88 @@ def _effect(name: str, value: Any) -> str | None:
 
 
 def _named(function: types.FunctionType, owner: type | None) -> Iterator[tuple[str, Any]]:
-    """Yield every global, attribute of a module, import, and method of itself that a function's code names."""
-    codes = [function.__code__]
-    while codes:
-        code = codes.pop()
-        codes += [const for const in code.co_consts if isinstance(const, types.CodeType)]
-        value: Any = None
-        me = code.co_varnames[0] if code.co_argcount else None
-        imported = ""
-        for instruction in dis.get_instructions(code):
-            operation, name = instruction.opname, instruction.argval
-            if operation in ("LOAD_GLOBAL", "LOAD_NAME"):
-                value = function.__globals__.get(name, getattr(builtins, name, None))
-                if not isinstance(value, types.ModuleType):
-                    yield _name_of(value, name), value
-            elif operation in ("LOAD_ATTR", "LOAD_METHOD") and isinstance(value, types.ModuleType):
-                where, value = value, getattr(value, name, None)
-                if not isinstance(value, types.ModuleType):
-                    yield _name_of(value, f"{where.__name__}.{name}"), value
-            elif operation in ("LOAD_ATTR", "LOAD_METHOD") and value is _SELF and owner is not None:
-                method = _python(inspect.getattr_static(owner, name, None))
-                value = None
-                if method is not None:
-                    yield _name_of(method, name), method
-            elif operation == "LOAD_FAST" and name == me and owner is not None:
-                value = _SELF
-            elif operation == "IMPORT_NAME":
-                imported = name
-                value = sys.modules.get(name)
-                if value is not None and denied_reason(f"{name}.x") is not None:
-                    yield name, value
-            elif operation == "IMPORT_FROM":
-                yield f"{imported}.{name}", getattr(sys.modules.get(imported), name, None)
-            elif operation not in ("PUSH_NULL", "PRECALL", "CACHE", "COPY"):
-                value = None
+    """Yield every global, attribute of a module, import, and method of itself that a function's source names.
+
+    Raises:
+        OSError, TypeError, SyntaxError: the source is not to be had.
+    """
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    code = function.__code__
+    names = _Names(function, owner, me=code.co_varnames[0] if code.co_argcount else None)
+    # Imports first: a name that one of them binds is used before and after it alike.
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from names.bind(node)
+    for node in _loaded(tree, frozenset()):
+        value = names.value_of(node)
+        if value not in (None, _SELF) and not isinstance(value, types.ModuleType):
+            yield _name_of(value, ast.unparse(node)), value
 
 
-_SELF = object()
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+def _loaded(node: ast.AST, own: frozenset[str]) -> Iterator[ast.Name | ast.Attribute]:
+    """Yield the names and dotted names that are read below a node, but for those of scopes inside: `own`."""
+    for child in ast.iter_child_nodes(node):
+        inside = own | _bound_in(child) if isinstance(child, _SCOPES) and not isinstance(node, ast.Module) else own
+        if isinstance(child, ast.Name | ast.Attribute) and isinstance(child.ctx, ast.Load):
+            root: ast.AST = child
+            while isinstance(root, ast.Attribute):
+                root = root.value
+            if not isinstance(root, ast.Name) or root.id not in own:
+                yield child
+        yield from _loaded(child, inside)
+
+
+def _bound_in(scope: ast.AST) -> frozenset[str]:
+    """Return the parameters and variables of a scope."""
+    stored = {one.id for one in ast.walk(scope) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+    return frozenset(stored | {one.arg for one in ast.walk(scope) if isinstance(one, ast.arg)})
+
+
+class _Names:
+    """What the names in a function's source stand for, as far as that can be told without running it."""
+
+    def __init__(self, function: types.FunctionType, owner: type | None, me: str | None) -> None:
+        closure = inspect.getclosurevars(function)
+        self._known = {**vars(builtins), **function.__globals__, **closure.nonlocals}
+        for local in function.__code__.co_varnames:
+            self._known.pop(local, None)
+        self._owner = owner
+        if owner is not None and me is not None:
+            self._known[me] = _SELF
+
+    def bind(self, node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, Any]]:
+        """Remember what an import statement binds, and yield what it imports."""
+        for alias in node.names:
+            if isinstance(node, ast.Import):
+                full, value = alias.name, sys.modules.get(alias.name) or types.ModuleType(alias.name)
+                bound = alias.asname or full.partition(".")[0]
+                self._known[bound] = value if alias.asname else sys.modules.get(bound, value)
+            else:
+                module = self._absolute(node)
+                full, value = f"{module}.{alias.name}", getattr(sys.modules.get(module), alias.name, None)
+                self._known[alias.asname or alias.name] = value
+            yield full, value
+
+    def _absolute(self, node: ast.ImportFrom) -> str:
+        package = str(self._known.get("__package__") or "").split(".")
+        start = package[: len(package) - node.level + 1] if node.level else []
+        return ".".join([*start, *filter(None, [node.module])])
+
+    def value_of(self, node: ast.expr) -> Any:
+        """Return what a name or dotted name stands for; None if that is not known."""
+        if isinstance(node, ast.Name):
+            return self._known.get(node.id)
+        if not isinstance(node, ast.Attribute):
+            return None
+        value = self.value_of(node.value)
+        if isinstance(value, types.ModuleType):
+            return getattr(value, node.attr, None)
+        if value is _SELF and self._owner is not None:
+            return _python(inspect.getattr_static(self._owner, node.attr, None))
+        return None
 
 
 def _name_of(value: Any, fallback: str) -> str:

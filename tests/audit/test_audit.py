@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("own_home")
 
 MODULE = """
+import collections
+import dataclasses
 import os
 import threading
 from os import system as run_alias
@@ -63,6 +65,30 @@ class Imports:
         import importlib
         importlib.import_module(name)
         return super().__new__(cls)
+
+class Later:
+    def __setstate__(self, state):
+        import subprocess
+        self.x = [subprocess.run(one) for one in state]
+
+class Local:
+    def __setstate__(self, state):
+        self.x = [open for open in state] + list(map(lambda eval: eval, state))
+
+@dataclasses.dataclass(frozen=True)
+class Generated:
+    x: int
+
+Pair = collections.namedtuple("Pair", "a b")
+
+class Closed:
+    __setstate__ = (lambda run: lambda self, state: run(state))(os.system)
+
+class Sourceless:
+    pass
+
+exec("def __setstate__(self, state): return state", globals())
+Sourceless.__setstate__ = __setstate__
 
 def plain(x):
     return len(x)
@@ -152,6 +178,11 @@ def test_the_packs_have_nothing_but_notes(tmp_path: Path) -> None:
         (rule("Imports", 'roles = ["new"]\nargs = [["str"]]'), {("SL704", "error", ("Imports",))}),
         (rule("Own", MADE), {("SL714", "note", ("Own",))}),
         (rule("Own", MADE + '\nstate = { attributes = { x = "int" } }'), set()),
+        (rule("Later", MADE), {("SL704", "error", ("Later",)), ("SL714", "note", ("Later",))}),
+        (rule("Local", MADE), {("SL714", "note", ("Local",))}),
+        (rule("Generated Pair", 'roles = ["new"]'), set()),
+        (rule("Closed", MADE), {("SL704", "error", ("Closed",)), ("SL714", "note", ("Closed",))}),
+        (rule("Sourceless", MADE), {("SL704", "warning", ("Sourceless",)), ("SL714", "note", ("Sourceless",))}),
         (rule("runs", 'roles = ["call"]\nargs = [["str"]]'), {("SL704", "error", ("runs",))}),
         (rule("runs"), {("SL704", "warning", ("runs",))}),
         (rule("Gone"), {("SL706", "warning", ("Gone",))}),
