@@ -180,6 +180,7 @@ class _Names:
 
     def bind(self, node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, Any]]:
         """Remember what an import statement binds, and yield what it imports."""
+        value: Any
         for alias in node.names:
             if isinstance(node, ast.Import):
                 full, value = alias.name, sys.modules.get(alias.name) or types.ModuleType(alias.name)

@@ -13,6 +13,7 @@ from safeload._internal.clock import utc_now
 from safeload._scan import CHECKS, FORM_NAMES, OWN, ROLES, Limits, is_plain_module, is_plain_name
 from safeload.errors import PolicyFileError
 from safeload.policy._denylist import denied_reason, is_confined
+from safeload.policy._lines import Lines
 from safeload.policy._named import NamedPatterns
 from safeload.policy._packs import pack_names, read_pack
 from safeload.policy._patterns import compile_arguments, compile_pattern
@@ -30,7 +31,6 @@ _PACK_ORIGIN = "pack "
 _PACK = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?", re.ASCII)
 _EVENT = re.compile(r"ctypes\.dlsym [A-Za-z_][A-Za-z0-9_]{0,99}|ctypes\.cdata/buffer", re.ASCII)
-_HEADER = re.compile(r"^[ \t]*\[\[[ \t]*allow[ \t]*\]\]", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +177,8 @@ def _read(
     text: str, document: dict[str, Any], origin: str, folder: Path | None, faults: list[Fault] | None = None
 ) -> PolicyFile:
     """Check what the text of a policy says, all of it; `document` is what its TOML was parsed to."""
-    lines = _header_lines(text)
+    entries = document.get("allow", [])
+    lines = Lines(text, len(entries) if isinstance(entries, list) else 0)
 
     def wrong(message: str, line: int | None = None) -> PolicyFileError:
         return PolicyFileError(f"{_place(origin, line)}: {message}")
@@ -186,29 +187,25 @@ def _read(
     if unknown:
         raise wrong(
             f"unknown key {min(unknown)!r}; a policy has {', '.join(sorted(_POLICY_KEYS))}",
-            _line_of(text, unknown),
+            lines.of(*sorted(unknown)),
         )
     name, version = document.get("name"), document.get("version")
     if not isinstance(name, str) or not name or len(name) > 100 or not name.isprintable():
-        raise wrong('a policy needs a name, such as name = "acme"', _line_of(text, {"name"}))
+        raise wrong('a policy needs a name, such as name = "acme"', lines.of("name"))
     if type(version) is not int or version != 1:
-        raise wrong("a policy needs version = 1, the only one there is", _line_of(text, {"version"}))
+        raise wrong("a policy needs version = 1, the only one there is", lines.of("version"))
     for key in ("distribution", "imports"):
         if key in document and (not isinstance(document[key], str) or not _DISTRIBUTION.fullmatch(document[key])):
-            raise wrong(f'{key} is the name of one package, such as {key} = "pandas"', _line_of(text, {key}))
-    entries = document.get("allow", [])
+            raise wrong(f'{key} is the name of one package, such as {key} = "pandas"', lines.of(key))
     if not isinstance(entries, list):
-        raise wrong("allow is written as [[allow]] tables", _line_of(text, {"allow"}))
-    if len(lines) != len(entries):
-        # Rules that are written in another way, or texts that look like one: no line is better than a wrong one.
-        lines = [] if lines else [_line_of(text, {"allow"}) or 1] * len(entries)
+        raise wrong("allow is written as [[allow]] tables", lines.of("allow"))
     try:
         named = _named_patterns(document.get("patterns", {}))
     except ValueError as error:
-        raise wrong(str(error), _line_of(text, {"patterns"})) from None
+        raise wrong(str(error), lines.of("patterns")) from None
     rules = []
     for index, entry in enumerate(entries):
-        line = lines[index] if index < len(lines) else None
+        line = lines.of_rule(index)
         try:
             rules.append(_rule(entry, origin, line, named))
         except ValueError as error:
@@ -216,38 +213,24 @@ def _read(
                 raise wrong(str(error), line) from None
             faults.append(Fault(origin, line, str(error), isinstance(error, _ExpiredError)))
     if named.unused() and not faults:
-        raise wrong(f"nothing uses the pattern {named.unused()[0]!r}", _line_of(text, {"patterns"}))
+        raise wrong(f"nothing uses the pattern {named.unused()[0]!r}", lines.of("patterns"))
     try:
         extends = _extends(document.get("extends", []), folder)
     except ValueError as error:
-        raise wrong(str(error), _line_of(text, {"extends"})) from None
+        raise wrong(str(error), lines.of("extends")) from None
     try:
         limits = _limits(document.get("limits", {}))
     except ValueError as error:
-        raise wrong(str(error), _line_of(text, {"limits"})) from None
+        raise wrong(str(error), lines.of("limits")) from None
     if not rules and not extends and not faults:
         # Empty never means allowed, but somebody who loads an empty policy has made a mistake.
         raise wrong("a policy without rules that extends nothing would refuse everything")
-    extends_at = _place(origin, _line_of(text, {"extends"}))
+    extends_at = _place(origin, lines.of("extends"))
     return PolicyFile(name, version, origin, extends, tuple(rules), limits, extends_at)
 
 
 def _place(origin: str, line: int | None) -> str:
     return origin if line is None else f"{origin}, line {line}"
-
-
-def _header_lines(text: str) -> list[int]:
-    lines, line, start = [], 1, 0
-    for header in _HEADER.finditer(text):
-        line += text.count("\n", start, header.start())
-        start = header.start()
-        lines.append(line)
-    return lines
-
-
-def _line_of(text: str, keys: set[str]) -> int | None:
-    found = re.search(rf"^[ \t]*\[*[ \t]*(?:{'|'.join(map(re.escape, sorted(keys)))})\b", text, re.MULTILINE)
-    return text.count("\n", 0, found.start()) + 1 if found else None
 
 
 def _extends(value: Any, folder: Path | None) -> tuple[str, ...]:
