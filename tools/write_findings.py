@@ -24,8 +24,8 @@ def text() -> str:
     lines = [
         "# Finding codes",
         "",
-        "Every reason to refuse an artifact has a code, which stays the same from release to release. Offsets count",
-        "bytes from the start of the pickle stream, after unpacking where the artifact is compressed.",
+        "Every reason to refuse an artifact has a code. A code keeps its meaning in all releases. Offsets count bytes",
+        "from the start of the pickle stream; if the artifact is compressed, from the start of the unpacked stream.",
     ]
     for prefix, group in GROUPS.items():
         lines += ["", f"## {group}", "", "| code | what it means | what to do |", "| --- | --- | --- |"]
