@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,6 +19,9 @@ from safeload._internal.files import (
     open_regular,
     read_regular,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ME, ROOT, OTHER = os.geteuid(), 0, 12345
 FILE, FOLDER = stat.S_IFREG, stat.S_IFDIR
@@ -47,18 +51,18 @@ def status(mode: int, uid: int) -> os.stat_result:
         (FILE | 0o400, ME, OTHERS_USE | stat.S_IWUSR, False, None),
     ],
 )
-def test_who_else_can_use_a_file(mode, uid, forbidden, root, expected):
+def test_who_else_can_use_a_file(mode: int, uid: int, forbidden: int, root: bool, expected: str | None) -> None:
     assert exposure(status(mode, uid), forbidden, root=root) == expected
 
 
-def test_root_may_own_a_file_only_where_that_is_allowed(monkeypatch):
+def test_root_may_own_a_file_only_where_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert exposure(status(FILE | 0o600, ROOT)) is None
     assert exposure(status(FILE | 0o600, ROOT), root=False) == "owner"
     assert exposure(status(FILE | 0o600, 1000), root=False) is None
 
 
-def test_no_more_is_read_than_allowed(tmp_path):
+def test_no_more_is_read_than_allowed(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(1000))
     assert read_regular(path, 1000) == bytes(1000)
@@ -68,7 +72,7 @@ def test_no_more_is_read_than_allowed(tmp_path):
     assert read_regular(path, 0) == b""
 
 
-def test_only_regular_files_are_opened_and_nothing_is_waited_for(tmp_path):
+def test_only_regular_files_are_opened_and_nothing_is_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as there:
         there.bind(str(tmp_path / "socket"))
@@ -87,7 +91,7 @@ def test_only_regular_files_are_opened_and_nothing_is_waited_for(tmp_path):
         read_regular(tmp_path / "link", 100, flags=os.O_NOFOLLOW)
 
 
-def test_a_new_file_is_there_whole_or_not_at_all(tmp_path):
+def test_a_new_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     target, temporary = tmp_path / "target", tmp_path / "temporary"
     with new_file(temporary, 0o640) as new:
         new.write(b"first ")
@@ -104,7 +108,7 @@ def test_a_new_file_is_there_whole_or_not_at_all(tmp_path):
     assert (target.read_bytes(), os.listdir(tmp_path)) == (b"first and second", ["target"])
 
 
-def test_a_new_file_has_the_mode_of_the_one_that_it_replaces(tmp_path):
+def test_a_new_file_has_the_mode_of_the_one_that_it_replaces(tmp_path: Path) -> None:
     target, temporary = tmp_path / "target", tmp_path / "temporary"
     target.write_bytes(b"")
     target.chmod(0o606)
@@ -117,7 +121,7 @@ def test_a_new_file_has_the_mode_of_the_one_that_it_replaces(tmp_path):
         assert stat.S_IMODE(temporary.stat().st_mode) == 0o400
 
 
-def test_no_file_takes_the_place_of_a_temporary(tmp_path):
+def test_no_file_takes_the_place_of_a_temporary(tmp_path: Path) -> None:
     (tmp_path / "temporary").symlink_to("elsewhere")
     with pytest.raises(FileExistsError), new_file(tmp_path / "temporary", 0o600):
         pass

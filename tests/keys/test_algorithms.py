@@ -37,25 +37,25 @@ class Ed448(Algorithm):
     signature_size = 114
     has_pem = True
 
-    def public_half(self, secret):
+    def public_half(self, secret: bytes) -> bytes:
         return self.private_object(secret).public_key().public_bytes_raw()
 
-    def sign(self, secret, message):
+    def sign(self, secret: bytes, message: bytes) -> bytes:
         return self.private_object(secret).sign(message)
 
-    def verify(self, public, signature, message):
+    def verify(self, public: bytes, signature: bytes, message: bytes) -> None:
         self.public_object(public).verify(signature, message)
 
-    def private_object(self, secret):
+    def private_object(self, secret: bytes) -> Ed448PrivateKey:
         return Ed448PrivateKey.from_private_bytes(secret)
 
-    def public_object(self, public):
+    def public_object(self, public: bytes) -> Ed448PublicKey:
         return Ed448PublicKey.from_public_bytes(public)
 
-    def raw_private(self, key):
+    def raw_private(self, key: object) -> bytes | None:
         return key.private_bytes_raw() if isinstance(key, Ed448PrivateKey) else None
 
-    def raw_public(self, key):
+    def raw_public(self, key: object) -> bytes | None:
         return key.public_bytes_raw() if isinstance(key, Ed448PublicKey) else None
 
 
@@ -69,25 +69,25 @@ class Blake2(Algorithm):
     secret_size = public_size = 48
     signature_size = 20
 
-    def public_half(self, secret):
+    def public_half(self, secret: bytes) -> bytes:
         return secret
 
-    def sign(self, secret, message):
+    def sign(self, secret: bytes, message: bytes) -> bytes:
         return hashlib.blake2b(message, key=secret, digest_size=20).digest()
 
-    def verify(self, public, signature, message):
+    def verify(self, public: bytes, signature: bytes, message: bytes) -> None:
         if not hmac.compare_digest(signature, self.sign(public, message)):
             raise InvalidSignature
 
 
 @pytest.fixture(params=[Ed448(), Blake2()], ids=lambda algorithm: algorithm.name)
-def added(request, monkeypatch):
+def added(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Algorithm:
     """An algorithm that the package does not have, registered."""
     monkeypatch.setitem(ALGORITHMS, request.param.name, request.param)
     return request.param
 
 
-def test_keys_of_an_added_algorithm_sign_and_verify(added):
+def test_keys_of_an_added_algorithm_sign_and_verify(added: Algorithm) -> None:
     key = SigningKey.generate(added.name)
     signature = key.sign(b"message")
     assert len(key.reveal()) == added.secret_size
@@ -104,7 +104,7 @@ def test_keys_of_an_added_algorithm_sign_and_verify(added):
         SigningKey(bytes(32), algorithm=added.name)
 
 
-def test_keyrings_of_an_added_algorithm_are_saved_and_loaded(added, tmp_path):
+def test_keyrings_of_an_added_algorithm_are_saved_and_loaded(added: Algorithm, tmp_path: Path) -> None:
     key, old = SigningKey.generate(added.name, "new"), SigningKey.generate(added.name, "old")
     ring = Keyring.from_keys([key])
     ring.add(old, status="verify-only")
@@ -118,7 +118,7 @@ def test_keyrings_of_an_added_algorithm_are_saved_and_loaded(added, tmp_path):
     assert safeload.load(tmp_path / "m.joblib", keyring=tmp_path / "ring.toml") == MODEL
 
 
-def test_the_public_half_of_an_added_algorithm_is_exported_if_it_has_one(added, tmp_path):
+def test_the_public_half_of_an_added_algorithm_is_exported_if_it_has_one(added: Algorithm, tmp_path: Path) -> None:
     key = SigningKey.generate(added.name)
     ring = Keyring.from_keys([key])
     if added.symmetric:
@@ -155,11 +155,11 @@ sys.exit(main())
 """
 
 
-def test_the_command_line_offers_an_added_algorithm(tmp_path):
+def test_the_command_line_offers_an_added_algorithm(tmp_path: Path) -> None:
     inherited = environment(Path(__file__).parent)
     seen = {name: value for name, value in inherited.items() if not name.startswith("SAFELOAD_")}
 
-    def command(*arguments):
+    def command(*arguments: str) -> str:
         done = subprocess.run(
             [sys.executable, "-P", "-c", COMMAND, *arguments], env=seen, capture_output=True, text=True,
             cwd=tmp_path,
@@ -181,14 +181,14 @@ def test_the_command_line_offers_an_added_algorithm(tmp_path):
     assert "private" not in Path(tmp_path, "public.toml").read_text()
 
 
-def test_an_unknown_algorithm_is_refused_and_not_repeated():
+def test_an_unknown_algorithm_is_refused_and_not_repeated() -> None:
     for name in ("rsa", "", None, 5, b"ed25519"):
         with pytest.raises(KeyringError, match=r"use one of hmac-sha256, ed25519$"):
             algorithm_named(name)
 
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
-def test_no_other_module_names_an_algorithm(path):
+def test_no_other_module_names_an_algorithm(path: Path) -> None:
     if path.name == "_algorithms.py":
         return
     texts = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}

@@ -93,7 +93,7 @@ def ring_text(**changes: str | None) -> str:
 
 
 @both
-def test_a_signature_holds_for_its_key_and_message_only(algorithm):
+def test_a_signature_holds_for_its_key_and_message_only(algorithm: str) -> None:
     key = SigningKey.generate(algorithm)
     signature = key.sign(b"message")
     key.verifying_key.verify(signature, b"message")
@@ -108,7 +108,7 @@ def test_a_signature_holds_for_its_key_and_message_only(algorithm):
 
 @both
 @given(secret=st.binary(min_size=32, max_size=32), message=st.binary(max_size=200), position=st.integers(0, 511))
-def test_any_flipped_bit_breaks_the_signature(algorithm, secret, message, position):
+def test_any_flipped_bit_breaks_the_signature(algorithm: str, secret: bytes, message: bytes, position: int) -> None:
     key = SigningKey(secret, algorithm=algorithm)
     signature = bytearray(key.sign(message))
     key.verifying_key.verify(bytes(signature), message)
@@ -118,7 +118,7 @@ def test_any_flipped_bit_breaks_the_signature(algorithm, secret, message, positi
         key.verifying_key.verify(bytes(signature), message)
 
 
-def test_the_mac_is_hmac_under_a_key_derived_for_manifests():
+def test_the_mac_is_hmac_under_a_key_derived_for_manifests() -> None:
     # RFC 5869 written out: extract with an empty salt, then the first 32 bytes of expand.
     extracted = hmac.digest(bytes(32), SECRET, "sha256")
     derived = hmac.digest(extracted, b"safeload v1 manifest hmac-sha256\x01", "sha256")
@@ -126,7 +126,7 @@ def test_the_mac_is_hmac_under_a_key_derived_for_manifests():
     assert SigningKey(SECRET).sign(b"message") != hmac.digest(SECRET, b"message", hashlib.sha256)
 
 
-def test_ed25519_agrees_with_rfc_8032():
+def test_ed25519_agrees_with_rfc_8032() -> None:
     # RFC 8032, section 7.1, test 2.
     secret = bytes.fromhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")
     public = bytes.fromhex("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c")
@@ -137,7 +137,7 @@ def test_ed25519_agrees_with_rfc_8032():
 
 
 @both
-def test_generated_keys_differ_and_name_themselves(algorithm):
+def test_generated_keys_differ_and_name_themselves(algorithm: str) -> None:
     one, other = SigningKey.generate(algorithm), SigningKey.generate(algorithm)
     assert one.reveal() != other.reveal()
     assert len(one.reveal()) == 32
@@ -148,7 +148,7 @@ def test_generated_keys_differ_and_name_themselves(algorithm):
     assert one.algorithm == one.verifying_key.algorithm == algorithm
 
 
-def test_what_cannot_be_a_key_is_refused():
+def test_what_cannot_be_a_key_is_refused() -> None:
     with pytest.raises(KeyringError, match="hmac-sha256, ed25519"):
         SigningKey.generate("rsa")
     for size in (0, 16, 31, 33, 64):
@@ -162,14 +162,14 @@ def test_what_cannot_be_a_key_is_refused():
 
 
 @pytest.mark.parametrize("text", ["", "QQ==", base64.b64encode(SECRET).decode()])
-def test_canonical_base64_is_read(text):
+def test_canonical_base64_is_read(text: str) -> None:
     assert base64.b64encode(decode_base64(text)).decode() == text
 
 
 @pytest.mark.parametrize(
     "text", ["QR==", "QQ", "QQ=", "QQ===", "QQ==\n", " QQ==", "Q Q==", "-_-_", "QQ==QQ==", "é", "=", "\ud800"]
 )
-def test_other_spellings_of_base64_are_refused(text):
+def test_other_spellings_of_base64_are_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the message is the standard library's
         decode_base64(text)
 
@@ -185,7 +185,7 @@ def guarded() -> list[object]:
 
 
 @pytest.mark.parametrize("holder", guarded(), ids=lambda holder: type(holder).__name__)
-def test_no_secret_in_texts_attributes_or_pickles(holder):
+def test_no_secret_in_texts_attributes_or_pickles(holder: object) -> None:
     for text in (repr(holder), str(holder), f"{holder}", "%s %r" % (holder, holder), f"{[holder]}"):  # noqa: UP031
         assert_no_secret(text)
     assert not hasattr(holder, "__dict__")
@@ -194,7 +194,7 @@ def test_no_secret_in_texts_attributes_or_pickles(holder):
             pickle.dumps(holder, protocol)
 
 
-def test_keys_are_not_pickled_by_joblib_or_by_hand(tmp_path):
+def test_keys_are_not_pickled_by_joblib_or_by_hand(tmp_path: Path) -> None:
     key = SigningKey(SECRET)
     with pytest.raises(TypeError, match="cannot be pickled"):
         joblib.dump({"key": key}, tmp_path / "x.joblib")
@@ -204,7 +204,7 @@ def test_keys_are_not_pickled_by_joblib_or_by_hand(tmp_path):
         assert_no_secret(chain(caught.value))
 
 
-def test_keys_are_copied_as_themselves():
+def test_keys_are_copied_as_themselves() -> None:
     key = SigningKey(SECRET)
     assert copy.copy(key) is key
     assert copy.deepcopy({"key": key})["key"] is key
@@ -228,7 +228,7 @@ def test_keys_are_copied_as_themselves():
         ring_text().replace("[[keys]]", "[[keys"),
     ],
 )
-def test_errors_about_a_keyring_file_never_show_its_secret(tmp_path, text):
+def test_errors_about_a_keyring_file_never_show_its_secret(tmp_path: Path, text: str) -> None:
     with pytest.raises(KeyringError) as caught:
         Keyring.load(write(tmp_path / "ring.toml", text))
     assert_no_secret(chain(caught.value))
@@ -236,7 +236,7 @@ def test_errors_about_a_keyring_file_never_show_its_secret(tmp_path, text):
 
 
 @pytest.mark.parametrize("content", [base64.b64encode(SECRET).decode(), ring_text()])
-def test_key_material_passed_as_a_path_is_not_repeated(monkeypatch, content):
+def test_key_material_passed_as_a_path_is_not_repeated(monkeypatch: pytest.MonkeyPatch, content: str) -> None:
     for use in (Keyring.load, resolve_keyring, resolve_signing):
         with pytest.raises(KeyringError) as caught:
             use(content)
@@ -247,7 +247,7 @@ def test_key_material_passed_as_a_path_is_not_repeated(monkeypatch, content):
     assert_no_secret(chain(caught.value))
 
 
-def test_a_missing_fields_error_names_the_field_not_the_secret(tmp_path):
+def test_a_missing_fields_error_names_the_field_not_the_secret(tmp_path: Path) -> None:
     for field in ("id", "algorithm", "status", "created"):
         with pytest.raises(KeyringError, match=field) as caught:
             Keyring.load(write(tmp_path / "ring.toml", ring_text(**{field: None})))
@@ -257,7 +257,7 @@ def test_a_missing_fields_error_names_the_field_not_the_secret(tmp_path):
 # --- keyring files ---
 
 
-def test_a_keyring_goes_to_a_file_and_back(tmp_path):
+def test_a_keyring_goes_to_a_file_and_back(tmp_path: Path) -> None:
     path = tmp_path / "ring.toml"
     key = SigningKey.generate()
     Keyring.from_keys([key]).save(path)
@@ -281,7 +281,7 @@ UNIQUE = (lambda e: e.key_id, lambda e: e.key.reveal(), lambda e: e.verifying_ke
 
 
 @st.composite
-def entries(draw):
+def entries(draw: st.DrawFn) -> KeyEntry:
     key = SigningKey(
         draw(st.binary(min_size=32, max_size=32)),
         algorithm=draw(st.sampled_from(list(ALGORITHMS))),
@@ -303,7 +303,7 @@ def entries(draw):
 
 
 @given(st.lists(entries(), min_size=1, max_size=4, unique_by=UNIQUE))
-def test_every_keyring_survives_its_file(tmp_path_factory, written):
+def test_every_keyring_survives_its_file(tmp_path_factory: pytest.TempPathFactory, written: list[KeyEntry]) -> None:
     path = tmp_path_factory.mktemp("ring") / "ring.toml"
     Keyring(written).save(path)
     read = Keyring.load(path).entries
@@ -315,7 +315,7 @@ def test_every_keyring_survives_its_file(tmp_path_factory, written):
             assert before.key.reveal() == after.key.reveal()
 
 
-def test_a_public_key_alone_verifies_and_cannot_sign(tmp_path):
+def test_a_public_key_alone_verifies_and_cannot_sign(tmp_path: Path) -> None:
     signer = SigningKey.generate("ed25519", "trainer")
     Keyring.from_keys([signer.verifying_key]).save(tmp_path / "public.toml")
     assert_no_secret((tmp_path / "public.toml").read_text(), signer.reveal())
@@ -327,7 +327,7 @@ def test_a_public_key_alone_verifies_and_cannot_sign(tmp_path):
         Keyring([KeyEntry(signer.verifying_key, "active", NOW)])
 
 
-def test_saving_never_clobbers_unless_told_to(tmp_path):
+def test_saving_never_clobbers_unless_told_to(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "ring.toml"
     first, second = (Keyring.from_keys([SigningKey.generate()]) for _ in range(2))
     first.save(path)
@@ -342,7 +342,7 @@ def test_saving_never_clobbers_unless_told_to(tmp_path):
     assert len(list(path.parent.iterdir())) == 1
 
 
-def test_saving_over_a_link_keeps_the_link(tmp_path):
+def test_saving_over_a_link_keeps_the_link(tmp_path: Path) -> None:
     target, link = tmp_path / "ring.toml", tmp_path / "link.toml"
     Keyring.from_keys([SigningKey.generate()]).save(target)
     link.symlink_to(target)
@@ -351,7 +351,7 @@ def test_saving_over_a_link_keeps_the_link(tmp_path):
     assert Keyring.load(target).entries[0].key_id == "new"
 
 
-def test_a_keyring_that_cannot_be_written_says_so(tmp_path):
+def test_a_keyring_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ring = Keyring.from_keys([SigningKey.generate()])
     for path in (tmp_path / "file" / "ring.toml", "/proc/no/ring.toml", f"{tmp_path}/\0"):
@@ -362,7 +362,7 @@ def test_a_keyring_that_cannot_be_written_says_so(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def test_no_keyring_goes_to_a_name_that_means_a_descriptor(tmp_path, monkeypatch):
+def test_no_keyring_goes_to_a_name_that_means_a_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     ring = Keyring.from_keys([SigningKey.generate(key_id="only")])
     with pytest.raises(KeyringError, match=r"\./fd:3"):
@@ -371,13 +371,15 @@ def test_no_keyring_goes_to_a_name_that_means_a_descriptor(tmp_path, monkeypatch
     assert Keyring.load("./fd:3").entries[0].key_id == "only"
 
 
-def test_a_keyring_goes_to_file_systems_without_links_and_without_syncing_of_folders(tmp_path, monkeypatch):
+def test_a_keyring_goes_to_file_systems_without_links_and_without_syncing_of_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = os.fsync
 
-    def no_link(*_arguments, **_options):
+    def no_link(*_arguments: object, **_options: object) -> None:
         raise PermissionError(errno.EPERM, "no hard links on this file system")
 
-    def only_files(fd):
+    def only_files(fd: int) -> None:
         if stat.S_ISDIR(os.fstat(fd).st_mode):
             raise OSError(errno.EINVAL, "no folders")
         real(fd)
@@ -393,7 +395,7 @@ def test_a_keyring_goes_to_file_systems_without_links_and_without_syncing_of_fol
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o666, 0o620, 0o602, 0o601, 0o777])
-def test_a_file_that_others_can_use_is_refused_with_the_chmod(tmp_path, mode):
+def test_a_file_that_others_can_use_is_refused_with_the_chmod(tmp_path: Path, mode: int) -> None:
     path = write(tmp_path / "my ring.toml", ring_text(), mode)
     with pytest.raises(KeyringError) as caught:
         Keyring.load(path)
@@ -403,20 +405,20 @@ def test_a_file_that_others_can_use_is_refused_with_the_chmod(tmp_path, mode):
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])
-def test_a_private_file_is_read_whatever_its_folder(tmp_path, mode):
+def test_a_private_file_is_read_whatever_its_folder(tmp_path: Path, mode: int) -> None:
     tmp_path.chmod(0o775)
     assert Keyring.load(write(tmp_path / "ring.toml", ring_text(), mode)).entries
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_a_file_of_another_user_is_refused(tmp_path):
+def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "ring.toml", ring_text())
     os.chown(path, 12345, -1)
     with pytest.raises(KeyringError, match=r"belongs to user 12345.*run: chown 0 "):
         Keyring.load(path)
 
 
-def test_links_are_judged_by_what_they_lead_to(tmp_path):
+def test_links_are_judged_by_what_they_lead_to(tmp_path: Path) -> None:
     path = write(tmp_path / "ring.toml", ring_text())
     (tmp_path / "link").symlink_to(path)
     assert Keyring.load(tmp_path / "link").signing_key().key_id == "k1"
@@ -428,7 +430,7 @@ def test_links_are_judged_by_what_they_lead_to(tmp_path):
         Keyring.load(tmp_path / "loop")
 
 
-def test_what_is_no_file_is_no_keyring(tmp_path):
+def test_what_is_no_file_is_no_keyring(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo", 0o600)
     for path in (tmp_path / "fifo", tmp_path, "/dev/zero"):
         with pytest.raises(KeyringError, match="not a regular file"):
@@ -444,7 +446,7 @@ def test_what_is_no_file_is_no_keyring(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_an_unreadable_file_says_why(tmp_path):
+def test_an_unreadable_file_says_why(tmp_path: Path) -> None:
     with pytest.raises(KeyringError, match=os.strerror(errno.EACCES)):
         Keyring.load(write(tmp_path / "ring.toml", ring_text(), 0))
 
@@ -509,7 +511,7 @@ def test_an_unreadable_file_says_why(tmp_path):
         (b"\0", "not valid TOML"),
     ],
 )
-def test_what_is_not_understood_is_refused(tmp_path, text, message):
+def test_what_is_not_understood_is_refused(tmp_path: Path, text: str, message: str) -> None:
     path = write(tmp_path / "ring.toml", text)
     with pytest.raises(KeyringError, match=message) as caught:
         Keyring.load(path)
@@ -520,7 +522,9 @@ def test_what_is_not_understood_is_refused(tmp_path, text, message):
     st.binary(max_size=200)
     | st.text(max_size=200).map(lambda text: ring_text().encode() + text.encode("utf-8", "replace"))
 )
-def test_no_bytes_make_anything_but_a_keyring_or_its_error(tmp_path_factory, data):
+def test_no_bytes_make_anything_but_a_keyring_or_its_error(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
     path = write(tmp_path_factory.mktemp("ring") / "ring.toml", data)
     try:
         assert Keyring.load(path).entries
@@ -531,7 +535,7 @@ def test_no_bytes_make_anything_but_a_keyring_or_its_error(tmp_path_factory, dat
 # --- what a keyring trusts ---
 
 
-def test_exactly_one_active_key_signs():
+def test_exactly_one_active_key_signs() -> None:
     one, two = SigningKey.generate(key_id="one"), SigningKey.generate(key_id="two")
     assert Keyring.from_keys([one, two.verifying_key]).signing_key() is one
     with pytest.raises(KeyringError, match=r"2 active keys \(one, two\).*verify-only"):
@@ -549,7 +553,7 @@ def test_exactly_one_active_key_signs():
         Keyring([past]).signing_key(now=NOW + DAY)
 
 
-def test_unknown_revoked_and_untimely_keys_verify_nothing():
+def test_unknown_revoked_and_untimely_keys_verify_nothing() -> None:
     key = SigningKey.generate(key_id="k")
     ring = Keyring([KeyEntry(key, "verify-only", NOW, not_before=NOW, not_after=NOW + DAY)])
     for when in (NOW, NOW + DAY):
@@ -571,7 +575,7 @@ def test_unknown_revoked_and_untimely_keys_verify_nothing():
     assert revoked.value.code == "SL106"
 
 
-def test_keys_are_added_once():
+def test_keys_are_added_once() -> None:
     ring = Keyring.from_keys([SigningKey.generate(key_id="old")])
     ring.add(SigningKey.generate(key_id="new"), status="verify-only", reason="rotation", not_after=NOW + DAY)
     assert [(entry.key_id, entry.status) for entry in ring.entries] == [("old", "active"), ("new", "verify-only")]
@@ -588,7 +592,7 @@ def test_keys_are_added_once():
 # --- where keys come from ---
 
 
-def test_the_environment_names_the_keyring(tmp_path, monkeypatch):
+def test_the_environment_names_the_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "ring.toml", ring_text())
     monkeypatch.setenv("SAFELOAD_KEYRING", str(path))
     assert default_path() == str(path)
@@ -602,7 +606,9 @@ def test_the_environment_names_the_keyring(tmp_path, monkeypatch):
         Keyring.default()
 
 
-def test_without_it_the_keyring_of_the_config_directory_is_used(tmp_path, monkeypatch):
+def test_without_it_the_keyring_of_the_config_directory_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("SAFELOAD_KEYRING", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -616,7 +622,7 @@ def test_without_it_the_keyring_of_the_config_directory_is_used(tmp_path, monkey
     assert resolve_signing(None).key_id == "mine"
 
 
-def test_keys_keyrings_and_paths_are_all_accepted(tmp_path):
+def test_keys_keyrings_and_paths_are_all_accepted(tmp_path: Path) -> None:
     path = write(tmp_path / "ring.toml", ring_text())
     key = SigningKey(SECRET, key_id="k1")
     for source in (key, Keyring.from_keys([key]), path, str(path)):
@@ -632,7 +638,7 @@ def test_keys_keyrings_and_paths_are_all_accepted(tmp_path):
             assert_no_secret(str(caught.value))
 
 
-def test_importing_the_modules_is_cheap():
+def test_importing_the_modules_is_cheap() -> None:
     code = (
         "import sys; sys.modules['safeload'] = type(sys)('safeload'); sys.modules['safeload'].__path__ = sys.argv[1:]\n"
         "import safeload.keys._key, safeload.keys._keyring, safeload._manifest.digests, safeload._manifest.manifest\n"
@@ -643,7 +649,7 @@ def test_importing_the_modules_is_cheap():
     assert done.stdout.strip() == "[]"
 
 
-def test_the_public_names_are_all_there_and_the_others_are_not():
+def test_the_public_names_are_all_there_and_the_others_are_not() -> None:
     import safeload.keys
 
     for name in safeload.keys.__all__:

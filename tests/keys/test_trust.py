@@ -12,6 +12,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
@@ -32,6 +33,12 @@ from safeload.errors import KeyringError, RollbackError, UnknownKeyError, Verifi
 from safeload.keys import KeyEntry, Keyring, SecuresystemslibSigner, SigningKey, VerifyingKey, editing, public_part
 from safeload.keys._scopes import check_scope, in_scope
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+    from cryptography.hazmat.primitives.serialization import KeySerializationEncryption
+
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 PASSPHRASE = b"correct horse battery"
 MODEL = {"weights": [1.0, 2.0]}
@@ -45,18 +52,22 @@ def statuses(ring: Keyring) -> list[tuple[str, str]]:
     return [(entry.key_id, entry.status) for entry in ring.entries]
 
 
-def private_pem(key, encryption=None, form=PrivateFormat.PKCS8) -> bytes:
+def private_pem(
+    key: PrivateKeyTypes,
+    encryption: KeySerializationEncryption | None = None,
+    form: PrivateFormat = PrivateFormat.PKCS8,
+) -> bytes:
     return key.private_bytes(Encoding.PEM, form, encryption or NoEncryption())
 
 
-def public_pem(key) -> bytes:
+def public_pem(key: PrivateKeyTypes) -> bytes:
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 # --- PEM ---
 
 
-def test_keys_go_to_pem_and_back_as_other_tools_have_them():
+def test_keys_go_to_pem_and_back_as_other_tools_have_them() -> None:
     key = edwards()
     assert VerifyingKey.from_pem(key.verifying_key.to_pem()).reveal() == key.verifying_key.reveal()
     assert VerifyingKey.from_pem(key.verifying_key.to_pem()).key_id == key.key_id
@@ -69,7 +80,7 @@ def test_keys_go_to_pem_and_back_as_other_tools_have_them():
     assert VerifyingKey.from_pem(public_pem(other)).reveal() == other.public_key().public_bytes_raw()
 
 
-def test_passphrases_are_asked_for_checked_and_not_too_short():
+def test_passphrases_are_asked_for_checked_and_not_too_short() -> None:
     key = edwards()
     pem = key.to_pem(PASSPHRASE)
     for wrong in (b"wrong wrong wrong", PASSPHRASE + b"\n", b"x" * 1023):
@@ -95,7 +106,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_keys_of_other_algorithms_are_refused_by_name(kind):
+def test_keys_of_other_algorithms_are_refused_by_name(kind: str) -> None:
     message = f"another algorithm \\(({kind})\\): safeload signs with Ed25519"
     with pytest.raises(KeyringError, match=message):
         SigningKey.from_pem(private_pem(OTHERS[kind]))
@@ -103,7 +114,7 @@ def test_keys_of_other_algorithms_are_refused_by_name(kind):
         VerifyingKey.from_pem(public_pem(OTHERS[kind]))
 
 
-def test_what_is_no_such_pem_is_refused():
+def test_what_is_no_such_pem_is_refused() -> None:
     key = edwards()
     public, private = key.verifying_key.to_pem(), private_pem(Ed25519PrivateKey.generate())
     traditional = private_pem(OTHERS["RSA"], form=PrivateFormat.TraditionalOpenSSL)
@@ -129,13 +140,13 @@ def test_what_is_no_such_pem_is_refused():
 
 
 @given(st.binary(max_size=300))
-def test_no_bytes_make_anything_but_a_key_or_its_error(noise):
+def test_no_bytes_make_anything_but_a_key_or_its_error(noise: bytes) -> None:
     for pem in (noise, b"-----BEGIN PRIVATE KEY-----\n" + base64.b64encode(noise) + b"\n-----END PRIVATE KEY-----\n"):
         with pytest.raises(KeyringError):
             SigningKey.from_pem(pem)
 
 
-def test_public_keys_for_which_anybody_could_sign_are_refused():
+def test_public_keys_for_which_anybody_could_sign_are_refused() -> None:
     prime = (1 << 255) - 19
     order_8 = bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05")
     small = [bytes(32), (1).to_bytes(32, "little"), order_8, *((prime + n).to_bytes(32, "little") for n in (-1, 0, 1))]
@@ -145,7 +156,7 @@ def test_public_keys_for_which_anybody_could_sign_are_refused():
                 VerifyingKey(point[:-1] + bytes([point[-1] | negative]), algorithm="ed25519")
 
 
-def test_a_private_pem_file_signs(tmp_path):
+def test_a_private_pem_file_signs(tmp_path: Path) -> None:
     key = edwards()
     pem = tmp_path / "key.pem"
     pem.write_bytes(private_pem(Ed25519PrivateKey.from_private_bytes(key.reveal())))
@@ -168,7 +179,7 @@ def test_a_private_pem_file_signs(tmp_path):
 # --- encrypted keys in keyrings ---
 
 
-def test_an_encrypted_key_signs_only_once_unlocked_and_verifies_always(tmp_path):
+def test_an_encrypted_key_signs_only_once_unlocked_and_verifies_always(tmp_path: Path) -> None:
     key = edwards("trainer")
     ring = Keyring.from_keys([edwards("old").verifying_key])
     ring.add(key, passphrase=PASSPHRASE)
@@ -192,7 +203,7 @@ def test_an_encrypted_key_signs_only_once_unlocked_and_verifies_always(tmp_path)
         Keyring.from_keys([key]).unlock(PASSPHRASE)
 
 
-def test_an_encrypted_key_of_another_public_key_is_refused(tmp_path):
+def test_an_encrypted_key_of_another_public_key_is_refused(tmp_path: Path) -> None:
     key, other = edwards("k"), edwards()
     ring = Keyring.from_keys([edwards("x").verifying_key])
     ring.add(key, passphrase=PASSPHRASE)
@@ -207,7 +218,7 @@ def test_an_encrypted_key_of_another_public_key_is_refused(tmp_path):
 # --- thresholds ---
 
 
-def test_a_keyring_can_demand_several_keys(tmp_path):
+def test_a_keyring_can_demand_several_keys(tmp_path: Path) -> None:
     one, two, three = edwards("one"), SigningKey.generate(key_id="two"), edwards("three")
     ring = Keyring.from_keys([one.verifying_key, two, three.verifying_key], threshold=2)
     path = tmp_path / "m.joblib"
@@ -236,7 +247,7 @@ def test_a_keyring_can_demand_several_keys(tmp_path):
         safeload.load(path, keyring=ring)
 
 
-def test_one_key_never_counts_twice(tmp_path):
+def test_one_key_never_counts_twice(tmp_path: Path) -> None:
     secret = bytes(range(32))
     one, again = (SigningKey(secret, algorithm="ed25519", key_id=name) for name in ("one", "again"))
     with pytest.raises(KeyringError, match="'one' and 'again' are the same key"):
@@ -258,7 +269,7 @@ def test_one_key_never_counts_twice(tmp_path):
 
 
 @pytest.mark.parametrize("threshold", ["0", "-1", "17", "true", '"2"', "1.0"])
-def test_a_threshold_is_a_number_of_keys(tmp_path, threshold):
+def test_a_threshold_is_a_number_of_keys(tmp_path: Path, threshold: str) -> None:
     path = tmp_path / "ring.toml"
     Keyring.from_keys([edwards()], threshold=2).save(path)
     assert Keyring.load(path).threshold == 2
@@ -293,12 +304,12 @@ def test_a_threshold_is_a_number_of_keys(tmp_path, threshold):
         ("a.b", "/s/axb", False),
     ],
 )
-def test_scopes_mean_names_and_folders(scope, path, expected):
+def test_scopes_mean_names_and_folders(scope: str, path: str, expected: bool) -> None:
     check_scope(scope)
     assert in_scope(scope, Path(path).name, str(Path(path).parent)) is expected
 
 
-def test_a_folder_scope_needs_a_folder_and_stars_take_no_time():
+def test_a_folder_scope_needs_a_folder_and_stars_take_no_time() -> None:
     assert not in_scope("fraud/*.joblib", "x.joblib", None)
     assert in_scope("*.joblib", "x.joblib", None)
     assert not in_scope("*a" * 100 + "b", "a" * 255, None)
@@ -314,18 +325,18 @@ def matches(pattern: str, text: str) -> bool:
 
 
 @given(st.text("*?ab.A", min_size=1, max_size=6), st.text("ab.A\né", max_size=6))
-def test_stars_and_question_marks_mean_what_they_say(scope, name):
+def test_stars_and_question_marks_mean_what_they_say(scope: str, name: str) -> None:
     assert in_scope(scope, name, None) is matches(scope, name)
     assert in_scope(f"x/{scope}", name, "/srv/x") is matches(scope, name)
 
 
 @pytest.mark.parametrize("scope", ["", "a//b", "../x", "a/./b", "a/", "/", "**/x", "[ab]", "{a,b}", "a\\b", "a\nb"])
-def test_what_is_no_scope_is_refused(tmp_path, scope):
+def test_what_is_no_scope_is_refused(tmp_path: Path, scope: str) -> None:
     with pytest.raises(KeyringError, match="scope"):
         Keyring([KeyEntry(edwards(), "active", NOW, scopes=(scope,))])
 
 
-def test_a_key_is_trusted_for_what_it_may_sign_only(tmp_path):
+def test_a_key_is_trusted_for_what_it_may_sign_only(tmp_path: Path) -> None:
     key, other = edwards("fraud-team"), edwards("risk-team")
     ring = Keyring(
         [
@@ -357,7 +368,7 @@ def test_a_key_is_trusted_for_what_it_may_sign_only(tmp_path):
         safeload.load(tmp_path / "fraud" / "model.joblib", keyring=ring)
 
 
-def test_signatures_out_of_scope_do_not_count_to_the_threshold(tmp_path):
+def test_signatures_out_of_scope_do_not_count_to_the_threshold(tmp_path: Path) -> None:
     one, two = edwards("one"), edwards("two")
     ring = Keyring(
         [KeyEntry(one, "verify-only", NOW), KeyEntry(two, "verify-only", NOW, scopes=("a.joblib",))], threshold=2
@@ -372,7 +383,7 @@ def test_signatures_out_of_scope_do_not_count_to_the_threshold(tmp_path):
 # --- releases ---
 
 
-def test_releases_count_on_over_a_rotated_key(tmp_path):
+def test_releases_count_on_over_a_rotated_key(tmp_path: Path) -> None:
     path = tmp_path / "m.joblib"
     ring = Keyring.from_keys([edwards("old")])
     assert safeload.dump(MODEL, path, key=ring, release=7).release == 7
@@ -387,7 +398,7 @@ def test_releases_count_on_over_a_rotated_key(tmp_path):
     assert safeload.dump(MODEL, path, key=Keyring(times), overwrite=True).release == 10, "whatever is trusted now"
 
 
-def test_what_only_a_revoked_key_says_is_asked_about(tmp_path):
+def test_what_only_a_revoked_key_says_is_asked_about(tmp_path: Path) -> None:
     path = tmp_path / "m.joblib"
     ring = Keyring.from_keys([edwards("leaked")])
     safeload.dump(MODEL, path, key=ring, release=7)
@@ -400,7 +411,7 @@ def test_what_only_a_revoked_key_says_is_asked_about(tmp_path):
     assert safeload.dump(MODEL, path, key=ring, overwrite=True, release=3).release == 3
 
 
-def test_a_release_that_is_not_above_the_last_is_refused(tmp_path):
+def test_a_release_that_is_not_above_the_last_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.joblib"
     ring = Keyring.from_keys([edwards("k")])
     safeload.dump(MODEL, path, key=ring, release=7)
@@ -424,7 +435,7 @@ LOAD = "import safeload, sys; print(safeload.load(sys.argv[1]), safeload.load(sy
 
 
 @pytest.fixture
-def deployed(tmp_path):
+def deployed(tmp_path: Path) -> Path:
     """A signed model and its public keyring."""
     key = edwards("trainer")
     safeload.dump(MODEL, tmp_path / "m.joblib", key=key)
@@ -432,13 +443,15 @@ def deployed(tmp_path):
     return tmp_path
 
 
-def run(folder, code=LOAD, *, env=None, **options):
+def run(
+    folder: Path, code: str = LOAD, *, env: dict[str, str] | None = None, **options: Any
+) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SAFELOAD_")} | (env or {})
     command = [sys.executable, "-c", code, str(folder / "m.joblib")]
     return subprocess.run(command, env=environment, capture_output=True, text=True, **options)
 
 
-def test_a_keyring_is_read_from_a_descriptor_as_often_as_it_is_asked_for(deployed):
+def test_a_keyring_is_read_from_a_descriptor_as_often_as_it_is_asked_for(deployed: Path) -> None:
     reading, writing = os.pipe()
     os.write(writing, (deployed / "public.toml").read_bytes())
     os.close(writing)
@@ -451,7 +464,7 @@ def test_a_keyring_is_read_from_a_descriptor_as_often_as_it_is_asked_for(deploye
     assert done.stdout.strip() == f"{MODEL} {MODEL}", done.stderr
 
 
-def test_descriptors_that_are_no_keyring_are_refused(tmp_path):
+def test_descriptors_that_are_no_keyring_are_refused(tmp_path: Path) -> None:
     with pytest.raises(KeyringError, match="cannot read keyring fd:987"):
         Keyring.load("fd:987")
     with open("/dev/zero", "rb") as file, pytest.raises(KeyringError, match="neither a file nor a pipe"):
@@ -479,7 +492,7 @@ def test_descriptors_that_are_no_keyring_are_refused(tmp_path):
         lambda text: base64.encodebytes(text.encode()).decode(),
     ],
 )
-def test_a_keyring_may_stand_in_the_environment(deployed, form):
+def test_a_keyring_may_stand_in_the_environment(deployed: Path, form: Callable[[str], str]) -> None:
     text = form((deployed / "public.toml").read_text())
     done = run(deployed, env={"SAFELOAD_KEYRING_DATA": text})
     assert done.stdout.strip() == f"{MODEL} {MODEL}", done.stderr
@@ -494,13 +507,13 @@ def test_a_keyring_may_stand_in_the_environment(deployed, form):
         ({"SAFELOAD_KEYRING": "[[keys]]\n"}, "put it in SAFELOAD_KEYRING_DATA"),
     ],
 )
-def test_a_broken_environment_is_refused(deployed, env, message):
+def test_a_broken_environment_is_refused(deployed: Path, env: dict[str, str], message: str) -> None:
     done = run(deployed, env=env)
     assert done.returncode == 1
     assert message in done.stderr.splitlines()[-1]
 
 
-def test_public_keyrings_may_be_read_by_all_and_changed_by_nobody(deployed):
+def test_public_keyrings_may_be_read_by_all_and_changed_by_nobody(deployed: Path) -> None:
     path = deployed / "public.toml"
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert Keyring.load(path).is_public
@@ -510,7 +523,7 @@ def test_public_keyrings_may_be_read_by_all_and_changed_by_nobody(deployed):
             Keyring.load(path)
 
 
-def test_a_public_keyring_verifies_what_the_whole_one_does_and_signs_nothing(tmp_path):
+def test_a_public_keyring_verifies_what_the_whole_one_does_and_signs_nothing(tmp_path: Path) -> None:
     keys = [edwards("a"), edwards("b"), edwards("c")]
     ring = Keyring(
         [
@@ -543,7 +556,7 @@ def test_a_public_keyring_verifies_what_the_whole_one_does_and_signs_nothing(tmp
 # --- changing a keyring's file ---
 
 
-def test_changes_keep_comments_mode_and_order(tmp_path):
+def test_changes_keep_comments_mode_and_order(tmp_path: Path) -> None:
     path = tmp_path / "ring.toml"
     Keyring.from_keys([edwards("first"), edwards("second").verifying_key]).save(path)
     text = (
@@ -571,7 +584,7 @@ def test_changes_keep_comments_mode_and_order(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["ring.toml"]
 
 
-def test_a_file_laid_out_in_another_way_is_still_changed_right(tmp_path):
+def test_a_file_laid_out_in_another_way_is_still_changed_right(tmp_path: Path) -> None:
     key = edwards("k")
     public = base64.b64encode(key.verifying_key.reveal()).decode()
     path = tmp_path / "ring.toml"
@@ -610,7 +623,7 @@ public = "SECOND"
 # the end"""
 
 
-def test_an_edit_changes_the_lines_of_its_fields_only(tmp_path):
+def test_an_edit_changes_the_lines_of_its_fields_only(tmp_path: Path) -> None:
     path = tmp_path / "ring.toml"
     first, second, third = edwards("first"), edwards("second"), edwards("third")
     text = EDITED.replace("PRIVATE", base64.b64encode(first.reveal()).decode())
@@ -657,7 +670,19 @@ layouts = st.fixed_dictionaries(
 )
 
 
-def laid_out(keys, *, comments, blank, indent, equals, quoted, end, newline, inline, order) -> str:
+def laid_out(
+    keys: list[SigningKey],
+    *,
+    comments: bool,
+    blank: str,
+    indent: str,
+    equals: str,
+    quoted: bool,
+    end: str,
+    newline: str,
+    inline: bool,
+    order: random.Random,
+) -> str:
     """A keyring file that says the same in one of many layouts."""
     lines, tables = [f"{indent}version{equals}1" + "  # version" * comments], []
     for key in keys:
@@ -679,7 +704,9 @@ def laid_out(keys, *, comments, blank, indent, equals, quoted, end, newline, inl
 
 
 @given(layouts, st.lists(st.sampled_from(["revoke", "add", "mark", "unmark"]), min_size=1, max_size=4))
-def test_comments_survive_an_edit_in_any_layout(tmp_path_factory, layout, changes):
+def test_comments_survive_an_edit_in_any_layout(
+    tmp_path_factory: pytest.TempPathFactory, layout: dict[str, Any], changes: list[str]
+) -> None:
     path = tmp_path_factory.mktemp("ring") / "ring.toml"
     keys = [edwards(name) for name in "abc"]
     path.write_bytes(laid_out(keys, **layout).encode())
@@ -708,7 +735,7 @@ def test_comments_survive_an_edit_in_any_layout(tmp_path_factory, layout, change
     assert all(line in after for line in kept), "every line that says something else is there, in its order"
 
 
-def test_an_edit_without_a_change_leaves_the_file(tmp_path):
+def test_an_edit_without_a_change_leaves_the_file(tmp_path: Path) -> None:
     path = tmp_path / "ring.toml"
     path.write_text(laid_out([edwards("a")], comments=True, blank="", indent="", equals="=", quoted=True, end="",
                              newline="\n", inline=False, order=random.Random(0)))  # fmt: skip
@@ -719,14 +746,14 @@ def test_an_edit_without_a_change_leaves_the_file(tmp_path):
     assert (path.read_bytes(), path.stat().st_ino) == before
 
 
-def test_a_text_that_cannot_be_edited_is_written_anew(tmp_path, monkeypatch):
+def test_a_text_that_cannot_be_edited_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tomlkit
 
     path = tmp_path / "ring.toml"
     Keyring.from_keys([edwards("a")]).save(path)
     path.write_text("# a comment\n" + path.read_text())
 
-    def refuse(text):
+    def refuse(text: str) -> None:
         raise tomlkit.exceptions.ParseError(1, 1, text)
 
     monkeypatch.setattr(tomlkit, "parse", refuse)
@@ -736,7 +763,7 @@ def test_a_text_that_cannot_be_edited_is_written_anew(tmp_path, monkeypatch):
     assert "a comment" not in path.read_text()
 
 
-def test_reading_and_signing_never_import_the_writer(tmp_path):
+def test_reading_and_signing_never_import_the_writer(tmp_path: Path) -> None:
     Keyring.from_keys([edwards("a")]).save(tmp_path / "ring.toml")
     code = (
         "import sys, safeload\n"
@@ -748,7 +775,7 @@ def test_reading_and_signing_never_import_the_writer(tmp_path):
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 
-def test_a_change_that_fails_leaves_the_file(tmp_path):
+def test_a_change_that_fails_leaves_the_file(tmp_path: Path) -> None:
     path = tmp_path / "ring.toml"
     Keyring.from_keys([edwards("k")]).save(path)
     before = path.read_bytes()
@@ -766,7 +793,7 @@ def test_a_change_that_fails_leaves_the_file(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["ring.toml"]
 
 
-def test_writers_of_one_keyring_wait_for_each_other(tmp_path):
+def test_writers_of_one_keyring_wait_for_each_other(tmp_path: Path) -> None:
     path = tmp_path / "ring.toml"
     Keyring.from_keys([edwards("first")]).save(path)
     code = (
@@ -795,7 +822,7 @@ else:
 
 
 @pytest.mark.parametrize(("call", "change"), [("replace", "edit"), ("fsync", "edit"), ("link", "save")])
-def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path, call, change):
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path, call: str, change: str) -> None:
     path = tmp_path / "ring.toml"
     Keyring.from_keys([edwards("k")]).save(path)
     before = path.read_bytes()
@@ -809,7 +836,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path, call, change
     assert [entry.name for entry in tmp_path.iterdir()] == ["ring.toml"]
 
 
-def test_what_a_living_writer_has_is_not_taken_for_a_leftover(tmp_path):
+def test_what_a_living_writer_has_is_not_taken_for_a_leftover(tmp_path: Path) -> None:
     import fcntl
 
     busy, dead = tmp_path / ".keyring-0", tmp_path / ".keyring-1"
@@ -838,7 +865,7 @@ class Vault:
         return self._key.sign(message) if self._answer is None else self._answer
 
 
-def test_a_hook_signs_and_what_it_returns_is_checked(tmp_path):
+def test_a_hook_signs_and_what_it_returns_is_checked(tmp_path: Path) -> None:
     key = edwards("hsm")
     path = tmp_path / "m.joblib"
     assert isinstance(Vault(key), safeload.Signer)
@@ -852,7 +879,7 @@ def test_a_hook_signs_and_what_it_returns_is_checked(tmp_path):
     assert manifest_path(path).read_bytes() == before
 
 
-def test_signers_of_securesystemslib_sign(tmp_path):
+def test_signers_of_securesystemslib_sign(tmp_path: Path) -> None:
     signers = pytest.importorskip("securesystemslib.signer")
     local = signers.CryptoSigner.generate_ed25519()
     hook = SecuresystemslibSigner(local, key_id="kms")

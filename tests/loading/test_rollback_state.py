@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +19,11 @@ import safeload
 from safeload import Loader, RollbackError, StorageError
 from safeload._loading.rollback_state import Mark, RollbackState
 from safeload._storage.pair import manifest_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.cli_runs import Outcome
 
 
 @pytest.fixture
@@ -53,7 +59,9 @@ def two_releases(path: Path, key: safeload.SigningKey) -> Path:
     return kept
 
 
-def test_an_older_release_put_back_is_refused_and_both_are_named(path, state, key):
+def test_an_older_release_put_back_is_refused_and_both_are_named(
+    path: Path, state: Path, key: safeload.SigningKey
+) -> None:
     kept = two_releases(path, key)
     assert Loader(keyring=key, rollback_state=state).load(path) == [2]
     put_back(kept, path)
@@ -70,14 +78,16 @@ def test_an_older_release_put_back_is_refused_and_both_are_named(path, state, ke
     assert safeload.load(path, keyring=key) == [1]  # who remembers nothing is none the wiser
 
 
-def test_verifying_remembers_nothing(path, state, key):
+def test_verifying_remembers_nothing(path: Path, state: Path, key: safeload.SigningKey) -> None:
     kept = two_releases(path, key)
     assert safeload.verify(path, keyring=key, rollback_state=state).allowed
     put_back(kept, path)
     assert safeload.load(path, keyring=key, rollback_state=state) == [1]
 
 
-def test_a_refused_release_is_not_remembered(path, state, key, pipeline, tmp_path):
+def test_a_refused_release_is_not_remembered(
+    path: Path, state: Path, key: safeload.SigningKey, pipeline: Any, tmp_path: Path
+) -> None:
     safeload.dump([1], path, key=key)
     kept = keep(path)
     safeload.dump(pipeline, path, key=key, overwrite=True)
@@ -92,7 +102,9 @@ def test_a_refused_release_is_not_remembered(path, state, key, pipeline, tmp_pat
     assert loader.load(path) == [1]
 
 
-def test_going_back_is_a_signed_decision_that_cannot_be_played_again(path, state, key):
+def test_going_back_is_a_signed_decision_that_cannot_be_played_again(
+    path: Path, state: Path, key: safeload.SigningKey
+) -> None:
     loader = Loader(keyring=key, rollback_state=state)
     kept = two_releases(path, key)
     assert loader.load(path) == [2]
@@ -116,7 +128,9 @@ def test_going_back_is_a_signed_decision_that_cannot_be_played_again(path, state
         loader.load(path)
 
 
-def test_rolling_back_needs_an_older_artifact_that_is_whole_and_a_trusted_key(path, key):
+def test_rolling_back_needs_an_older_artifact_that_is_whole_and_a_trusted_key(
+    path: Path, key: safeload.SigningKey
+) -> None:
     kept = two_releases(path, key)
     with pytest.raises(ValueError, match="put the older pair back first"):
         safeload.reissue(path, 2, key=key)
@@ -132,7 +146,9 @@ def test_rolling_back_needs_an_older_artifact_that_is_whole_and_a_trusted_key(pa
     assert manifest_path(path).read_bytes() == envelope
 
 
-def test_the_file_is_private_and_made_when_there_is_something_to_remember(path, state, key):
+def test_the_file_is_private_and_made_when_there_is_something_to_remember(
+    path: Path, state: Path, key: safeload.SigningKey
+) -> None:
     safeload.dump([1], path, key=key)
     loader = Loader(keyring=key, rollback_state=state)
     assert not state.exists()
@@ -161,7 +177,9 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("content", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_file_is_an_error_that_says_what_to_do(path, state, key, content):
+def test_a_damaged_file_is_an_error_that_says_what_to_do(
+    path: Path, state: Path, key: safeload.SigningKey, content: bytes
+) -> None:
     safeload.dump([1], path, key=key)
     loader = Loader(keyring=key, rollback_state=state)
     loader.load(path)
@@ -176,7 +194,7 @@ def test_a_damaged_file_is_an_error_that_says_what_to_do(path, state, key, conte
     assert state.read_bytes() == content
 
 
-def test_a_file_that_others_can_write_is_refused(path, state, key):
+def test_a_file_that_others_can_write_is_refused(path: Path, state: Path, key: safeload.SigningKey) -> None:
     safeload.dump([1], path, key=key)
     loader = Loader(keyring=key, rollback_state=state)
     loader.load(path)
@@ -192,14 +210,16 @@ def test_a_file_that_others_can_write_is_refused(path, state, key):
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
-def test_what_is_not_a_file_is_refused_without_waiting(state, key, kind):
+def test_what_is_not_a_file_is_refused_without_waiting(state: Path, key: safeload.SigningKey, kind: str) -> None:
     state.parent.mkdir()
     {"folder": state.mkdir, "pipe": lambda: os.mkfifo(state), "device": lambda: state.symlink_to("/dev/zero")}[kind]()
     with pytest.raises((StorageError, IsADirectoryError)):
         Loader(keyring=key, rollback_state=state)
 
 
-def test_a_running_process_remembers_when_the_file_is_removed(path, state, key):
+def test_a_running_process_remembers_when_the_file_is_removed(
+    path: Path, state: Path, key: safeload.SigningKey
+) -> None:
     kept = two_releases(path, key)
     loader = Loader(keyring=key, rollback_state=state)
     loader.load(path)
@@ -209,7 +229,7 @@ def test_a_running_process_remembers_when_the_file_is_removed(path, state, key):
         loader.load(path)
 
 
-def test_it_is_bounded(state):
+def test_it_is_bounded(state: Path) -> None:
     full = {"version": 1, "releases": {f"{n}.joblib": 1 for n in range(10_000)}, "channels": {}}
     state.parent.mkdir()
     state.write_text(json.dumps(full))
@@ -233,7 +253,7 @@ for number in range(first, first + count):
 """
 
 
-def test_processes_and_killed_ones_lose_nothing_that_was_remembered(state):
+def test_processes_and_killed_ones_lose_nothing_that_was_remembered(state: Path) -> None:
     """Four processes count, one after the other is killed in the midst of it; what was said is there."""
     said = 0
     for turn in range(3):
@@ -256,7 +276,7 @@ def test_processes_and_killed_ones_lose_nothing_that_was_remembered(state):
     assert RollbackState(state).release(f"{said % 7}.joblib") >= said
 
 
-def test_two_pointers_of_one_number_are_a_fork():
+def test_two_pointers_of_one_number_are_a_fork() -> None:
     rollback_state = RollbackState()
     mark = Mark(3, 7, "a" * 64)
     rollback_state.raise_pointer("m/production", mark)
@@ -270,7 +290,9 @@ def test_two_pointers_of_one_number_are_a_fork():
         rollback_state.require_pointer("m/production", Mark(2, 9, "c" * 64), where="here")
 
 
-def test_reissue_and_rollback_state_on_the_command_line(path, state, key, tmp_path, run):
+def test_reissue_and_rollback_state_on_the_command_line(
+    path: Path, state: Path, key: safeload.SigningKey, tmp_path: Path, run: Callable[..., Outcome]
+) -> None:
     ring = tmp_path / "ring.toml"
     safeload.Keyring.from_keys([key]).save(ring)
     kept = two_releases(path, key)

@@ -13,7 +13,7 @@ import threading
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +21,9 @@ import safeload
 from safeload import Keyring, LoadedModel, Loader, Policy, RollbackError, SigningKey, Store
 from safeload._storage.pair import manifest_path
 from safeload.keys._editing import editing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SOON = 60  # seconds, on a machine that has other work
 
@@ -95,7 +98,7 @@ def spoil(path: Path) -> None:
 # ------------------------------------------------------------------------------------------------ the usual
 
 
-def test_a_pair_that_is_replaced_is_served_soon(path, key, told):
+def test_a_pair_that_is_replaced_is_served_soon(path: Path, key: SigningKey, told: Told) -> None:
     with Loader(keyring=key).watch(path, interval=0.02, **told.callbacks) as watch:
         before = watch.current
         assert (before.model, before.manifest.release, threads()) == (["one"], 1, ["safeload-watch"])
@@ -109,7 +112,7 @@ def test_a_pair_that_is_replaced_is_served_soon(path, key, told):
     assert (watch.check(), watch.model, threads()) == (False, ["two"], [])  # closed for good
 
 
-def test_a_channel_is_followed_on_and_back(store, key, told):
+def test_a_channel_is_followed_on_and_back(store: Store, key: SigningKey, told: Told) -> None:
     reader = Store(store.folder, keyring=key)
     watch = reader.watch("fraud", **told.by_hand)
     assert watch.model == [1]
@@ -122,7 +125,9 @@ def test_a_channel_is_followed_on_and_back(store, key, told):
     watch.close()
 
 
-def test_what_does_not_change_is_not_read_again(store, path, key, monkeypatch):
+def test_what_does_not_change_is_not_read_again(
+    store: Store, path: Path, key: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pair, channel = Loader(keyring=key).watch(path), Store(store.folder, keyring=key).watch("fraud")
     opened = []
     real = os.open
@@ -132,7 +137,7 @@ def test_what_does_not_change_is_not_read_again(store, path, key, monkeypatch):
     assert opened == []
 
 
-def test_what_says_the_same_is_verified_and_not_swapped(path, key, told):
+def test_what_says_the_same_is_verified_and_not_swapped(path: Path, key: SigningKey, told: Told) -> None:
     watch = Loader(keyring=key).watch(path, **told.by_hand)
     model = watch.model
     os.utime(path)
@@ -141,7 +146,7 @@ def test_what_says_the_same_is_verified_and_not_swapped(path, key, told):
     assert (watch.check(), watch.model is model, len(told.swapped)) == (True, False, 1)
 
 
-def test_what_is_refused_at_the_start_is_raised(path, store, key):
+def test_what_is_refused_at_the_start_is_raised(path: Path, store: Store, key: SigningKey) -> None:
     with pytest.raises(safeload.UnknownKeyError):
         Loader(keyring=SigningKey.generate()).watch(path)
     with pytest.raises(FileNotFoundError, match="was promoted to channel 'staging'"):
@@ -157,7 +162,9 @@ def test_what_is_refused_at_the_start_is_raised(path, store, key):
 # ------------------------------------------------------------------------------------------------ refusals
 
 
-def test_what_is_refused_is_not_served_and_not_tried_again(store, key, told, caplog):
+def test_what_is_refused_is_not_served_and_not_tried_again(
+    store: Store, key: SigningKey, told: Told, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, logger="safeload")
     watch = Store(store.folder, keyring=key).watch("fraud", **told.by_hand)
     store.promote("fraud", "1.2")
@@ -175,7 +182,9 @@ def test_what_is_refused_is_not_served_and_not_tried_again(store, key, told, cap
     assert (watch.check(), watch.model, watch.problem) == (True, [3], None)
 
 
-def test_what_the_policy_of_the_server_refuses_is_not_served(path, key, told, tmp_path):
+def test_what_the_policy_of_the_server_refuses_is_not_served(
+    path: Path, key: SigningKey, told: Told, tmp_path: Path
+) -> None:
     lax = tmp_path / "lax.toml"
     lax.write_text(
         'name = "lax"\nversion = 1\nextends = ["sklearn"]\n[[allow]]\nmodule = "ipaddress"\nnames = ["IPv4Address"]\n'
@@ -205,7 +214,15 @@ def watches(path: Path, store: Store, ring: Any, told: Told) -> list[Any]:
     ]
 
 
-def test_a_key_that_is_revoked_is_not_trusted_on(path, store, key, ring, told, monkeypatch, caplog):
+def test_a_key_that_is_revoked_is_not_trusted_on(
+    path: Path,
+    store: Store,
+    key: SigningKey,
+    ring: Path,
+    told: Told,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     monkeypatch.chdir(ring.parent)
     both = watches(path, store, ring.name, told)
     monkeypatch.chdir("/")  # as services do
@@ -226,7 +243,9 @@ def test_a_key_that_is_revoked_is_not_trusted_on(path, store, key, ring, told, m
     assert (told.swapped, len(told.refused)) == ([], 4)
 
 
-def test_a_key_that_is_added_is_trusted_from_then_on(path, store, key, ring, told):
+def test_a_key_that_is_added_is_trusted_from_then_on(
+    path: Path, store: Store, key: SigningKey, ring: Path, told: Told
+) -> None:
     both = watches(path, store, ring, told)
     new = SigningKey.generate()
     safeload.dump(["two"], path, key=new, overwrite=True, release=2)
@@ -244,7 +263,9 @@ def test_a_key_that_is_added_is_trusted_from_then_on(path, store, key, ring, tol
 
 
 @pytest.mark.parametrize("broken", ["gone", "empty", "others", "half"])
-def test_a_keyring_that_cannot_be_used_changes_nothing(path, store, key, ring, told, broken):
+def test_a_keyring_that_cannot_be_used_changes_nothing(
+    path: Path, store: Store, key: SigningKey, ring: Path, told: Told, broken: str
+) -> None:
     good = ring.read_bytes()
     both = watches(path, store, ring, told)
     if broken == "gone":
@@ -266,7 +287,9 @@ def test_a_keyring_that_cannot_be_used_changes_nothing(path, store, key, ring, t
         (True, ["two"], None), (True, [2], None)]  # fmt: skip
 
 
-def test_a_keyring_that_was_given_itself_is_not_read_again(path, store, key, ring, told, monkeypatch):
+def test_a_keyring_that_was_given_itself_is_not_read_again(
+    path: Path, store: Store, key: SigningKey, ring: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
     both = watches(path, store, Keyring.load(ring), told)
     monkeypatch.setenv("SAFELOAD_KEYRING_DATA", ring.read_text())
     both += watches(path, store, None, told)
@@ -283,7 +306,7 @@ def test_a_keyring_that_was_given_itself_is_not_read_again(path, store, key, rin
         loader.watch(path)  # also of what was revoked before the watch began
 
 
-def test_an_older_release_is_not_gone_back_to(path, key, told, tmp_path):
+def test_an_older_release_is_not_gone_back_to(path: Path, key: SigningKey, told: Told, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     kept.mkdir()
     shutil.copy(path, kept)
@@ -299,7 +322,7 @@ def test_an_older_release_is_not_gone_back_to(path, key, told, tmp_path):
     assert (watch.check(), watch.model, watch.current.manifest.release) == (True, ["one"], 3)
 
 
-def test_an_old_pointer_put_back_is_not_followed(store, key, told):
+def test_an_old_pointer_put_back_is_not_followed(store: Store, key: SigningKey, told: Told) -> None:
     pointer = store.folder / "fraud" / "channels" / "production.json"
     old = pointer.read_bytes()
     watch = Store(store.folder, keyring=key).watch("fraud", **told.by_hand)
@@ -311,7 +334,9 @@ def test_an_old_pointer_put_back_is_not_followed(store, key, told):
     assert (watch.check(), watch.model, [error.code for error in told.refused]) == (False, [3], ["SL108"] * 2)
 
 
-def test_what_stops_being_accepted_is_told_and_goes_on(store, key, told, pass_time):
+def test_what_stops_being_accepted_is_told_and_goes_on(
+    store: Store, key: SigningKey, told: Told, pass_time: Callable[[timedelta], None]
+) -> None:
     store.promote("fraud", "1.2", expires=timedelta(hours=1))
     watch = Store(store.folder, keyring=key).watch("fraud", **told.by_hand)
     assert watch.current.expires is not None
@@ -325,7 +350,9 @@ def test_what_stops_being_accepted_is_told_and_goes_on(store, key, told, pass_ti
     assert told.swapped == []
 
 
-def test_what_could_not_be_judged_is_tried_again(path, key, told, monkeypatch):
+def test_what_could_not_be_judged_is_tried_again(
+    path: Path, key: SigningKey, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
     watch = Loader(keyring=key).watch(path, **told.by_hand)
     aside = path.with_name("aside")
     path.rename(aside)
@@ -347,7 +374,7 @@ def test_what_could_not_be_judged_is_tried_again(path, key, told, monkeypatch):
     assert (watch.model, watch.problem) == (["one"], None)
 
 
-def test_callbacks_that_fail_change_nothing(path, key, caplog):
+def test_callbacks_that_fail_change_nothing(path: Path, key: SigningKey, caplog: pytest.LogCaptureFixture) -> None:
     def fail(_said: Any) -> None:
         raise RuntimeError("the callback's own")
 
@@ -360,7 +387,7 @@ def test_callbacks_that_fail_change_nothing(path, key, caplog):
     watch.close()
 
 
-def test_a_callback_may_close_and_look(path, key):
+def test_a_callback_may_close_and_look(path: Path, key: SigningKey) -> None:
     looked = []
 
     def close(_loaded: LoadedModel) -> None:
@@ -374,7 +401,7 @@ def test_a_callback_may_close_and_look(path, key):
     assert (looked[0], watch.model) == (False, ["two"])
 
 
-def test_files_that_are_changed_all_along(store, key, told, tmp_path):
+def test_files_that_are_changed_all_along(store: Store, key: SigningKey, told: Told, tmp_path: Path) -> None:
     """Every model that is served was signed, whatever is read meanwhile; the last good one is served in the end."""
     pointer = store.folder / "fraud" / "channels" / "production.json"
     pair = [artifact(store, "1.2"), manifest_path(artifact(store, "1.2"))]
@@ -419,7 +446,7 @@ def test_files_that_are_changed_all_along(store, key, told, tmp_path):
 # ---------------------------------------------------------------------------------- threads, forks and the end
 
 
-def test_the_first_use_starts_one_thread_and_nobody_keeps_a_handle_alive(path, key):
+def test_the_first_use_starts_one_thread_and_nobody_keeps_a_handle_alive(path: Path, key: SigningKey) -> None:
     watch = Loader(keyring=key).watch(path, interval=1000)
     assert threads() == []
     users = [threading.Thread(target=getattr, args=(watch, "model")) for _ in range(8)]
@@ -431,7 +458,9 @@ def test_the_first_use_starts_one_thread_and_nobody_keeps_a_handle_alive(path, k
     del watch, users, user  # and then it ends: see the fixture
 
 
-def test_without_a_thread_the_model_is_served_all_the_same(path, key, monkeypatch):
+def test_without_a_thread_the_model_is_served_all_the_same(
+    path: Path, key: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -489,7 +518,7 @@ FORKS = """
 
 
 @pytest.mark.parametrize("used", ["used", "unused"])
-def test_forked_children_watch_for_themselves(path, key, tmp_path, used):
+def test_forked_children_watch_for_themselves(path: Path, key: SigningKey, tmp_path: Path, used: str) -> None:
     ring = tmp_path / "ring.toml"
     Keyring.from_keys([key]).save(ring)
     done = run(FORKS, path, ring, used)
@@ -516,7 +545,7 @@ ENDS = """
 
 
 @pytest.mark.parametrize("how", ["idle", "busy", "error"])
-def test_the_interpreter_ends_without_waiting(path, key, tmp_path, how):
+def test_the_interpreter_ends_without_waiting(path: Path, key: SigningKey, tmp_path: Path, how: str) -> None:
     ring = tmp_path / "ring.toml"
     Keyring.from_keys([key]).save(ring)
     done = run(ENDS, path, ring, how)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import blake3
 import pytest
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SMALL = MIN_CHUNK_SIZE
 
 
-def digest_bytes(data: bytes, **options):
+def digest_bytes(data: bytes, **options: Any) -> Any:
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.flush()
@@ -33,14 +33,14 @@ def digest_bytes(data: bytes, **options):
         return digests
 
 
-def test_known_digests_of_one_chunk():
+def test_known_digests_of_one_chunk() -> None:
     # The vectors for "abc": FIPS 180-4 example, and the BLAKE3 reference implementation.
     assert chunk_digest("sha256", b"abc").hex() == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert chunk_digest("blake3", b"abc").hex() == "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"
 
 
 @pytest.mark.parametrize("algorithm", ["blake3", "sha256"])
-def test_bytes_like_values_digest_alike(algorithm):
+def test_bytes_like_values_digest_alike(algorithm: str) -> None:
     data = b"x" * 1000
     expected = chunk_digest(algorithm, data)
     assert len(expected) == 32
@@ -48,7 +48,7 @@ def test_bytes_like_values_digest_alike(algorithm):
     assert chunk_digest(algorithm, memoryview(b"--" + data)[2:]) == expected
 
 
-def test_an_empty_file_has_no_chunks():
+def test_an_empty_file_has_no_chunks() -> None:
     digests = digest_bytes(b"")
     assert (digests.size, digests.chunks, digests.sha256) == (0, (), hashlib.sha256().hexdigest())
     assert (digests.algorithm, digests.chunk_size) == ("blake3", CHUNK_SIZE)
@@ -56,7 +56,7 @@ def test_an_empty_file_has_no_chunks():
 
 @pytest.mark.parametrize("size", [1, SMALL - 1, SMALL, SMALL + 1, 2 * SMALL, 3 * SMALL + 17, (9 << 20) + 5])
 @pytest.mark.parametrize("algorithm", ["blake3", "sha256"])
-def test_chunks_at_and_around_their_borders(size, algorithm):
+def test_chunks_at_and_around_their_borders(size: int, algorithm: str) -> None:
     data = (b"0123456789abcdef" * (size // 16 + 1))[:size]
     one = {
         "blake3": lambda part: blake3.blake3(part).hexdigest(),
@@ -69,7 +69,7 @@ def test_chunks_at_and_around_their_borders(size, algorithm):
 
 
 @pytest.mark.parametrize("size", [1, 100, SMALL, 3 * SMALL])
-def test_a_file_that_grows_is_digested_to_its_end(size, monkeypatch):
+def test_a_file_that_grows_is_digested_to_its_end(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.fstat
     data = bytes(range(256)) * (3 * SMALL // 256)
     # As it was before it grew.
@@ -80,7 +80,7 @@ def test_a_file_that_grows_is_digested_to_its_end(size, monkeypatch):
 
 
 @given(st.binary(max_size=300), st.integers(0, 3 * SMALL - 1), st.integers(1, 255))
-def test_one_changed_byte_changes_its_chunk_and_no_other(seed, position, flip):
+def test_one_changed_byte_changes_its_chunk_and_no_other(seed: bytes, position: int, flip: int) -> None:
     data = bytearray((seed or b"\0").ljust(300, b"?") * (3 * SMALL // 300 + 1))[: 3 * SMALL]
     before = digest_bytes(bytes(data), chunk_size=SMALL)
     data[position] ^= flip
@@ -90,7 +90,7 @@ def test_one_changed_byte_changes_its_chunk_and_no_other(seed, position, flip):
     assert before.sha256 != after.sha256
 
 
-def test_unknown_algorithms_and_odd_chunk_sizes_are_refused(tmp_path: Path):
+def test_unknown_algorithms_and_odd_chunk_sizes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="blake3, sha256"):
         chunk_digest("md5", b"")
     with pytest.raises(ValueError, match="blake3, sha256"):
@@ -119,7 +119,7 @@ class Memory:
 
 
 @pytest.mark.parametrize("size", [0, 1, 999, SMALL, 3 * SMALL + 17])
-def test_what_is_no_file_is_digested_and_read_alike(size):
+def test_what_is_no_file_is_digested_and_read_alike(size: int) -> None:
     data = bytes(range(251)) * (size // 251 + 1)
     data = data[:size]
     digests = digest_file(Memory(data), chunk_size=SMALL)

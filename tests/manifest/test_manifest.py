@@ -12,6 +12,7 @@ import sys
 from collections import OrderedDict
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -47,6 +48,9 @@ from safeload.errors import (
 from safeload.keys._entry import KeyEntry
 from safeload.keys._key import SigningKey
 from safeload.keys._keyring import Keyring
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -110,13 +114,13 @@ def at(tree: object, path: str) -> tuple[object, object]:
 # --- round trips ---
 
 
-def test_what_is_sealed_is_read_back():
+def test_what_is_sealed_is_read_back() -> None:
     data = seal(MANIFEST, [KEY])
     assert open_envelope(data, RING, now=NOW) == MANIFEST
     assert seal(MANIFEST, [KEY]) == data, "nothing in it is left to chance"
 
 
-def test_the_file_is_dsse_over_an_in_toto_statement():
+def test_the_file_is_dsse_over_an_in_toto_statement() -> None:
     envelope = json.loads(seal(MANIFEST, [KEY]))
     assert list(envelope) == ["payloadType", "payload", "signatures"]
     assert envelope["payloadType"] == "application/vnd.in-toto+json"
@@ -137,7 +141,7 @@ def test_the_file_is_dsse_over_an_in_toto_statement():
     assert document["predicate"]["created"] == "2026-11-02T09:30:00Z"
 
 
-def test_the_pre_authentication_encoding_is_the_specifications():
+def test_the_pre_authentication_encoding_is_the_specifications() -> None:
     # The example of DSSE's protocol.md, and lengths that count bytes.
     assert (
         pre_authentication_encoding("http://example.com/HelloWorld", b"hello world")
@@ -147,7 +151,7 @@ def test_the_pre_authentication_encoding_is_the_specifications():
     assert pre_authentication_encoding("", b"") == b"DSSEv1 0  0 "
 
 
-def test_the_signature_is_over_the_encoding_of_the_payload_as_it_stands():
+def test_the_signature_is_over_the_encoding_of_the_payload_as_it_stands() -> None:
     envelope = json.loads(seal(MANIFEST, [KEY]))
     message = pre_authentication_encoding(envelope["payloadType"], base64.b64decode(envelope["payload"]))
     KEY.verifying_key.verify(base64.b64decode(envelope["signatures"][0]["sig"]), message)
@@ -175,7 +179,7 @@ json_values = st.recursive(
 
 
 @st.composite
-def manifests(draw):
+def manifests(draw: st.DrawFn) -> Manifest:
     chunk_size = 1 << draw(st.integers(16, 24))
     chunks = draw(st.lists(digests, max_size=4))
     return Manifest(
@@ -206,7 +210,7 @@ def manifests(draw):
 
 
 @given(manifests())
-def test_every_manifest_survives_its_envelope(manifest):
+def test_every_manifest_survives_its_envelope(manifest: Manifest) -> None:
     data = seal(manifest, [KEY])
     read = open_envelope(data, RING, now=manifest.expires or NOW)
     assert read == manifest
@@ -214,7 +218,7 @@ def test_every_manifest_survives_its_envelope(manifest):
     json.dumps(read.to_dict(), allow_nan=False)
 
 
-def test_to_dict_is_json_and_complete():
+def test_to_dict_is_json_and_complete() -> None:
     shown = MANIFEST.to_dict()
     assert json.loads(json.dumps(shown)) == shown
     assert shown["sha256"] == "f" * 64
@@ -226,7 +230,7 @@ def test_to_dict_is_json_and_complete():
 # --- trust ---
 
 
-def test_a_wrong_key_an_unknown_key_and_a_changed_payload_are_told_apart():
+def test_a_wrong_key_an_unknown_key_and_a_changed_payload_are_told_apart() -> None:
     data = seal(MANIFEST, [KEY])
     with pytest.raises(BadSignatureError, match="'trainer' is not valid"):
         open_envelope(data, Keyring.from_keys([SigningKey.generate(key_id="trainer")]), now=NOW)
@@ -238,7 +242,7 @@ def test_a_wrong_key_an_unknown_key_and_a_changed_payload_are_told_apart():
         open_envelope(json.dumps(envelope).encode(), RING, now=NOW)
 
 
-def test_a_signature_made_for_another_payload_type_does_not_count():
+def test_a_signature_made_for_another_payload_type_does_not_count() -> None:
     other = envelope_of(payload_of(seal(MANIFEST, [KEY])), payload_type="text/plain")
     with pytest.raises(ManifestError, match="payloadType must be application/vnd"):
         open_envelope(other, RING, now=NOW)
@@ -246,14 +250,14 @@ def test_a_signature_made_for_another_payload_type_does_not_count():
         open_envelope(other.replace(b"text/plain", PAYLOAD_TYPE.encode()), RING, now=NOW)
 
 
-def test_the_payload_is_not_read_before_its_signature_holds():
+def test_the_payload_is_not_read_before_its_signature_holds() -> None:
     with pytest.raises(UnknownKeyError):
         open_envelope(envelope_of(b"[" * 100_000, SigningKey.generate(key_id="stranger")), RING, now=NOW)
     with pytest.raises(BadSignatureError):
         open_envelope(envelope_of(b"not json", SigningKey.generate(key_id="trainer")), RING, now=NOW)
 
 
-def test_every_known_signature_must_hold_and_one_must_be_trusted():
+def test_every_known_signature_must_hold_and_one_must_be_trusted() -> None:
     second = SigningKey.generate("ed25519", "auditor")
     stranger = SigningKey.generate(key_id="stranger")
     data = seal(MANIFEST, [KEY, second, stranger])
@@ -277,7 +281,7 @@ def test_every_known_signature_must_hold_and_one_must_be_trusted():
         open_envelope(data, Keyring([KeyEntry(KEY, "active", NOW, not_after=NOW - DAY)]), now=NOW)
 
 
-def test_expiry_names_both_times():
+def test_expiry_names_both_times() -> None:
     data = seal(MANIFEST, [KEY])
     assert open_envelope(data, RING, now=NOW + DAY) == MANIFEST, "the last moment still counts"
     with pytest.raises(ExpiredError, match=r"release 7.*2026-11-03T09:30:00Z.*2026-11-03T09:30:01Z"):
@@ -349,7 +353,7 @@ def spoilt_envelopes() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", spoilt_envelopes())
-def test_spoilt_envelopes_are_refused(name):
+def test_spoilt_envelopes_are_refused(name: str) -> None:
     data = spoilt_envelopes()[name]
     with pytest.raises(ManifestError) as caught:
         open_envelope(data, RING, now=NOW)
@@ -358,7 +362,7 @@ def test_spoilt_envelopes_are_refused(name):
     assert unverified_sha256(data) is None
 
 
-def test_too_much_is_not_read():
+def test_too_much_is_not_read() -> None:
     with pytest.raises(ManifestError, match="more than 33554432 bytes"):
         open_envelope(b" " * (MAX_MANIFEST_BYTES + 1), RING)
 
@@ -426,7 +430,7 @@ FINE = {"predicate.producer.packages": [{}], "predicate.scan.globals": [[]], "pr
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_wrong_values_are_refused_wherever_they_stand(place):
+def test_wrong_values_are_refused_wherever_they_stand(place: str) -> None:
     for value in [*WRONG_FOR_ALL, *PLACES[place]]:
         if value in FINE.get(place, []):
             continue
@@ -453,7 +457,7 @@ OBJECTS = [path for path in objects(statement()) if not path.startswith(FREE)]
 
 
 @pytest.mark.parametrize("path", OBJECTS, ids=lambda path: path or "statement")
-def test_unknown_missing_and_doubled_fields_are_refused(path):
+def test_unknown_missing_and_doubled_fields_are_refused(path: str) -> None:
     def target(document: object) -> dict:
         if not path:
             return document
@@ -482,7 +486,7 @@ def test_unknown_missing_and_doubled_fields_are_refused(path):
             open_envelope(envelope_of(text.replace(part, doubled, 1).encode()), RING, now=NOW)
 
 
-def test_a_manifest_of_a_later_version_says_what_to_do():
+def test_a_manifest_of_a_later_version_says_what_to_do() -> None:
     document = statement()
     document["predicateType"] = "urn:safeload:manifest:v2"
     document["predicate"] = {"all": "new"}
@@ -491,7 +495,7 @@ def test_a_manifest_of_a_later_version_says_what_to_do():
         open_statement(document)
 
 
-def test_one_manifest_is_about_one_artifact():
+def test_one_manifest_is_about_one_artifact() -> None:
     for subjects in ([], statement()["subject"] * 2):
         document = statement()
         document["subject"] = subjects
@@ -523,7 +527,7 @@ def test_one_manifest_is_about_one_artifact():
     ],
     ids=lambda value: value[:30],
 )
-def test_metadata_that_is_not_plain_json_is_refused(metadata):
+def test_metadata_that_is_not_plain_json_is_refused(metadata: bytes) -> None:
     payload = json.dumps({**statement(), "predicate": {**statement()["predicate"], "metadata": 12345678}}).encode()
     with pytest.raises(ManifestError):
         open_envelope(envelope_of(payload.replace(b"12345678", metadata)), RING, now=NOW)
@@ -534,12 +538,12 @@ def test_metadata_that_is_not_plain_json_is_refused(metadata):
 @pytest.mark.parametrize(
     "text", [b"1e999", b"[-1e999]", b"NaN", b"18446744073709551616", b"\xef\xbb\xbf1", b'{"a":1,"a":1}']
 )
-def test_json_without_one_meaning_is_refused(text):
+def test_json_without_one_meaning_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - some messages are the standard library's
         parse_json(text)
 
 
-def test_every_digest_is_checked_of_many():
+def test_every_digest_is_checked_of_many() -> None:
     many = replace(MANIFEST, size=5000 * CHUNK, chunks=("0" * 64,) * 5000)
     assert open_envelope(seal(many, [KEY]), RING, now=NOW) == many
     document = json.loads(payload_of(seal(many, [KEY])))
@@ -567,7 +571,7 @@ def refused_or_read(data: bytes) -> Manifest | None:
 @given(st.binary(max_size=300) | st.text(max_size=300).map(lambda text: text.encode("utf-8", "surrogatepass")))
 @example(b"[" * 200_000)
 @example(b'{"a":' * 10)
-def test_arbitrary_bytes_are_refused(data):
+def test_arbitrary_bytes_are_refused(data: bytes) -> None:
     assert refused_or_read(data) is None
     assert unverified_sha256(data) is None
     # The same bytes, signed by a trusted key.
@@ -590,14 +594,14 @@ edits = st.tuples(
 
 @settings(max_examples=300)
 @given(edits)
-def test_no_edit_of_an_envelope_changes_what_it_says(edit):
+def test_no_edit_of_an_envelope_changes_what_it_says(edit: tuple[int, int, bytes]) -> None:
     manifest = refused_or_read(mutate(SEALED, *edit))
     assert manifest in (None, MANIFEST), "white space between the parts may change, and nothing else"
 
 
 @settings(max_examples=300)
 @given(edits)
-def test_no_signed_edit_of_a_payload_makes_a_broken_manifest(edit):
+def test_no_signed_edit_of_a_payload_makes_a_broken_manifest(edit: tuple[int, int, bytes]) -> None:
     manifest = refused_or_read(envelope_of(mutate(PAYLOAD, *edit)))
     if manifest is not None:
         assert open_envelope(seal(manifest, [KEY]), RING, now=NOW) == manifest
@@ -624,7 +628,7 @@ any_json = st.recursive(
 
 @settings(max_examples=400)
 @given(st.sampled_from(places(statement())), any_json)
-def test_no_signed_value_anywhere_makes_a_broken_manifest(path, value):
+def test_no_signed_value_anywhere_makes_a_broken_manifest(path: Path, value: object) -> None:
     document = statement()
     if path:
         container = document
@@ -638,7 +642,7 @@ def test_no_signed_value_anywhere_makes_a_broken_manifest(path, value):
         assert open_envelope(seal(manifest, [KEY]), RING, now=NOW) == manifest
 
 
-def test_a_nearly_full_stack_is_no_way_around():
+def test_a_nearly_full_stack_is_no_way_around() -> None:
     """Deep nesting must be refused also where little of Python's stack is left."""
 
     def deep(levels: int) -> None:
@@ -689,12 +693,12 @@ def test_a_nearly_full_stack_is_no_way_around():
     ],
     ids=str,
 )
-def test_what_could_not_be_read_back_is_not_signed(changes):
+def test_what_could_not_be_read_back_is_not_signed(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - any reason will do
         seal(replace(MANIFEST, **changes), [KEY])
 
 
-def test_times_are_sealed_in_utc():
+def test_times_are_sealed_in_utc() -> None:
     local = datetime(2026, 11, 2, 11, 30, 0, 250, tzinfo=timezone(timedelta(hours=2)))
     assert statement()["predicate"]["created"] == "2026-11-02T09:30:00Z"
     read = open_envelope(seal(replace(MANIFEST, created=local), [KEY]), RING, now=NOW)
@@ -702,7 +706,7 @@ def test_times_are_sealed_in_utc():
     assert read.created.tzinfo is UTC
 
 
-def test_a_manifest_is_signed_by_one_to_sixteen_different_keys():
+def test_a_manifest_is_signed_by_one_to_sixteen_different_keys() -> None:
     keys = [SigningKey.generate(key_id=f"k{index}") for index in range(17)]
     assert len(open_envelope(seal(MANIFEST, keys[:16]), Keyring.from_keys(keys), now=NOW).key_ids) == 16
     for wrong in ([], keys, [KEY, KEY]):
@@ -710,7 +714,7 @@ def test_a_manifest_is_signed_by_one_to_sixteen_different_keys():
             seal(MANIFEST, wrong)
 
 
-def test_a_manifest_too_large_to_be_read_is_not_written():
+def test_a_manifest_too_large_to_be_read_is_not_written() -> None:
     chunks = ("0" * 64,) * 400_000
     with pytest.raises(ValueError, match="use larger chunks"):
         seal(replace(MANIFEST, size=len(chunks) * CHUNK, chunks=chunks), [KEY])
@@ -719,7 +723,7 @@ def test_a_manifest_too_large_to_be_read_is_not_written():
 # --- files ---
 
 
-def test_manifest_files_are_read_as_they_stand(tmp_path):
+def test_manifest_files_are_read_as_they_stand(tmp_path: Path) -> None:
     path = tmp_path / "modèle.joblib.manifest.json"
     path.write_bytes(SEALED)
     assert read_envelope_bytes(path) == read_envelope_bytes(str(path)) == SEALED
@@ -728,7 +732,7 @@ def test_manifest_files_are_read_as_they_stand(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".manifest.json", ".manifest.json.next"])
-def test_an_artifact_without_a_manifest_is_unsigned(tmp_path, suffix):
+def test_an_artifact_without_a_manifest_is_unsigned(tmp_path: Path, suffix: str) -> None:
     artifact = tmp_path / "my model.joblib"
     with pytest.raises(UnsignedError) as caught:
         read_envelope_bytes(f"{artifact}{suffix}")
@@ -738,7 +742,7 @@ def test_an_artifact_without_a_manifest_is_unsigned(tmp_path, suffix):
         read_envelope_bytes(f"{artifact}{suffix}")
 
 
-def test_what_is_no_file_is_no_manifest(tmp_path, monkeypatch):
+def test_what_is_no_file_is_no_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "fifo")
     with socket.socket(socket.AF_UNIX) as server:
         monkeypatch.chdir(tmp_path)  # socket paths are short
@@ -748,7 +752,7 @@ def test_what_is_no_file_is_no_manifest(tmp_path, monkeypatch):
                 read_envelope_bytes(path)
 
 
-def test_files_are_read_to_a_limit(tmp_path):
+def test_files_are_read_to_a_limit(tmp_path: Path) -> None:
     path = tmp_path / "big"
     with path.open("wb") as file:
         file.truncate(MAX_MANIFEST_BYTES)
@@ -792,7 +796,7 @@ class Level(enum.IntEnum):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_metadata_becomes_plain_json(value, cleaned):
+def test_metadata_becomes_plain_json(value: Any, cleaned: object) -> None:
     result = clean_metadata({"a": value})["a"]
     assert result == cleaned
     assert type(result) is type(cleaned)
@@ -830,26 +834,26 @@ def test_metadata_becomes_plain_json(value, cleaned):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_json_cannot_hold_is_refused_with_its_place(value, error, message):
+def test_what_json_cannot_hold_is_refused_with_its_place(value: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         clean_metadata({"a": [0, 1, 2, value]})
 
 
-def test_metadata_must_be_a_dict():
+def test_metadata_must_be_a_dict() -> None:
     assert clean_metadata(None) == clean_metadata({}) == {}
     for wrong in ([], "x", 5, [("a", 1)]):
         with pytest.raises(TypeError, match="metadata must be a dict, not"):
             clean_metadata(wrong)
 
 
-def test_metadata_is_copied():
+def test_metadata_is_copied() -> None:
     original = {"a": [1]}
     cleaned = clean_metadata(original)
     original["a"].append(2)
     assert cleaned == {"a": [1]}
 
 
-def test_deep_circular_and_shared_metadata_end():
+def test_deep_circular_and_shared_metadata_end() -> None:
     deep: object = 0
     for _ in range(MAX_DEPTH - 1):
         deep = [deep]
@@ -868,5 +872,5 @@ def test_deep_circular_and_shared_metadata_end():
 
 
 @given(st.dictionaries(texts, json_values, max_size=4))
-def test_clean_metadata_stays_as_it_is(metadata):
+def test_clean_metadata_stays_as_it_is(metadata: dict[str, Any]) -> None:
     assert clean_metadata(metadata) == metadata

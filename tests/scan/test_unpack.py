@@ -12,6 +12,7 @@ import random
 import subprocess
 import sys
 import zlib
+from typing import TYPE_CHECKING, Any
 
 import joblib
 import lz4.frame
@@ -25,6 +26,13 @@ from safeload._scan.sources import FileSource, UnpackedSource, detect_compressio
 from safeload.findings import RefusedError
 from support.children import environment
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from safeload._scan.sources import FileSource, UnpackedSource
+
+    Source = FileSource | UnpackedSource
+
 MIB = 1 << 20
 OTHER = {
     "zlib": zlib.compress,
@@ -36,18 +44,18 @@ OTHER = {
 }
 
 
-def source(data: bytes, *, max_unpacked: int = 1 << 40, max_ratio: float = 1e9):
+def source(data: bytes, *, max_unpacked: int = 1 << 40, max_ratio: float = 1e9) -> tuple[Source, str]:
     return open_source(io.BytesIO(data), len(data), max_unpacked=max_unpacked, max_ratio=max_ratio)
 
 
-def unpack(data: bytes, **limits) -> bytes:
+def unpack(data: bytes, **limits: Any) -> bytes:
     opened, _ = source(data, **limits)
     unpacked = opened.read(1 << 40)
     opened.finish()
     return unpacked
 
 
-def refused(data: bytes, **limits) -> str:
+def refused(data: bytes, **limits: Any) -> str:
     with pytest.raises(RefusedError) as caught:
         unpack(data, **limits)
     return caught.value.finding.code
@@ -55,7 +63,7 @@ def refused(data: bytes, **limits) -> str:
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("level", range(1, 10))
-def test_every_compression_and_level_of_joblib(compression, level):
+def test_every_compression_and_level_of_joblib(compression: str, level: int) -> None:
     data = dumped(compression, level)
     opened, name = source(data)
     assert name == compression == detect_compression(data)
@@ -67,7 +75,7 @@ def test_every_compression_and_level_of_joblib(compression, level):
     assert unpacked[:20] == plain[:20]
 
 
-def test_an_lzma_header_that_joblib_does_not_read_is_refused():
+def test_an_lzma_header_that_joblib_does_not_read_is_refused() -> None:
     data = bytearray(lzma.compress(dumped("none"), format=lzma.FORMAT_ALONE))
     assert unpack(bytes(data))
     data[2:4] = b"\x03\x80"  # a dictionary of an odd size
@@ -76,7 +84,7 @@ def test_an_lzma_header_that_joblib_does_not_read_is_refused():
     assert refused(bytes(data)) == "SL316"
 
 
-def test_compressions_by_extension(tmp_path):
+def test_compressions_by_extension(tmp_path: Path) -> None:
     for extension, name in {
         "z": "zlib", "gz": "gzip", "bz2": "bz2", "xz": "xz", "lzma": "lzma", "lz4": "lz4", "joblib": "none",
     }.items():  # fmt: skip
@@ -86,7 +94,7 @@ def test_compressions_by_extension(tmp_path):
         unpack(path.read_bytes())
 
 
-def test_prefixes_are_joblibs_own():
+def test_prefixes_are_joblibs_own() -> None:
     from joblib.compressor import _COMPRESSORS
     from joblib.numpy_pickle_utils import _detect_compressor
 
@@ -100,7 +108,7 @@ def test_prefixes_are_joblibs_own():
 @pytest.mark.parametrize("compression", ["none", *COMPRESSIONS])
 @settings(max_examples=40, deadline=None)
 @given(sizes=st.lists(st.tuples(st.booleans(), st.integers(0, 40_000)), max_size=30))
-def test_reading_and_skipping(compression, sizes):
+def test_reading_and_skipping(compression: str, sizes: list[tuple[bool, int]]) -> None:
     content = b"\x80\x04" + random.Random(1).randbytes(50_000) + bytes(100_000)
     data = OTHER.get(compression, bytes)(content)
     opened, _ = source(data)
@@ -123,7 +131,7 @@ def test_reading_and_skipping(compression, sizes):
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_cut_off_anywhere(compression):
+def test_cut_off_anywhere(compression: str) -> None:
     data = dumped(compression, obj=OBJECT | {"more": np.arange(20_000)})
     cuts = {*range(5, 40), *range(len(data) - 40, len(data)), *range(40, len(data) - 40, len(data) // 40)}
     for cut in sorted(cuts):
@@ -131,7 +139,7 @@ def test_cut_off_anywhere(compression):
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_whatever_follows_the_stream_is_refused(compression):
+def test_whatever_follows_the_stream_is_refused(compression: str) -> None:
     data = dumped(compression)
     follows = [b"\0", b"\0" * 4, b"junk", b"x" * 100_000, data, data[:10], OTHER[compression](b"")]
     follows += [pack(b"more") for pack in OTHER.values()]
@@ -140,7 +148,7 @@ def test_whatever_follows_the_stream_is_refused(compression):
 
 
 @pytest.mark.parametrize("compression", ["none", *COMPRESSIONS])
-def test_what_follows_the_pickle_is_refused(compression):
+def test_what_follows_the_pickle_is_refused(compression: str) -> None:
     content = pickle.dumps([1, 2, 3])
     opened, _ = source(OTHER.get(compression, bytes)(content + b"!"))
     assert opened.read(len(content)) == content
@@ -150,7 +158,7 @@ def test_what_follows_the_pickle_is_refused(compression):
 
 
 @pytest.mark.parametrize("compression", ["zlib", "gzip", "bz2", "xz"])
-def test_every_flipped_bit_is_noticed(compression):
+def test_every_flipped_bit_is_noticed(compression: str) -> None:
     """Where the format has a checksum, no flipped bit of the content goes unnoticed."""
     data = OTHER[compression](pickle.dumps(list(range(300))))
     good = unpack(data)
@@ -170,7 +178,7 @@ def test_every_flipped_bit_is_noticed(compression):
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_damage_is_refused_or_harmless(compression, data):
+def test_damage_is_refused_or_harmless(compression: str, data: st.DataObject) -> None:
     packed = bytearray(OTHER[compression](pickle.dumps(["text", *range(200)])))
     for _ in range(data.draw(st.integers(1, 5))):
         packed[data.draw(st.integers(0, len(packed) - 1))] = data.draw(st.integers(0, 255))
@@ -181,7 +189,7 @@ def test_damage_is_refused_or_harmless(compression, data):
 
 
 @pytest.mark.parametrize("checksum", [4, 2, 8])
-def test_a_missing_checksum(checksum):
+def test_a_missing_checksum(checksum: int) -> None:
     content = pickle.dumps(OBJECT)
     assert refused(zlib.compress(content)[:-4]) == "SL316"
     assert refused(gzip.compress(content)[:-checksum]) == "SL316"
@@ -189,29 +197,29 @@ def test_a_missing_checksum(checksum):
     assert unpack(lzma.compress(content, check=lzma.CHECK_CRC32)) == content
 
 
-def test_a_zlib_stream_with_a_dictionary():
+def test_a_zlib_stream_with_a_dictionary() -> None:
     packer = zlib.compressobj(zdict=b"text" * 10)
     assert refused(packer.compress(b"text" * 100) + packer.flush()) == "SL316"
 
 
 @pytest.mark.parametrize("outer", COMPRESSIONS)
 @pytest.mark.parametrize("inner", [*COMPRESSIONS, "compat"])
-def test_packed_twice(outer, inner):
+def test_packed_twice(outer: str, inner: str) -> None:
     content = b"ZF0x123" if inner == "compat" else OTHER[inner](b"content")
     assert refused(OTHER[outer](content)) == "SL317"
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("content", [b"", b".", b"N.", b"\x80\x04N."])
-def test_tiny_content(compression, content):
+def test_tiny_content(compression: str, content: bytes) -> None:
     assert unpack(OTHER[compression](content)) == content
 
 
-def test_files_of_old_joblib():
+def test_files_of_old_joblib() -> None:
     assert refused(b"ZF0x1                 " + zlib.compress(b"N.")) == "SL315"
 
 
-def test_an_empty_file_is_an_empty_source():
+def test_an_empty_file_is_an_empty_source() -> None:
     assert unpack(b"") == b""
     assert source(b"")[1] == "none"
 
@@ -222,8 +230,8 @@ BOMB = 160 * MIB
 
 
 @pytest.fixture(scope="module")
-def bombs():
-    def bomb(packer) -> bytes:
+def bombs() -> dict[str, bytes]:
+    def bomb(packer: Any) -> bytes:
         packed = [packer.compress(b"\x80\x04" + bytes(MIB - 2))]
         packed += [packer.compress(bytes(MIB)) for _ in range(BOMB // MIB - 1)]
         return b"".join([*packed, packer.flush()])
@@ -241,7 +249,7 @@ def bombs():
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_bombs_end_at_the_limits(bombs, compression):
+def test_bombs_end_at_the_limits(bombs: dict[str, bytes], compression: str) -> None:
     data = bombs[compression]
     assert refused(data, max_unpacked=10 * MIB) == "SL503"
     opened, _ = source(data, max_ratio=100)
@@ -256,7 +264,7 @@ def test_bombs_end_at_the_limits(bombs, compression):
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_bombs_take_no_memory(bombs, compression, tmp_path):
+def test_bombs_take_no_memory(bombs: dict[str, bytes], compression: str, tmp_path: Path) -> None:
     path = tmp_path / "bomb"
     path.write_bytes(bombs[compression])
     script = f"""
@@ -280,13 +288,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     assert int(done.stdout) < 24 * 1024  # KiB; a window of some formats, and steps of one MiB
 
 
-def test_the_ratio_counts_only_for_large_content():
+def test_the_ratio_counts_only_for_large_content() -> None:
     data = zlib.compress(b"\x80" + bytes(60 * MIB))
     assert len(unpack(data, max_ratio=2)) == 60 * MIB + 1
 
 
 @pytest.mark.parametrize("container", [lzma.FORMAT_XZ, lzma.FORMAT_ALONE])
-def test_a_dictionary_that_takes_too_much_memory(container):
+def test_a_dictionary_that_takes_too_much_memory(container: int) -> None:
     filters = [{"id": lzma.FILTER_LZMA2 if container == lzma.FORMAT_XZ else lzma.FILTER_LZMA1, "dict_size": 1 << 20}]
     data = bytearray(lzma.compress(b"\x80\x04N.", format=container, filters=filters))
     if container == lzma.FORMAT_ALONE:
@@ -299,7 +307,7 @@ def test_a_dictionary_that_takes_too_much_memory(container):
     assert refused(bytes(data)) == "SL503"
 
 
-def test_without_the_codec(tmp_path):
+def test_without_the_codec(tmp_path: Path) -> None:
     script = """
 import io, sys
 sys.modules["lz4"] = sys.modules["lz4.frame"] = None
@@ -321,12 +329,12 @@ except RefusedError as error:
     assert "lz4" in done.stdout
 
 
-def test_an_unknown_compression():
+def test_an_unknown_compression() -> None:
     with pytest.raises(ValueError, match="unknown compression"):
         UnpackedSource(io.BytesIO(b""), "zip", packed_size=0, max_unpacked=1, max_ratio=1)
 
 
-def test_a_file_that_shrinks_while_it_is_scanned(tmp_path):
+def test_a_file_that_shrinks_while_it_is_scanned(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(bytes(100_000))
     with path.open("r+b") as file:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,7 +70,7 @@ def signers_of(path: Path) -> list[str]:
 # --- replaced ---
 
 
-def test_only_the_signature_changes_and_once(path, ring):
+def test_only_the_signature_changes_and_once(path: Path, ring: Keyring) -> None:
     before, said = path.read_bytes(), payload(path)
     done = safeload.re_sign(path, key=ring)
     assert (done.added, done.removed, done.foreign, done.missing) == (("new",), ("old",), False, 0)
@@ -82,7 +84,7 @@ def test_only_the_signature_changes_and_once(path, ring):
     assert safeload.dump(MODEL, path, key=ring, overwrite=True).release == 8
 
 
-def test_hmac_keys_are_rotated_too_and_by_others_than_their_kind(tmp_path):
+def test_hmac_keys_are_rotated_too_and_by_others_than_their_kind(tmp_path: Path) -> None:
     ring = Keyring.from_keys([SigningKey.generate(key_id="mac")])
     safeload.dump(MODEL, tmp_path / "m.joblib", key=ring)
     for new in (SigningKey.generate(key_id="mac-2"), edwards("public")):
@@ -91,7 +93,7 @@ def test_hmac_keys_are_rotated_too_and_by_others_than_their_kind(tmp_path):
     assert signers_of(tmp_path / "m.joblib") == ["public"]
 
 
-def test_a_key_that_was_rotated_twice_is_replaced(path, ring):
+def test_a_key_that_was_rotated_twice_is_replaced(path: Path, ring: Keyring) -> None:
     ring.rotate(edwards("newest"))
     assert safeload.re_sign(path, key=ring).removed == ("old",)
 
@@ -100,7 +102,7 @@ def test_a_key_that_was_rotated_twice_is_replaced(path, ring):
     ("what", "code"),
     [("bytes", "SL201"), ("size", "SL202"), ("signature", "SL104"), ("unsigned", "SL101"), ("renamed", "SL107")],
 )
-def test_what_does_not_verify_is_refused_and_left(path, ring, what, code):
+def test_what_does_not_verify_is_refused_and_left(path: Path, ring: Keyring, what: str, code: str) -> None:
     if what == "bytes":
         path.write_bytes(path.read_bytes()[:-1] + b"x")
     elif what == "size":
@@ -123,7 +125,7 @@ def test_what_does_not_verify_is_refused_and_left(path, ring, what, code):
         assert {entry.name: entry.read_bytes() for entry in path.parent.iterdir()} == before
 
 
-def test_what_the_policy_does_not_allow_is_not_signed_again(tmp_path, ring):
+def test_what_the_policy_does_not_allow_is_not_signed_again(tmp_path: Path, ring: Keyring) -> None:
     path = tmp_path / "m.joblib"
     (tmp_path / "lax.toml").write_text(
         'name = "lax"\nversion = 1\nextends = ["sklearn"]\n[[allow]]\nmodule = "ipaddress"\nnames = ["IPv4Address"]\n'
@@ -137,7 +139,7 @@ def test_what_the_policy_does_not_allow_is_not_signed_again(tmp_path, ring):
     assert safeload.re_sign(path, key=ring, policy=tmp_path / "lax.toml").added == ("new",)
 
 
-def test_what_only_a_key_signed_that_is_trusted_no_more_is_refused(path, ring):
+def test_what_only_a_key_signed_that_is_trusted_no_more_is_refused(path: Path, ring: Keyring) -> None:
     ring.revoke("old", "stolen")
     before = both(path)
     with pytest.raises(VerificationError, match=r"'old' was revoked on .*stolen"):
@@ -150,7 +152,7 @@ def test_what_only_a_key_signed_that_is_trusted_no_more_is_refused(path, ring):
     assert both(path) == before
 
 
-def test_what_others_signed_is_left_and_said_to_be(tmp_path, ring):
+def test_what_others_signed_is_left_and_said_to_be(tmp_path: Path, ring: Keyring) -> None:
     other = edwards("other")
     ring.add(other.verifying_key)
     safeload.dump(MODEL, tmp_path / "m.joblib", key=other)
@@ -161,7 +163,7 @@ def test_what_others_signed_is_left_and_said_to_be(tmp_path, ring):
     assert signers_of(tmp_path / "m.joblib") == ["new"]
 
 
-def test_other_signatures_stay_and_the_threshold_holds_all_along(tmp_path):
+def test_other_signatures_stay_and_the_threshold_holds_all_along(tmp_path: Path) -> None:
     first, second = edwards("first"), edwards("second")
     ring = Keyring.from_keys([first, second.verifying_key], threshold=2)
     path = tmp_path / "m.joblib"
@@ -173,7 +175,7 @@ def test_other_signatures_stay_and_the_threshold_holds_all_along(tmp_path):
     assert safeload.load(path, keyring=ring) == MODEL
 
 
-def test_it_has_to_be_said_whose_signatures_go(path, ring):
+def test_it_has_to_be_said_whose_signatures_go(path: Path, ring: Keyring) -> None:
     fresh = Keyring.from_keys([edwards("k"), signer(ring, "old").verifying_key])
     with pytest.raises(KeyringError, match=r"no active key that took over from another.*--replace ID.*countersign"):
         safeload.re_sign(path, key=fresh)
@@ -186,7 +188,7 @@ def test_it_has_to_be_said_whose_signatures_go(path, ring):
     assert safeload.re_sign(path, key=fresh, replacing=["old"]).added == ("k",)
 
 
-def test_who_would_not_be_trusted_for_it_does_not_sign_it(path, ring):
+def test_who_would_not_be_trusted_for_it_does_not_sign_it(path: Path, ring: Keyring) -> None:
     before = both(path)
     with pytest.raises(KeyringError, match=r"does not have key 'stranger'.*key import"):
         safeload.re_sign(path, key=edwards("stranger"), keyring=ring)
@@ -206,7 +208,7 @@ def test_who_would_not_be_trusted_for_it_does_not_sign_it(path, ring):
 # --- added ---
 
 
-def test_one_signs_after_another_until_there_are_enough(tmp_path):
+def test_one_signs_after_another_until_there_are_enough(tmp_path: Path) -> None:
     keys = [edwards(name) for name in ("one", "two", "three")]
     ring = Keyring.from_keys([key.verifying_key for key in keys], threshold=3)
     path = tmp_path / "m.joblib"
@@ -227,7 +229,7 @@ def test_one_signs_after_another_until_there_are_enough(tmp_path):
     assert safeload.load(path, keyring=ring) == MODEL
 
 
-def test_nobody_signs_beside_a_stranger(path):
+def test_nobody_signs_beside_a_stranger(path: Path) -> None:
     key = edwards("k")
     before = both(path)
     with pytest.raises(safeload.UnknownKeyError):
@@ -237,14 +239,14 @@ def test_nobody_signs_beside_a_stranger(path):
     assert both(path) == before
 
 
-def test_a_key_signs_by_the_name_that_the_keyring_has_for_it(path, ring):
+def test_a_key_signs_by_the_name_that_the_keyring_has_for_it(path: Path, ring: Keyring) -> None:
     key = edwards()
     ring.add(SigningKey(key.reveal(), algorithm="ed25519", key_id="risk-team").verifying_key)
     assert safeload.countersign(path, key=key, keyring=ring).added == ("risk-team",)
     assert safeload.read_manifest(path, keyring=ring).key_ids == ("old", "risk-team")
 
 
-def test_an_envelope_has_no_more_than_16_signatures(path, ring):
+def test_an_envelope_has_no_more_than_16_signatures(path: Path, ring: Keyring) -> None:
     for number in range(15):
         key = edwards(f"k{number}")
         ring.add(key.verifying_key)
@@ -253,12 +255,14 @@ def test_an_envelope_has_no_more_than_16_signatures(path, ring):
         safeload.countersign(path, key=ring)
 
 
-def test_a_tampered_artifact_is_seen_even_if_it_is_changed_while_it_is_signed(path, ring, monkeypatch):
+def test_a_tampered_artifact_is_seen_even_if_it_is_changed_while_it_is_signed(
+    path: Path, ring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from safeload._storage.backends.local import LocalFiles
 
     real = LocalFiles.signing
 
-    def changing(self, name, **options):
+    def changing(self: LocalFiles, name: str, **options: Any) -> Any:
         target = Path(name)
         target.write_bytes(target.read_bytes()[:-1] + b"x")
         return real(self, name, **options)
@@ -269,12 +273,14 @@ def test_a_tampered_artifact_is_seen_even_if_it_is_changed_while_it_is_signed(pa
     assert signers_of(path) == ["old"]
 
 
-def test_another_manifest_put_in_place_meanwhile_is_not_signed(path, ring, monkeypatch):
+def test_another_manifest_put_in_place_meanwhile_is_not_signed(
+    path: Path, ring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = manifest_path(path).read_bytes()
     safeload.sign(path, key=signer(ring, "old"), overwrite=True)  # of the same bytes: release 8
     real = safeload.Loader.verified_manifest
 
-    def swapping(self, target):
+    def swapping(self: safeload.Loader, target: str | os.PathLike[str]) -> safeload.Manifest:
         manifest = real(self, target)
         manifest_path(target).write_bytes(kept)
         return manifest
@@ -289,7 +295,7 @@ def test_another_manifest_put_in_place_meanwhile_is_not_signed(path, ring, monke
 
 
 @pytest.fixture
-def stored(tmp_path, ring):
+def stored(tmp_path: Path, ring: Keyring) -> Path:
     """A store in which the old key signed all."""
     store = safeload.Store(tmp_path / "store", key=signer(ring, "old"))
     for number in (1, 2):
@@ -302,7 +308,7 @@ def files_of(store: Path) -> list[Path]:
     return [*sorted(store.glob("*/versions/*/*.joblib")), *sorted(store.glob("*/channels/*.json"))]
 
 
-def test_a_store_survives_the_revocation_of_the_old_key(stored, ring, tmp_path):
+def test_a_store_survives_the_revocation_of_the_old_key(stored: Path, ring: Keyring, tmp_path: Path) -> None:
     server = safeload.Store(stored, keyring=ring, rollback_state=tmp_path / "rollback-state.json")
     assert server.load("fraud", channel="production") == [2]
     re_signer = ReSigner(key=ring)
@@ -317,7 +323,7 @@ def test_a_store_survives_the_revocation_of_the_old_key(stored, ring, tmp_path):
     assert store.rollback("fraud").version == "1"
 
 
-def test_pointers_that_do_not_hold_are_refused_and_left(stored, ring):
+def test_pointers_that_do_not_hold_are_refused_and_left(stored: Path, ring: Keyring) -> None:
     production = stored / "fraud" / "channels" / "production.json"
     genuine = production.read_bytes()
     (production.with_name("canary.json")).write_bytes(genuine)
@@ -338,7 +344,7 @@ def test_pointers_that_do_not_hold_are_refused_and_left(stored, ring):
         safeload.re_sign(production, key=ring)
 
 
-def test_pointers_are_signed_beside_others_too(stored, ring, monkeypatch):
+def test_pointers_are_signed_beside_others_too(stored: Path, ring: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
     key = edwards("second")
     ring.add(key.verifying_key)
     demanding = ring.with_threshold(2)

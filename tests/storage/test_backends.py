@@ -18,7 +18,7 @@ from safeload._storage.states import MANIFEST_SUFFIX, NEXT_SUFFIX
 from safeload.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from safeload._storage.backend import Backend, Belongs
 
@@ -123,7 +123,7 @@ class Memory:
 
 
 @pytest.fixture
-def memory(monkeypatch) -> Memory:
+def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
     backend = Memory()
     row: Backend = backend
     monkeypatch.setitem(BACKENDS, "mem", row)
@@ -131,7 +131,7 @@ def memory(monkeypatch) -> Memory:
 
 
 @pytest.fixture
-def upload(memory, key, tmp_path):
+def upload(memory: Memory, key: safeload.SigningKey, tmp_path: Path) -> Callable[..., safeload.Manifest]:
     """Save an object here, and put both files where a backend keeps them."""
 
     def put(obj: object, *, suffix: str = MANIFEST_SUFFIX, **options: Any) -> safeload.Manifest:
@@ -148,7 +148,9 @@ OBJECT = {"weights": np.arange(300_000.0), "name": "first"}
 
 
 @pytest.mark.parametrize("compress", [0, 3])
-def test_a_model_is_verified_and_loaded_from_any_backend(upload, key, compress):
+def test_a_model_is_verified_and_loaded_from_any_backend(
+    upload: Callable[..., safeload.Manifest], key: safeload.SigningKey, compress: int
+) -> None:
     signed = upload(OBJECT, compress=compress)
     loaded = safeload.load(ADDRESS, keyring=key)
     assert np.array_equal(loaded["weights"], OBJECT["weights"])
@@ -158,7 +160,9 @@ def test_a_model_is_verified_and_loaded_from_any_backend(upload, key, compress):
         safeload.load("mem://models/other.joblib", keyring=key)
 
 
-def test_what_was_changed_in_a_backend_is_refused(upload, memory, key):
+def test_what_was_changed_in_a_backend_is_refused(
+    upload: Callable[..., safeload.Manifest], memory: Memory, key: safeload.SigningKey
+) -> None:
     upload(OBJECT)
     whole = memory.objects[NAME]
     memory.objects[NAME] = whole[:-1000] + bytes([whole[-1000] ^ 1]) + whole[-999:]
@@ -176,13 +180,15 @@ def test_what_was_changed_in_a_backend_is_refused(upload, memory, key):
         safeload.load(ADDRESS, keyring=key)
 
 
-def test_the_states_of_a_pair_are_the_same_in_any_backend(upload, key):
+def test_the_states_of_a_pair_are_the_same_in_any_backend(
+    upload: Callable[..., safeload.Manifest], key: safeload.SigningKey
+) -> None:
     upload(OBJECT)
     upload({"name": "second"}, suffix=NEXT_SUFFIX)  # the new artifact is in place, and the old manifest still there
     assert safeload.load(ADDRESS, keyring=key) == {"name": "second"}
 
 
-def test_a_pair_is_written_and_signed_in_any_backend(memory, key):
+def test_a_pair_is_written_and_signed_in_any_backend(memory: Memory, key: safeload.SigningKey) -> None:
     first = safeload.dump({"a": 1}, ADDRESS, key=key)
     assert sorted(memory.objects) == [NAME, NAME + MANIFEST_SUFFIX]
     with pytest.raises(FileExistsError):
@@ -193,7 +199,9 @@ def test_a_pair_is_written_and_signed_in_any_backend(memory, key):
     assert not os.path.exists("mem:")
 
 
-def test_only_a_local_file_is_mapped_and_a_private_copy_is_one(upload, key, tmp_path):
+def test_only_a_local_file_is_mapped_and_a_private_copy_is_one(
+    upload: Callable[..., safeload.Manifest], key: safeload.SigningKey, tmp_path: Path
+) -> None:
     upload(OBJECT)
     with pytest.raises(safeload.StorageError, match="not a local file"):
         safeload.load(ADDRESS, keyring=key, mmap_mode="r")
@@ -204,7 +212,7 @@ def test_only_a_local_file_is_mapped_and_a_private_copy_is_one(upload, key, tmp_
     assert np.array_equal(mapped, OBJECT["weights"])
 
 
-def test_a_watch_follows_a_backend(upload, key):
+def test_a_watch_follows_a_backend(upload: Callable[..., safeload.Manifest], key: safeload.SigningKey) -> None:
     upload({"name": "first"})
     with safeload.Loader(keyring=key).watch(ADDRESS, interval=60) as watch:
         assert watch.model == {"name": "first"}
@@ -214,7 +222,9 @@ def test_a_watch_follows_a_backend(upload, key):
         assert watch.model == {"name": "second"}
 
 
-def test_what_is_no_known_scheme_is_a_local_path(memory, tmp_path, monkeypatch, key):
+def test_what_is_no_known_scheme_is_a_local_path(
+    memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: safeload.SigningKey
+) -> None:
     assert resolve("mem://a/b") == (memory, "a/b")
     assert resolve(Path("mem://a/b")) == (memory, "a/b")
     for path in ("a/b", "/a/b", "other://a/b", "C:/a", ":/a", "/mem:/a", "x/mem://a"):
@@ -226,14 +236,16 @@ def test_what_is_no_known_scheme_is_a_local_path(memory, tmp_path, monkeypatch, 
     assert safeload.load(str(tmp_path / "a"), keyring=key) == [1]
 
 
-def test_local_files_are_listed_without_the_temporary_files_of_writers(tmp_path):
+def test_local_files_are_listed_without_the_temporary_files_of_writers(tmp_path: Path) -> None:
     for name in ("b", "a", ".safeload-x.tmp", ".hidden"):
         (tmp_path / name).write_bytes(b"")
     assert BACKENDS[""].list(str(tmp_path)) == [".hidden", "a", "b"]
     assert BACKENDS[""].list(str(tmp_path / "missing")) == []
 
 
-def test_a_store_reads_and_writes_its_pointers_by_the_backend(tmp_path, key, monkeypatch):
+def test_a_store_reads_and_writes_its_pointers_by_the_backend(
+    tmp_path: Path, key: safeload.SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = []
     local = BACKENDS[""]
 

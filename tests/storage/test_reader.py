@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
@@ -26,6 +27,10 @@ from safeload._scan.sources import open_source
 from safeload._storage.reader import VerifiedReader, verified_reader, verified_stream
 from safeload.errors import DigestMismatchError, StorageError
 from support.children import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
 
 CHUNK = 64
 MIB = 1 << 20
@@ -58,10 +63,10 @@ class Signed:
 
 
 @pytest.fixture
-def signed(tmp_path):
+def signed(tmp_path: Path) -> Iterator[Callable[..., Signed]]:
     made = []
 
-    def make(content: bytes, **options) -> Signed:
+    def make(content: bytes, **options: Any) -> Signed:
         made.append(Signed(tmp_path / f"artifact{len(made)}", content, **options))
         return made[-1]
 
@@ -77,7 +82,7 @@ def threads() -> list[str]:
 # ------------------------------------------------------------------------------------------------ opening
 
 
-def test_opening_files(tmp_path):
+def test_opening_files(tmp_path: Path) -> None:
     path = tmp_path / "é model"
     path.write_bytes(b"x")
     with open_artifact(path) as blob:
@@ -91,7 +96,7 @@ def test_opening_files(tmp_path):
     open_artifact(str(path)).close()
 
 
-def test_what_is_no_file_is_refused_without_waiting(tmp_path):
+def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
     path = tmp_path / "x"
     with pytest.raises(FileNotFoundError):
         open_artifact(path)
@@ -116,7 +121,7 @@ def test_what_is_no_file_is_refused_without_waiting(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read any file")
-def test_a_file_that_this_user_may_not_read(tmp_path):
+def test_a_file_that_this_user_may_not_read(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"x")
     path.chmod(0)
@@ -138,7 +143,7 @@ STEPS = st.one_of(
 )
 
 
-def step(file, action: str, number: int, whence: int | None) -> object:
+def step(file: Any, action: str, number: int, whence: int | None) -> object:
     if action == "seek":
         at = {0: 0, 1: file.tell(), 2: file.seek(0, 2)}[whence] + number
         return file.seek(max(0, at))
@@ -155,7 +160,9 @@ def step(file, action: str, number: int, whence: int | None) -> object:
     steps=st.lists(STEPS, max_size=20),
     buffered=st.booleans(),
 )
-def test_reading_is_as_from_any_file(content, chunk_size, steps, buffered, tmp_path):
+def test_reading_is_as_from_any_file(
+    content: bytes, chunk_size: int, steps: list[tuple[str, int, int | None]], buffered: bool, tmp_path: Path
+) -> None:
     signed = Signed(tmp_path / "artifact", content, chunk_size=chunk_size)
     reader = signed.reader()
     file = io.BufferedReader(reader, buffer_size=32) if buffered else reader
@@ -169,7 +176,7 @@ def test_reading_is_as_from_any_file(content, chunk_size, steps, buffered, tmp_p
 
 @pytest.mark.parametrize("algorithm", ["blake3", "sha256"])
 @pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 10 * CHUNK])
-def test_reading_all(signed, size, algorithm):
+def test_reading_all(signed: Callable[..., Signed], size: int, algorithm: str) -> None:
     made = signed(os.urandom(size), algorithm=algorithm)
     reader = made.reader()
     assert reader.readall() == made.content
@@ -177,14 +184,14 @@ def test_reading_all(signed, size, algorithm):
     assert (reader.tell(), reader.readable(), reader.seekable(), reader.writable()) == (size, True, True, False)
 
 
-def test_large_reads_into_a_typed_buffer(signed):
+def test_large_reads_into_a_typed_buffer(signed: Callable[..., Signed]) -> None:
     made = signed(os.urandom(100 * CHUNK + 8))
     array = np.empty(len(made.content) // 8, dtype=np.float64)
     assert made.reader().readinto(array) == len(made.content)
     assert array.tobytes() == made.content
 
 
-def test_misuse(signed):
+def test_misuse(signed: Callable[..., Signed]) -> None:
     made = signed(b"x" * 100)
     reader = made.reader()
     with pytest.raises(ValueError, match="before the start"):
@@ -235,7 +242,15 @@ def change(made: Signed, how: str, at: int) -> bool:
     before=st.integers(0, 8),
     steps=st.lists(STEPS, min_size=1, max_size=16),
 )
-def test_no_changed_byte_is_ever_handed_out(content, chunk_size, how, place, before, steps, tmp_path):
+def test_no_changed_byte_is_ever_handed_out(
+    content: bytes,
+    chunk_size: int,
+    how: str,
+    place: float,
+    before: int,
+    steps: list[tuple[str, int, int | None]],
+    tmp_path: Path,
+) -> None:
     """Whatever is changed, at whatever moment: what is read is what was signed, or reading ends for ever."""
     made = Signed(tmp_path / "artifact", content, chunk_size=chunk_size)
     reader, original = made.reader(), io.BytesIO(content)
@@ -269,7 +284,7 @@ def test_no_changed_byte_is_ever_handed_out(content, chunk_size, how, place, bef
 
 @pytest.mark.parametrize("how", CHANGES)
 @pytest.mark.parametrize("size", [CHUNK // 2, 8 * CHUNK])
-def test_verify_all_finds_every_change(signed, how, size):
+def test_verify_all_finds_every_change(signed: Callable[..., Signed], how: str, size: int) -> None:
     made = signed(os.urandom(size))
     reader = made.reader()
     assert change(made, how, size - 1)
@@ -278,7 +293,7 @@ def test_verify_all_finds_every_change(signed, how, size):
 
 
 @pytest.mark.parametrize("chunk_size", [CHUNK, 1024])
-def test_what_did_not_match_is_wiped_from_the_buffer(signed, chunk_size):
+def test_what_did_not_match_is_wiped_from_the_buffer(signed: Callable[..., Signed], chunk_size: int) -> None:
     made = signed(b"secret" * 100, chunk_size=chunk_size)
     for how in ("flip", "truncate"):
         reader = made.reader()
@@ -292,7 +307,7 @@ def test_what_did_not_match_is_wiped_from_the_buffer(signed, chunk_size):
         os.pwrite(made.fd, made.content, 0)
 
 
-def test_another_size_is_refused_at_once(signed):
+def test_another_size_is_refused_at_once(signed: Callable[..., Signed]) -> None:
     made = signed(b"x" * 100)
     for size in (0, 99, 101):
         os.ftruncate(made.fd, size)
@@ -301,7 +316,7 @@ def test_another_size_is_refused_at_once(signed):
         assert caught.value.code == "SL202"
 
 
-def test_an_empty_artifact_stays_empty(signed):
+def test_an_empty_artifact_stays_empty(signed: Callable[..., Signed]) -> None:
     made = signed(b"")
     reader = made.reader()
     os.pwrite(made.fd, b"!", 0)
@@ -309,7 +324,7 @@ def test_an_empty_artifact_stays_empty(signed):
         reader.read(1)
 
 
-def test_a_replaced_path_does_not_matter(signed):
+def test_a_replaced_path_does_not_matter(signed: Callable[..., Signed]) -> None:
     made = signed(b"old" * 100)
     reader = made.reader()
     made.path.unlink()
@@ -317,7 +332,7 @@ def test_a_replaced_path_does_not_matter(signed):
     assert reader.readall() == made.content
 
 
-def test_memory_is_bounded_by_the_chunk_and_not_by_the_file(tmp_path):
+def test_memory_is_bounded_by_the_chunk_and_not_by_the_file(tmp_path: Path) -> None:
     size = 256 * MIB
     script = f"""
 import hashlib, os, resource, sys
@@ -348,11 +363,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
 @pytest.fixture
-def large(signed):
+def large(signed: Callable[..., Signed]) -> Signed:
     return signed(random.Random(0).randbytes(12 * MIB + 12345), chunk_size=MIB)
 
 
-def test_small_files_are_not_read_ahead(signed):
+def test_small_files_are_not_read_ahead(signed: Callable[..., Signed]) -> None:
     reader = signed(bytes(MIB), chunk_size=MIB // 8).reader()
     reader.start_read_ahead()
     assert threads() == []
@@ -360,7 +375,7 @@ def test_small_files_are_not_read_ahead(signed):
 
 @pytest.mark.parametrize("start", [0, 1, MIB, 5 * MIB + 77, 12 * MIB + 12345])
 @pytest.mark.parametrize("size", [1000, 300_000, 5_000_000])
-def test_reading_ahead_reads_the_same(large, start, size):
+def test_reading_ahead_reads_the_same(large: Signed, start: int, size: int) -> None:
     with large.reader() as reader:
         reader.seek(start)
         reader.read(3 if size == 1000 else 0)
@@ -376,7 +391,7 @@ def test_reading_ahead_reads_the_same(large, start, size):
     assert threads() == []
 
 
-def test_reading_elsewhere_ends_the_thread(large):
+def test_reading_elsewhere_ends_the_thread(large: Signed) -> None:
     reader = large.reader()
     reader.start_read_ahead()
     assert reader.read(2 * MIB) == large.content[: 2 * MIB]
@@ -388,7 +403,7 @@ def test_reading_elsewhere_ends_the_thread(large):
 
 
 @pytest.mark.parametrize("read_before", [0, 1, 3 * MIB, 12 * MIB])
-def test_an_abandoned_reader_ends_the_thread(large, read_before):
+def test_an_abandoned_reader_ends_the_thread(large: Signed, read_before: int) -> None:
     reader = large.reader()
     reader.start_read_ahead()
     reader.read(read_before)
@@ -410,7 +425,7 @@ def read_on(reader: VerifiedReader, content: bytes) -> int:
 
 @pytest.mark.parametrize("how", ["flip", "truncate"])
 @pytest.mark.parametrize("at", [0, 7 * MIB + 3, 12 * MIB + 5])
-def test_what_changed_ahead_is_refused_when_it_is_reached(large, how, at):
+def test_what_changed_ahead_is_refused_when_it_is_reached(large: Signed, how: str, at: int) -> None:
     reader = large.reader()
     change(large, how, at)
     reader.start_read_ahead()
@@ -420,7 +435,7 @@ def test_what_changed_ahead_is_refused_when_it_is_reached(large, how, at):
     assert threads() == []
 
 
-def test_changes_while_reading_ahead(large):
+def test_changes_while_reading_ahead(large: Signed) -> None:
     reader = large.reader()
     reader.start_read_ahead()
     assert reader.read(3 * MIB) == large.content[: 3 * MIB]
@@ -430,7 +445,7 @@ def test_changes_while_reading_ahead(large):
     assert threads() == []
 
 
-def test_a_failure_far_ahead_does_not_matter_to_what_is_read(large):
+def test_a_failure_far_ahead_does_not_matter_to_what_is_read(large: Signed) -> None:
     reader = large.reader()
     change(large, "flip", 2 * MIB)
     reader.start_read_ahead()
@@ -441,7 +456,7 @@ def test_a_failure_far_ahead_does_not_matter_to_what_is_read(large):
     assert reader.read(MIB) == large.content[4 * MIB : 5 * MIB]
 
 
-def test_an_interrupted_read_can_go_on(large):
+def test_an_interrupted_read_can_go_on(large: Signed) -> None:
     """An exception at any point of a read leaves neither a thread that waits nor a byte that is wrong."""
 
     class Interrupted(BaseException):
@@ -453,7 +468,7 @@ def test_an_interrupted_read_can_go_on(large):
         reader.read(100)
         count = 0
 
-        def trace(_frame, event, _argument, stop_at=stop_at):
+        def trace(_frame: FrameType, event: str, _argument: object, stop_at: int = stop_at) -> Any:
             nonlocal count
             count += event == "line"
             if count == stop_at:
@@ -474,7 +489,7 @@ def test_an_interrupted_read_can_go_on(large):
         assert threads() == []
 
 
-def test_readers_of_one_descriptor_in_many_threads(large):
+def test_readers_of_one_descriptor_in_many_threads(large: Signed) -> None:
     results = []
 
     def run() -> None:
@@ -491,7 +506,7 @@ def test_readers_of_one_descriptor_in_many_threads(large):
     assert threads() == []
 
 
-def test_a_forked_child_reads_on(large):
+def test_a_forked_child_reads_on(large: Signed) -> None:
     """The thread stays with the parent; the child does without it."""
     script = """
 import os, sys
@@ -522,13 +537,13 @@ assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
     assert done.returncode == 0, done.stderr
 
 
-def test_no_audit_event_while_reading(large):
+def test_no_audit_event_while_reading(large: Signed) -> None:
     """A guard around loading allows few events: reading must not raise any, nor import."""
     events = []
     me = threading.get_ident()
     active = True
 
-    def hook(event, _arguments):
+    def hook(event: str, _arguments: tuple[object, ...]) -> None:
         if active and threading.get_ident() == me:
             events.append(event)
 
@@ -549,7 +564,7 @@ def test_no_audit_event_while_reading(large):
 
 @pytest.mark.parametrize("read_ahead", [False, True])
 @pytest.mark.parametrize("compression", ["none", *COMPRESSIONS])
-def test_joblib_loads_through_the_reader(signed, compression, read_ahead):
+def test_joblib_loads_through_the_reader(signed: Callable[..., Signed], compression: str, read_ahead: bool) -> None:
     obj = OBJECT | {"large": RNG.integers(0, 9, 3 * MIB)}
     made = signed(dumped(compression, 1, obj), chunk_size=MIB)
     stream = verified_stream(made.reader())
@@ -565,7 +580,7 @@ def test_joblib_loads_through_the_reader(signed, compression, read_ahead):
 
 
 @pytest.mark.parametrize("size", [0, 7, 64, 100, 4 * MIB - 1, 4 * MIB, 4 * MIB + 1])
-def test_what_is_small_is_read_once_and_stays_what_was_signed(signed, size):
+def test_what_is_small_is_read_once_and_stays_what_was_signed(signed: Callable[..., Signed], size: int) -> None:
     made = signed(random.Random(size).randbytes(size), chunk_size=64 if size <= 100 else MIB)
     with verified_stream(made.reader()) as stream:
         os.pwrite(made.fd, b"changed"[:size], 0)
@@ -580,7 +595,7 @@ def test_what_is_small_is_read_once_and_stays_what_was_signed(signed, size):
 
 
 @pytest.mark.parametrize("other", [0, 99, 101, 5000])
-def test_a_small_file_that_changes_its_size_once_it_was_opened(signed, other):
+def test_a_small_file_that_changes_its_size_once_it_was_opened(signed: Callable[..., Signed], other: int) -> None:
     made = signed(b"x" * 100)
     reader = made.reader()
     os.ftruncate(made.fd, other)
@@ -589,7 +604,7 @@ def test_a_small_file_that_changes_its_size_once_it_was_opened(signed, other):
     assert (caught.value.code, reader.failure) == ("SL202", caught.value)
 
 
-def test_changed_bytes_under_a_compressed_source(signed):
+def test_changed_bytes_under_a_compressed_source(signed: Callable[..., Signed]) -> None:
     made = signed(dumped("zlib", obj=RNG.random(50_000)), chunk_size=4096)
     stream = io.BufferedReader(made.reader())
     opened, _ = open_source(stream, len(made.content), max_unpacked=1 << 30, max_ratio=9)

@@ -42,12 +42,12 @@ def read_by_table(manifest: Match, next_manifest: Match) -> tuple[list[str], str
     return opened, state_of(seen[MANIFEST_SUFFIX], seen[NEXT_SUFFIX]).belongs
 
 
-def test_the_table_has_every_state():
+def test_the_table_has_every_state() -> None:
     assert set(STATES) == set(itertools.product(Match, repeat=2))
 
 
 @pytest.mark.parametrize(("manifest", "next_manifest"), list(itertools.product(Match, repeat=2)))
-def test_every_row_holds_together(manifest, next_manifest):
+def test_every_row_holds_together(manifest: Match, next_manifest: Match) -> None:
     state = state_of(manifest, next_manifest)
     known = {MANIFEST_SUFFIX: manifest, NEXT_SUFFIX: next_manifest}
     if state.belongs is not None:
@@ -69,7 +69,7 @@ def test_every_row_holds_together(manifest, next_manifest):
 
 
 @pytest.mark.parametrize(("manifest", "next_manifest"), list(itertools.product(SEEN, repeat=2)))
-def test_what_a_writer_does_changes_nothing_for_readers(manifest, next_manifest):
+def test_what_a_writer_does_changes_nothing_for_readers(manifest: Match, next_manifest: Match) -> None:
     _, before = read_by_table(manifest, next_manifest)
     todo = state_of(next_manifest=next_manifest).todo
     after = (next_manifest, Match.ABSENT) if todo is ToDo.FINISH else (manifest, Match.ABSENT)
@@ -78,7 +78,7 @@ def test_what_a_writer_does_changes_nothing_for_readers(manifest, next_manifest)
     assert belonging in (None, MANIFEST_SUFFIX)
 
 
-def test_readers_of_a_whole_pair_open_one_manifest():
+def test_readers_of_a_whole_pair_open_one_manifest() -> None:
     for next_manifest in SEEN:
         assert read_by_table(Match.OWN, next_manifest) == ([MANIFEST_SUFFIX], MANIFEST_SUFFIX)
 
@@ -86,7 +86,9 @@ def test_readers_of_a_whole_pair_open_one_manifest():
 @pytest.mark.parametrize("signs", [False, True], ids=["writing", "signing"])
 @pytest.mark.parametrize("artifact", [None, "old", "new"])
 @pytest.mark.parametrize(("manifest", "next_manifest"), list(itertools.product([None, "old", "new", "none"], repeat=2)))
-def test_reader_and_writer_on_the_disk(tmp_path: Path, artifact, manifest, next_manifest, signs):
+def test_reader_and_writer_on_the_disk(
+    tmp_path: Path, artifact: str | None, manifest: str | None, next_manifest: str | None, signs: bool
+) -> None:
     path = tmp_path / "model.joblib"
     contents = {path: artifact, manifest_path(path): manifest, next_path(path): next_manifest}
     for place, content in contents.items():

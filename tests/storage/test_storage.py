@@ -13,7 +13,7 @@ import sys
 import textwrap
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -31,10 +31,10 @@ from safeload.errors import StorageError
 from support.children import environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from safeload._internal.blob import Blob
-    from safeload._storage.pair import PairWriter
+    from safeload._storage.pair import PairWriter, Snapshot
 
 OLD, NEW, NEWER = b"old artifact" * 999, b"new artifact" * 5000, b"newer artifact"
 
@@ -102,13 +102,13 @@ PAIR = ["model.joblib", "model.joblib.manifest.json"]
 # ---------------------------------------------------------------------------------------------- the usual
 
 
-def test_a_new_pair_and_nothing_else(path):
+def test_a_new_pair_and_nothing_else(path: Path) -> None:
     write(path, NEW)
     assert (path.read_bytes(), manifest_path(path).read_bytes()) == (NEW, seal(NEW))
     assert names(path.parent) == PAIR
 
 
-def test_overwriting(path):
+def test_overwriting(path: Path) -> None:
     write(path, OLD)
     write(path, NEW, overwrite=True)
     assert (read(path), manifest_path(path).read_bytes()) == (NEW, seal(NEW))
@@ -117,7 +117,7 @@ def test_overwriting(path):
 
 @pytest.mark.parametrize("existing", ["model.joblib", "model.joblib.manifest.json"])
 @pytest.mark.parametrize("dangling", [False, True])
-def test_nothing_is_overwritten_unasked(path, existing, dangling):
+def test_nothing_is_overwritten_unasked(path: Path, existing: str, dangling: bool) -> None:
     there = path.with_name(existing)
     if dangling:
         there.symlink_to("nowhere")
@@ -129,15 +129,15 @@ def test_nothing_is_overwritten_unasked(path, existing, dangling):
     assert dangling or there.read_bytes() == b"mine"
 
 
-def test_what_appears_while_writing_is_not_overwritten(path):
+def test_what_appears_while_writing_is_not_overwritten(path: Path) -> None:
     with pytest.raises(FileExistsError, match="overwrite=True"):
         write_after(path, lambda _: path.write_bytes(b"mine"), overwrite=False)
     assert path.read_bytes() == b"mine"
     assert names(path.parent) == ["model.joblib"]
 
 
-def test_without_hard_links_nothing_is_overwritten_either(path, monkeypatch):
-    def refuse(*_args, **_options):
+def test_without_hard_links_nothing_is_overwritten_either(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object, **_options: object) -> None:
         raise PermissionError(errno.EPERM, "no hard links on this file system")
 
     monkeypatch.setattr(os, "link", refuse)
@@ -157,7 +157,7 @@ def test_without_hard_links_nothing_is_overwritten_either(path, monkeypatch):
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
-def test_leaving_early_changes_nothing(path, error):
+def test_leaving_early_changes_nothing(path: Path, error: type[BaseException]) -> None:
     write(path, OLD)
     before = snapshot(path)
 
@@ -172,7 +172,7 @@ def test_leaving_early_changes_nothing(path, error):
     assert names(path.parent) == PAIR
 
 
-def test_committing_twice_is_a_mistake(path):
+def test_committing_twice_is_a_mistake(path: Path) -> None:
     with writing(path, overwrite=False, belongs=belongs) as writer:
         writer.commit(seal(b""))
         with pytest.raises(ValueError, match="already"):
@@ -180,7 +180,7 @@ def test_committing_twice_is_a_mistake(path):
     assert read(path) == b""
 
 
-def test_the_temporary_must_be_the_file_that_was_made(path):
+def test_the_temporary_must_be_the_file_that_was_made(path: Path) -> None:
     def replace(writer: PairWriter) -> None:
         other = path.with_name("other")
         other.write_bytes(NEW)
@@ -207,7 +207,7 @@ def test_the_temporary_must_be_the_file_that_was_made(path):
         ("with space\nand newline.lz4", ".lz4"),
     ],
 )
-def test_the_temporary_is_private_beside_the_artifact_and_ends_alike(tmp_path, name, end):
+def test_the_temporary_is_private_beside_the_artifact_and_ends_alike(tmp_path: Path, name: str, end: str) -> None:
     path = tmp_path / name
     with writing(path, overwrite=False, belongs=belongs) as writer:
         assert writer.temporary.parent == tmp_path
@@ -221,7 +221,7 @@ def test_the_temporary_is_private_beside_the_artifact_and_ends_alike(tmp_path, n
     assert len(names(tmp_path)) == 2
 
 
-def test_modes_of_new_files_follow_the_umask_and_of_replaced_files_stay(path):
+def test_modes_of_new_files_follow_the_umask_and_of_replaced_files_stay(path: Path) -> None:
     old = os.umask(0o027)
     try:
         write(path, OLD)
@@ -234,7 +234,7 @@ def test_modes_of_new_files_follow_the_umask_and_of_replaced_files_stay(path):
         os.umask(old)
 
 
-def test_relative_paths(path, monkeypatch):
+def test_relative_paths(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(path.parent)
     write(Path(path.name), NEW)
     assert (read(path), names(path.parent)) == (NEW, PAIR)
@@ -243,7 +243,7 @@ def test_relative_paths(path, monkeypatch):
 # ------------------------------------------------------------------------------------------------ signing
 
 
-def test_signing_leaves_the_artifact_alone(path):
+def test_signing_leaves_the_artifact_alone(path: Path) -> None:
     path.write_bytes(OLD)
     before = snapshot(path).artifact
     sign(path)
@@ -255,7 +255,7 @@ def test_signing_leaves_the_artifact_alone(path):
     assert (read(path), snapshot(path).artifact, names(path.parent)) == (OLD, before, PAIR)
 
 
-def test_signing_notices_that_the_artifact_changed(path):
+def test_signing_notices_that_the_artifact_changed(path: Path) -> None:
     path.write_bytes(OLD)
     with signing(path, overwrite=False, belongs=belongs) as writer:
         path.write_bytes(NEW)
@@ -264,7 +264,7 @@ def test_signing_notices_that_the_artifact_changed(path):
     assert names(path.parent) == ["model.joblib"]
 
 
-def test_signing_what_is_not_there(path):
+def test_signing_what_is_not_there(path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such artifact"):
         sign(path)
     assert names(path.parent) == []
@@ -273,14 +273,14 @@ def test_signing_what_is_not_there(path):
 # ------------------------------------------------------------------------------------------- what says no
 
 
-def test_a_folder_that_is_not_there_is_not_made(tmp_path):
+def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such folder"):
         write(tmp_path / "missing" / "model.joblib", NEW)
     assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_symbolic_links_are_not_replaced(path, which):
+def test_symbolic_links_are_not_replaced(path: Path, which: int) -> None:
     real = path.with_name("real")
     real.write_bytes(b"mine")
     link = (path, manifest_path(path))[which]
@@ -291,7 +291,7 @@ def test_symbolic_links_are_not_replaced(path, which):
     assert real.read_bytes() == b"mine"
 
 
-def test_what_is_not_a_file_is_not_replaced(path):
+def test_what_is_not_a_file_is_not_replaced(path: Path) -> None:
     path.mkdir()
     with pytest.raises(StorageError, match="not a regular file"):
         write(path, NEW, overwrite=True)
@@ -303,12 +303,12 @@ def test_what_is_not_a_file_is_not_replaced(path):
 
 
 @pytest.mark.parametrize("name", ["", "/", "..", "."])
-def test_paths_that_name_no_file(name):
+def test_paths_that_name_no_file(name: str) -> None:
     with pytest.raises((IsADirectoryError, StorageError)):
         write(Path(name), NEW)
 
 
-def test_a_name_too_long_for_its_manifest(tmp_path):
+def test_a_name_too_long_for_its_manifest(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="Choose a shorter one"):
         write(tmp_path / ("x" * 250), NEW)
     for too_long in (tmp_path / ("x" * 300), tmp_path / ("x" * 300) / "model.joblib"):
@@ -319,7 +319,7 @@ def test_a_name_too_long_for_its_manifest(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_a_file_in_place_of_the_folder(tmp_path):
+def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises((FileNotFoundError, StorageError)):
         write(tmp_path / "file" / "model.joblib", NEW)
@@ -339,14 +339,14 @@ def mounted(folder: Path, options: str) -> Path:
 
 
 @pytest.fixture
-def mount(tmp_path):
+def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     folder = tmp_path / "mounted"
     yield lambda options: mounted(folder, options)
     if folder.is_mount():
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_leaves_the_old_pair(mount):
+def test_a_full_disk_leaves_the_old_pair(mount: Callable[[str], Path]) -> None:
     path = mount("size=256k") / "model.joblib"
     write(path, OLD)
     before = snapshot(path)
@@ -365,7 +365,7 @@ def test_a_full_disk_leaves_the_old_pair(mount):
     assert read(path) == NEW
 
 
-def test_a_read_only_file_system(mount):
+def test_a_read_only_file_system(mount: Callable[[str], Path]) -> None:
     path = mount("size=256k") / "model.joblib"
     write(path, OLD)
     subprocess.run(["mount", "-o", "remount,ro", str(path.parent)], check=True)
@@ -376,7 +376,7 @@ def test_a_read_only_file_system(mount):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write in any folder")
-def test_a_folder_without_write_permission(path):
+def test_a_folder_without_write_permission(path: Path) -> None:
     write(path, OLD)
     path.parent.chmod(0o500)
     try:
@@ -390,15 +390,15 @@ def test_a_folder_without_write_permission(path):
 # ------------------------------------------------------------------- steps (and in test_faults.py, being killed)
 
 
-def test_every_step_is_durable_before_the_next(path, monkeypatch):
+def test_every_step_is_durable_before_the_next(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the rename of a step relies on was flushed: the contents first, the folder between renames."""
     write(path, OLD)
     log = []
 
-    def logged(name):
+    def logged(name: str) -> None:
         real = getattr(os, name)
 
-        def call(*args, **options):
+        def call(*args: Any, **options: Any) -> Any:
             if name == "fsync":
                 log.append("sync folder" if stat.S_ISDIR(os.fstat(args[0]).st_mode) else "sync file")
             else:
@@ -422,7 +422,9 @@ def test_every_step_is_durable_before_the_next(path, monkeypatch):
 @pytest.mark.parametrize("call", ["fsync", "replace", "link", "unlink"])
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "simulated"), KeyboardInterrupt()])
-def test_failing_at_any_call_leaves_one_whole_pair(path, monkeypatch, call, overwrite, error):
+def test_failing_at_any_call_leaves_one_whole_pair(
+    path: Path, monkeypatch: pytest.MonkeyPatch, call: str, overwrite: bool, error: BaseException
+) -> None:
     real = getattr(os, call)
     outcomes = set()
     for fail_at in range(1, 10):
@@ -432,7 +434,7 @@ def test_failing_at_any_call_leaves_one_whole_pair(path, monkeypatch, call, over
             write(path, OLD)
         count = 0
 
-        def fails(*args, at=fail_at, **options):
+        def fails(*args: Any, at: int = fail_at, **options: Any) -> Any:
             nonlocal count
             if str(args[0]).endswith(".lock"):  # what filelock does is its own
                 return real(*args, **options)
@@ -462,7 +464,7 @@ def test_failing_at_any_call_leaves_one_whole_pair(path, monkeypatch, call, over
     assert NEW in outcomes
 
 
-def test_a_next_manifest_that_is_no_manifest_is_removed(path):
+def test_a_next_manifest_that_is_no_manifest_is_removed(path: Path) -> None:
     write(path, OLD)
     for make in (
         lambda: next_path(path).write_bytes(b"junk"),
@@ -475,7 +477,7 @@ def test_a_next_manifest_that_is_no_manifest_is_removed(path):
         assert (read(path), names(path.parent)) == (NEW, PAIR)
 
 
-def test_a_leftover_that_cannot_be_removed_is_not_in_the_way(path):
+def test_a_leftover_that_cannot_be_removed_is_not_in_the_way(path: Path) -> None:
     write(path, OLD)
     with writing(path, overwrite=True, belongs=belongs) as writer:
         scratch = writer.temporary
@@ -484,7 +486,7 @@ def test_a_leftover_that_cannot_be_removed_is_not_in_the_way(path):
     assert (read(path), names(path.parent)) == (NEW, sorted([*PAIR, scratch.name]))
 
 
-def test_the_temporary_is_written_and_read_by_its_descriptor(path):
+def test_the_temporary_is_written_and_read_by_its_descriptor(path: Path) -> None:
     with writing(path, overwrite=False, belongs=belongs) as writer:
         with writer.stream() as stream:
             stream.write(NEW)
@@ -497,14 +499,14 @@ def test_the_temporary_is_written_and_read_by_its_descriptor(path):
     assert read(path) == NEW
 
 
-def test_finishing_where_both_names_are_one_file(path):
+def test_finishing_where_both_names_are_one_file(path: Path) -> None:
     write(path, OLD)
     os.link(manifest_path(path), next_path(path))
     write(path, NEW, overwrite=True)
     assert (read(path), names(path.parent)) == (NEW, PAIR)
 
 
-def test_leftovers_of_other_artifacts_are_left(path):
+def test_leftovers_of_other_artifacts_are_left(path: Path) -> None:
     with writing(path, overwrite=False, belongs=belongs) as writer:
         write(path.with_name("other.joblib"), NEW)
         assert writer.temporary.exists()
@@ -561,14 +563,14 @@ def finish(racers: list[subprocess.Popen[str]]) -> list[str]:
     return said
 
 
-def test_of_many_processes_exactly_one_wins(path):
+def test_of_many_processes_exactly_one_wins(path: Path) -> None:
     said = finish(race(path, "once", 6))
     assert sorted(said) == ["lost"] * 5 + ["won"]
     assert read(path) == f"racer{said.index('won')}".encode() * 1000
     assert names(path.parent) == PAIR
 
 
-def test_of_many_threads_exactly_one_wins(path):
+def test_of_many_threads_exactly_one_wins(path: Path) -> None:
     won, lost = [], []
 
     def run(number: int) -> None:
@@ -589,7 +591,7 @@ def test_of_many_threads_exactly_one_wins(path):
     assert names(path.parent) == PAIR
 
 
-def test_readers_beside_writers_always_find_a_pair(path):
+def test_readers_beside_writers_always_find_a_pair(path: Path) -> None:
     write(path, OLD)
     racers = race(path, "60", 2)
     reads = set()
@@ -602,7 +604,7 @@ def test_readers_beside_writers_always_find_a_pair(path):
     assert names(path.parent) == PAIR
 
 
-def test_waiting_for_another_writer_ends(path):
+def test_waiting_for_another_writer_ends(path: Path) -> None:
     with writing(path, overwrite=False, belongs=belongs) as writer:
         failures = []
 
@@ -622,7 +624,7 @@ def test_waiting_for_another_writer_ends(path):
     assert read(path) == NEW
 
 
-def test_the_lock_of_a_killed_writer_is_free(path):
+def test_the_lock_of_a_killed_writer_is_free(path: Path) -> None:
     script = RACER.replace(
         "t.write(path, name * 1000)",
         "with t.writing(path, overwrite=False, belongs=t.belongs): print('locked', flush=True); input()",
@@ -647,7 +649,7 @@ def test_the_lock_of_a_killed_writer_is_free(path):
 
 
 @pytest.fixture
-def owned(tmp_path):
+def owned(tmp_path: Path) -> Iterator[tuple[Path, FileBlob]]:
     folder = tmp_path / "folder"
     folder.mkdir(mode=0o755)
     path = folder / "it's"
@@ -658,7 +660,7 @@ def owned(tmp_path):
     os.close(fd)
 
 
-def test_private_files_may_be_mapped(owned):
+def test_private_files_may_be_mapped(owned: tuple[Path, FileBlob]) -> None:
     path, blob = owned
     require_private(blob, path)
     path.parent.chmod(0o1777)  # as /tmp
@@ -669,7 +671,7 @@ def test_private_files_may_be_mapped(owned):
 
 
 @pytest.mark.parametrize(("which", "mode"), [("file", 0o664), ("file", 0o646), ("folder", 0o775), ("folder", 0o757)])
-def test_files_that_others_may_change_are_not_mapped(owned, which, mode):
+def test_files_that_others_may_change_are_not_mapped(owned: tuple[Path, FileBlob], which: str, mode: int) -> None:
     path, blob = owned
     (path if which == "file" else path.parent).chmod(mode)
     with pytest.raises(StorageError, match="chmod go-w") as caught:
@@ -680,14 +682,14 @@ def test_files_that_others_may_change_are_not_mapped(owned, which, mode):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_files_of_others_are_not_mapped(owned):
+def test_files_of_others_are_not_mapped(owned: tuple[Path, FileBlob]) -> None:
     path, blob = owned
     os.chown(path, 12345, 12345)
     with pytest.raises(StorageError, match="uid 12345"):
         require_private(blob, path)
 
 
-def test_another_file_under_the_name_is_noticed(owned):
+def test_another_file_under_the_name_is_noticed(owned: tuple[Path, FileBlob]) -> None:
     path, blob = owned
     path.rename(path.with_name("moved"))
     path.write_bytes(NEW)
@@ -695,7 +697,7 @@ def test_another_file_under_the_name_is_noticed(owned):
         require_private(blob, path)
 
 
-def test_snapshots_tell_what_changed(path):
+def test_snapshots_tell_what_changed(path: Path) -> None:
     assert json.dumps(vars_of(snapshot(path))) == '{"artifact": null, "manifest": null, "next": null}'
     write(path, OLD)
     first = snapshot(path)
@@ -704,5 +706,5 @@ def test_snapshots_tell_what_changed(path):
     assert snapshot(path) != first
 
 
-def vars_of(found) -> dict[str, object]:
+def vars_of(found: Snapshot) -> dict[str, object]:
     return {name: getattr(found, name) for name in ("artifact", "manifest", "next")}

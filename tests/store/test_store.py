@@ -10,6 +10,7 @@ import sys
 import threading
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import joblib
 import pytest
@@ -17,6 +18,9 @@ import pytest
 import safeload
 from safeload import Keyring, ManifestError, RollbackError, SigningKey, Store
 from safeload.keys._editing import editing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MANIFEST = ".manifest.json"
 
@@ -54,7 +58,7 @@ def refusals(store: Store) -> dict[str, list[str]]:
 # ------------------------------------------------------------------------------------------------ the usual
 
 
-def test_what_is_saved_is_loaded_and_plain_joblib_reads_it(folder, key, pipeline):
+def test_what_is_saved_is_loaded_and_plain_joblib_reads_it(folder: Path, key: SigningKey, pipeline: Any) -> None:
     store = Store(folder, key=key)
     manifest = store.save("iris", pipeline, version="1.4.0", compress=3, metadata={"auc": 0.9})
     assert (manifest.name, manifest.version, manifest.release) == ("iris-1.4.0.joblib", "1.4.0", 1)
@@ -67,7 +71,7 @@ def test_what_is_saved_is_loaded_and_plain_joblib_reads_it(folder, key, pipeline
     assert safeload.load(artifact(folder, "1.4.0", "iris"), keyring=key) is not None
 
 
-def test_without_a_channel_the_highest_release_is_loaded_and_with_production_that(store):
+def test_without_a_channel_the_highest_release_is_loaded_and_with_production_that(store: Store) -> None:
     assert store.load("fraud") == [3]
     store.save("fraud", [4], version="1.0.1")  # a release of its own, whatever the version
     assert store.load("fraud") == [4]
@@ -79,7 +83,7 @@ def test_without_a_channel_the_highest_release_is_loaded_and_with_production_tha
         ("1.0", ()), ("1.0.1", ()), ("1.1", ("production", "staging")), ("1.2", ())]  # fmt: skip
 
 
-def test_promote_goes_on_and_rollback_goes_back(store):
+def test_promote_goes_on_and_rollback_goes_back(store: Store) -> None:
     for version in ("1.0", "1.1", "1.2"):
         store.promote("fraud", version)
     with pytest.raises(RollbackError, match="release 1, and channel 'production' is at release 3"):
@@ -96,7 +100,7 @@ def test_promote_goes_on_and_rollback_goes_back(store):
     assert refusals(store) == {}
 
 
-def test_what_is_asked_for_and_missing_is_an_error(store):
+def test_what_is_asked_for_and_missing_is_an_error(store: Store) -> None:
     with pytest.raises(FileNotFoundError, match="nothing of model 'fraud' was promoted to channel 'production'"):
         store.load("fraud", channel="production")
     with pytest.raises(FileNotFoundError, match=r"there is no version 9 .*1\.0, 1\.1, 1\.2"):
@@ -114,7 +118,7 @@ BAD = ["", ".", "..", "a/b", "../a", ".hidden", "-o", "a.", "a b", "a\n", "a\0",
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_names_that_some_file_system_reads_differently_are_refused(store, folder, bad):
+def test_names_that_some_file_system_reads_differently_are_refused(store: Store, folder: Path, bad: str) -> None:
     before = sorted(folder.rglob("*"))
     uses = [
         lambda: store.save(bad, [1], version="1"),
@@ -129,7 +133,7 @@ def test_names_that_some_file_system_reads_differently_are_refused(store, folder
     assert sorted(folder.rglob("*")) == before
 
 
-def test_names_that_are_too_alike_are_refused(store):
+def test_names_that_are_too_alike_are_refused(store: Store) -> None:
     for name, version in (("Fraud", "1"), ("fraud", "1.0.0"), ("fraud", "v1.0")):
         with pytest.raises(FileExistsError, match="too like"):
             store.save(name, [1], version=version)
@@ -141,7 +145,7 @@ def test_names_that_are_too_alike_are_refused(store):
         store.promote("fraud", "1.0", "Beta")
 
 
-def test_what_a_file_system_that_folds_case_would_open_is_refused(store, folder):
+def test_what_a_file_system_that_folds_case_would_open_is_refused(store: Store, folder: Path) -> None:
     """There, FRAUD and fraud are one folder: here it is copied, file by file, under the other name."""
     store.promote("fraud", "1.2")
     for path in [path for path in folder.rglob("*") if path.is_file()]:
@@ -158,7 +162,7 @@ def test_what_a_file_system_that_folds_case_would_open_is_refused(store, folder)
         store.save("FRAUD", [4], version="2")
 
 
-def test_versions_never_change_and_releases_only_grow(store, folder):
+def test_versions_never_change_and_releases_only_grow(store: Store, folder: Path) -> None:
     before = artifact(folder, "1.1").read_bytes()
     with pytest.raises(FileExistsError, match="never change"):
         store.save("fraud", ["other"], version="1.1")
@@ -169,7 +173,7 @@ def test_versions_never_change_and_releases_only_grow(store, folder):
     assert store.save("fraud", [1], version="3").release == 11
 
 
-def test_what_the_policy_refuses_is_neither_saved_nor_promoted(store, folder):
+def test_what_the_policy_refuses_is_neither_saved_nor_promoted(store: Store, folder: Path) -> None:
     import decimal
 
     with pytest.raises(safeload.PolicyViolationError):
@@ -184,7 +188,7 @@ def test_what_the_policy_refuses_is_neither_saved_nor_promoted(store, folder):
     assert list(refusals(store)) == ["fraud-1.1.joblib"]
 
 
-def test_artifacts_that_exist_are_added_as_copies(store, folder, tmp_path, pipeline):
+def test_artifacts_that_exist_are_added_as_copies(store: Store, folder: Path, tmp_path: Path, pipeline: Any) -> None:
     joblib.dump(pipeline, tmp_path / "old.joblib.gz", compress=3)
     assert store.add("iris", tmp_path / "old.joblib.gz", version="1").release == 1
     assert store.load("iris").predict([[5.0, 3, 1, 0.2]]).tolist() == [0]
@@ -193,7 +197,7 @@ def test_artifacts_that_exist_are_added_as_copies(store, folder, tmp_path, pipel
     assert [one.version for one in store.versions("iris")] == ["1"]
 
 
-def test_who_can_only_verify_loads_and_cannot_write(folder, tmp_path):
+def test_who_can_only_verify_loads_and_cannot_write(folder: Path, tmp_path: Path) -> None:
     key = SigningKey.generate("ed25519")
     Store(folder, key=key).save("fraud", [1], version="1")
     Store(folder, key=key).promote("fraud", "1")
@@ -209,7 +213,7 @@ def test_who_can_only_verify_loads_and_cannot_write(folder, tmp_path):
         stranger.promote("fraud", "1")
 
 
-def test_pruning_keeps_what_is_in_use_and_what_a_rollback_needs(store, folder):
+def test_pruning_keeps_what_is_in_use_and_what_a_rollback_needs(store: Store, folder: Path) -> None:
     for number in range(4, 9):
         store.save("fraud", [number], version=f"1.{number}")
     store.promote("fraud", "1.1")
@@ -235,7 +239,7 @@ def swap(one: Path, other: Path) -> None:
     aside.rename(other)
 
 
-def test_a_version_put_in_the_place_of_another(store, folder):
+def test_a_version_put_in_the_place_of_another(store: Store, folder: Path) -> None:
     store.promote("fraud", "1.2")
     old, new = artifact(folder, "1.0"), artifact(folder, "1.2")
     for suffix in ("", MANIFEST):  # under the new file's name
@@ -246,7 +250,7 @@ def test_a_version_put_in_the_place_of_another(store, folder):
     assert refusals(store) == {"fraud-1.2.joblib": ["SL107"], "production.json": ["SL107"]}
 
 
-def test_a_folder_of_a_version_renamed(store, folder):
+def test_a_folder_of_a_version_renamed(store: Store, folder: Path) -> None:
     store.promote("fraud", "1.2")
     shutil.rmtree(artifact(folder, "1.2").parent)
     artifact(folder, "1.0").parent.rename(folder / "fraud/versions/1.2")
@@ -255,7 +259,7 @@ def test_a_folder_of_a_version_renamed(store, folder):
     assert refusals(store)["production.json"] == ["SL120"]
 
 
-def test_names_and_versions_that_make_the_same_file_name(folder, key):
+def test_names_and_versions_that_make_the_same_file_name(folder: Path, key: SigningKey) -> None:
     """Model a, version 1-2, and model a-1, version 2: both files are called a-1-2.joblib."""
     store = Store(folder, key=key)
     store.save("a", ["a"], version="1-2")
@@ -269,7 +273,7 @@ def test_names_and_versions_that_make_the_same_file_name(folder, key):
             store.load(name, version)
 
 
-def test_a_version_replaced_by_another_that_was_signed_too(store, folder, key):
+def test_a_version_replaced_by_another_that_was_signed_too(store: Store, folder: Path, key: SigningKey) -> None:
     """Once there was another 1.2: the channel names the one that was promoted by its content."""
     store.promote("fraud", "1.2")
     kept = folder.parent / "kept"
@@ -280,7 +284,7 @@ def test_a_version_replaced_by_another_that_was_signed_too(store, folder, key):
     assert refusals(store) == {"production.json": ["SL120"]}
 
 
-def test_an_old_pointer_put_back(store, folder, key, tmp_path):
+def test_an_old_pointer_put_back(store: Store, folder: Path, key: SigningKey, tmp_path: Path) -> None:
     store.promote("fraud", "1.1")
     old = pointer(folder).read_bytes()
     store.promote("fraud", "1.2")
@@ -299,7 +303,9 @@ def test_an_old_pointer_put_back(store, folder, key, tmp_path):
     assert store.load("fraud") == [3]
 
 
-def test_a_rolled_back_release_cannot_be_brought_back_with_its_pointer(store, folder, key, tmp_path):
+def test_a_rolled_back_release_cannot_be_brought_back_with_its_pointer(
+    store: Store, folder: Path, key: SigningKey, tmp_path: Path
+) -> None:
     reader = Store(folder, keyring=key, rollback_state=tmp_path / "state" / "rollback-state.json")
     store.promote("fraud", "1.1")
     store.promote("fraud", "1.2")
@@ -312,7 +318,7 @@ def test_a_rolled_back_release_cannot_be_brought_back_with_its_pointer(store, fo
         reader.load("fraud")
 
 
-def test_a_pointer_removed_is_no_way_to_the_highest_release(store, folder, key):
+def test_a_pointer_removed_is_no_way_to_the_highest_release(store: Store, folder: Path, key: SigningKey) -> None:
     store.promote("fraud", "1.0")
     assert store.load("fraud") == [1]
     pointer(folder).unlink()
@@ -327,14 +333,14 @@ def test_a_pointer_removed_is_no_way_to_the_highest_release(store, folder, key):
         Store(folder, keyring=key).load("fraud", channel="production")
 
 
-def test_a_version_removed_is_no_way_to_an_older_one(store, folder):
+def test_a_version_removed_is_no_way_to_an_older_one(store: Store, folder: Path) -> None:
     assert store.load("fraud") == [3]
     shutil.rmtree(artifact(folder, "1.2").parent)
     with pytest.raises(RollbackError, match=r"release 2, and release 3 was loaded here before"):
         store.load("fraud")
 
 
-def test_a_version_that_cannot_be_trusted_may_be_the_newest(store, folder):
+def test_a_version_that_cannot_be_trusted_may_be_the_newest(store: Store, folder: Path) -> None:
     Path(f"{artifact(folder, '1.2')}{MANIFEST}").write_bytes(b"{}")
     with pytest.raises(ManifestError):
         store.load("fraud")
@@ -345,7 +351,7 @@ def test_a_version_that_cannot_be_trusted_may_be_the_newest(store, folder):
     assert "1.2" not in store.prune("fraud", 1)
 
 
-def test_pointers_of_other_channels_and_models(store, folder):
+def test_pointers_of_other_channels_and_models(store: Store, folder: Path) -> None:
     store.save("other", ["other"], version="1.0")
     store.promote("fraud", "1.0", "staging")
     store.promote("fraud", "1.2")
@@ -357,7 +363,7 @@ def test_pointers_of_other_channels_and_models(store, folder):
             store.load("fraud")
 
 
-def test_a_manifest_is_no_pointer_and_a_pointer_no_manifest(store, folder):
+def test_a_manifest_is_no_pointer_and_a_pointer_no_manifest(store: Store, folder: Path) -> None:
     store.promote("fraud", "1.2")
     manifest = Path(f"{artifact(folder, '1.2')}{MANIFEST}")
     signed = pointer(folder).read_bytes()
@@ -375,7 +381,7 @@ def test_a_manifest_is_no_pointer_and_a_pointer_no_manifest(store, folder):
         store.load("fraud", "1.2")
 
 
-def test_every_byte_of_a_pointer_is_signed(store, folder):
+def test_every_byte_of_a_pointer_is_signed(store: Store, folder: Path) -> None:
     store.promote("fraud", "1.2", reason="reviewed")
     data = pointer(folder).read_bytes()
     for position in range(0, len(data), 7):
@@ -393,7 +399,9 @@ def test_every_byte_of_a_pointer_is_signed(store, folder):
             store.load("fraud")
 
 
-def test_a_pointer_past_its_time_is_refused_until_it_is_renewed(store, folder, key, pass_time):
+def test_a_pointer_past_its_time_is_refused_until_it_is_renewed(
+    store: Store, folder: Path, key: SigningKey, pass_time: Callable[[timedelta], None]
+) -> None:
     store.promote("fraud", "1.2", expires=timedelta(hours=1))
     assert store.load("fraud") == [3]
     pass_time(timedelta(hours=2))
@@ -403,7 +411,7 @@ def test_a_pointer_past_its_time_is_refused_until_it_is_renewed(store, folder, k
     assert (store.load("fraud"), store.channel("fraud").history) == ([3], ())
 
 
-def test_a_pointer_signed_by_a_revoked_key(store, folder, key, tmp_path):
+def test_a_pointer_signed_by_a_revoked_key(store: Store, folder: Path, key: SigningKey, tmp_path: Path) -> None:
     store.promote("fraud", "1.2")
     from dataclasses import replace
 
@@ -412,7 +420,7 @@ def test_a_pointer_signed_by_a_revoked_key(store, folder, key, tmp_path):
         Store(folder, keyring=ring).load("fraud")
 
 
-def test_what_a_key_may_sign_is_asked_of_the_place_where_a_version_will_be(folder, key):
+def test_what_a_key_may_sign_is_asked_of_the_place_where_a_version_will_be(folder: Path, key: SigningKey) -> None:
     from safeload.keys._entry import new_entry
 
     store = Store(folder, keyring=Keyring([new_entry(key, scopes=["fraud/versions/1.*/fraud-*.joblib"])]))
@@ -424,7 +432,7 @@ def test_what_a_key_may_sign_is_asked_of_the_place_where_a_version_will_be(folde
         store.save("fraud", [2], version="2.0")
 
 
-def test_a_key_that_may_sign_one_model_moves_no_channel_of_another(folder, key):
+def test_a_key_that_may_sign_one_model_moves_no_channel_of_another(folder: Path, key: SigningKey) -> None:
     """Nor may it promote by way of the wrong half: what the keyring's scopes say of artifacts holds for pointers."""
     other = SigningKey.generate()
     ring = Keyring.from_keys([key])
@@ -444,7 +452,7 @@ def test_a_key_that_may_sign_one_model_moves_no_channel_of_another(folder, key):
     assert caught.value.code == "SL106"
 
 
-def test_a_pointer_that_leads_out_of_the_store(store, folder, key):
+def test_a_pointer_that_leads_out_of_the_store(store: Store, folder: Path, key: SigningKey) -> None:
     from safeload._manifest.envelope import seal_payload
     from safeload.store import POINTER
 
@@ -457,7 +465,7 @@ def test_a_pointer_that_leads_out_of_the_store(store, folder, key):
 
 
 @pytest.mark.parametrize("what", ["link", "folder", "pipe"])
-def test_what_is_no_file_in_place_of_a_pointer(store, folder, what):
+def test_what_is_no_file_in_place_of_a_pointer(store: Store, folder: Path, what: str) -> None:
     import os
 
     store.promote("fraud", "1.1")
@@ -504,7 +512,7 @@ def test_a_store_signs_with_a_key_of_the_keyring_that_it_trusts(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("pruning", ["prune", "keep"])
-def test_two_writers_and_readers_all_along(tmp_path, key, pruning):
+def test_two_writers_and_readers_all_along(tmp_path: Path, key: SigningKey, pruning: str) -> None:
     """Each version is saved once, every pointer counts on from the last, and no reader ever fails."""
     ring, folder, turns = tmp_path / "ring.toml", tmp_path / "models", 25
     Keyring.from_keys([key]).save(ring)
@@ -544,7 +552,7 @@ def test_two_writers_and_readers_all_along(tmp_path, key, pruning):
     assert refusals(store) == {}
 
 
-def test_killed_by_hand_while_saving_something_large(tmp_path, key):
+def test_killed_by_hand_while_saving_something_large(tmp_path: Path, key: SigningKey) -> None:
     ring, folder = tmp_path / "ring.toml", tmp_path / "models"
     Keyring.from_keys([key]).save(ring)
     code = (

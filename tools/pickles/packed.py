@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -20,5 +21,5 @@ def dumped(compression: str, level: int = 3, obj: object = OBJECT) -> bytes:
         return path.read_bytes()
 
 
-def same(first, second) -> bool:
+def same(first: Any, second: Any) -> bool:
     return first.keys() == second.keys() and all(np.array_equal(first[key], second[key]) for key in first)
