@@ -33,8 +33,8 @@ ROOT = Path(__file__).resolve().parent.parent
 VECTORS = ROOT / "vectors"
 SECONDS = 20.0
 THREATS = {
-    "code": "runs code when loaded (each was seen to)",
-    "names": "calls by name what can run code, open files or connect",
+    "code": "runs code when loaded (the tests see it run)",
+    "names": "calls a function that can run code, open files or connect",
     "files": "makes joblib or numpy open a file of its choice",
     "memory": "forges memory: pointers, sizes",
     "exhaustion": "takes time, memory or stack without bound",
