@@ -1,10 +1,13 @@
 """Every error that safeload raises, under one root.
 
-`FileNotFoundError`, `FileExistsError` and the other errors of the operating system (`OSError`) are raised unchanged.
+Each says in fields of its own where it happened (`path`), what happened (`message`) and what to do (`advice`), so that
+no reader has to cut a text. `FileNotFoundError`, `FileExistsError` and the other errors of the operating system
+(`OSError`) are raised unchanged.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 __all__ = [
@@ -32,16 +35,56 @@ __all__ = [
 
 
 class SafeloadError(Exception):
-    """The root of all errors that safeload raises."""
+    """The root of all errors that safeload raises.
+
+    `str(error)` is "PATH: MESSAGE. ADVICE". All three can be set on a caught error, to raise it again about another
+    file; errors can be pickled and copied.
+
+    Args:
+        message: what happened and why ("cannot X: cause"), without a period at its end, the path or the advice.
+        advice: what to do about it, in whole sentences.
+        path: the file or folder that the error is about, where there is one.
+    """
+
+    message: str
+    advice: str | None
+    path: str | None
+
+    def __init__(self, message: str, *, advice: str | None = None, path: str | os.PathLike[str] | None = None) -> None:
+        super().__init__(message)  # the one argument that copies and pickles are made with; they get the rest as state
+        self.message = message
+        self.advice = advice
+        self.path = None if path is None else os.fspath(path)
+
+    def describe(self, path: str | os.PathLike[str]) -> str:
+        """Return the message for a reader who sees this path beside it: only another path is named."""
+        return self.message if self.path in (None, os.fspath(path)) else f"{self.path}: {self.message}"
+
+    def __str__(self) -> str:
+        text = self.message if self.path is None else f"{self.path}: {self.message}"
+        if self.advice is None:
+            return text
+        return f"{text}\n{self.advice}" if "\n" in self.message else f"{text}. {self.advice}"
 
 
 class VerificationError(SafeloadError):
-    """The artifact is not what a trusted key signed; `code` is the finding code of the reason."""
+    """The artifact is not what a trusted key signed; `code` is the finding code of the reason.
+
+    `offset` is the byte of the artifact where its content differs, where that is known.
+    """
 
     code = "SL102"
 
-    def __init__(self, message: str, *, code: str | None = None, offset: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str,
+        *,
+        advice: str | None = None,
+        path: str | os.PathLike[str] | None = None,
+        code: str | None = None,
+        offset: int | None = None,
+    ) -> None:
+        super().__init__(message, advice=advice, path=path)
         if code is not None:
             self.code = code
         self.offset = offset
@@ -54,7 +97,7 @@ class UnsignedError(VerificationError):
 
 
 class ManifestError(VerificationError):
-    """The manifest cannot be read, or speaks of another artifact."""
+    """The manifest cannot be read, or describes another artifact."""
 
     code = "SL102"
 
@@ -66,13 +109,13 @@ class UnknownKeyError(VerificationError):
 
 
 class BadSignatureError(VerificationError):
-    """The signature does not hold under the key that it names."""
+    """The signature is not valid under the key that it names."""
 
     code = "SL104"
 
 
 class ExpiredError(VerificationError):
-    """The manifest, or the key that signed it, is past its time."""
+    """The manifest, or the key that signed it, has expired."""
 
     code = "SL105"
 
@@ -92,28 +135,42 @@ class RollbackError(VerificationError):
 class ReportedError(SafeloadError):
     """A refusal with the whole report (`safeload.Report`) attached."""
 
-    def __init__(self, message: str, *, report: Any = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str,
+        *,
+        advice: str | None = None,
+        path: str | os.PathLike[str] | None = None,
+        report: Any = None,
+    ) -> None:
+        super().__init__(message, advice=advice, path=path)
         self.report = report
 
 
 class PolicyViolationError(ReportedError):
-    """The artifact was understood, and does what the policy does not allow."""
+    """The scan understood the artifact, and the policy does not allow all that it does."""
 
 
 class MalformedArtifactError(ReportedError):
-    """The artifact was not understood, and is therefore refused."""
+    """The scan did not understand the artifact, which is therefore refused."""
 
 
 class LimitExceededError(ReportedError):
-    """The artifact holds too much of something."""
+    """The artifact exceeds a limit."""
 
 
 class TripwireError(SafeloadError):
-    """Loading stepped outside what the scan had seen, and was stopped."""
+    """Loading did what the scan had not seen, and was stopped; `event` is the audit event."""
 
-    def __init__(self, message: str, *, event: str = "") -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str,
+        *,
+        advice: str | None = None,
+        path: str | os.PathLike[str] | None = None,
+        event: str = "",
+    ) -> None:
+        super().__init__(message, advice=advice, path=path)
         self.event = event
 
 
@@ -130,7 +187,7 @@ REFUSALS = (VerificationError, ReportedError, TripwireError, VersionMismatchErro
 
 
 class PolicyFileError(SafeloadError):
-    """A policy cannot be read, or asks for what no policy may allow."""
+    """A policy cannot be read, or allows a name that is always denied."""
 
 
 class KeyringError(SafeloadError):
@@ -138,4 +195,4 @@ class KeyringError(SafeloadError):
 
 
 class StorageError(SafeloadError):
-    """The pair of artifact and manifest could not be stored or read safely."""
+    """An artifact or its manifest could not be stored or read safely."""

@@ -171,24 +171,28 @@ FINDING_KINDS: dict[str, FindingKind] = {
 class Finding:
     """One reason to refuse an artifact.
 
-    `offset` counts bytes from the start of the (unpacked) pickle stream; None where no place applies.
-    `global_name` is the `module.qualname` that it is about, where there is one.
+    Attributes:
+        code: the stable code, such as "SL401".
+        message: what was found, without what to do about it.
+        offset: bytes from the start of the (unpacked) pickle stream; None where no place applies.
+        global_name: the `module.qualname` that it is about, where there is one.
+        advice: what to do about it; that of its kind where nothing more exact is known.
     """
 
     code: str
     message: str
     offset: int | None = None
     global_name: str | None = None
+    advice: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.advice:
+            object.__setattr__(self, "advice", FINDING_KINDS[self.code].advice)
 
     @property
     def title(self) -> str:
-        """What this code means, in a few words."""
+        """Return the title of its code: a few words."""
         return FINDING_KINDS[self.code].title
-
-    @property
-    def advice(self) -> str:
-        """What to do about it."""
-        return FINDING_KINDS[self.code].advice
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as JSON can hold it."""
@@ -196,17 +200,20 @@ class Finding:
             "code": self.code,
             "title": self.title,
             "message": self.message,
+            "advice": self.advice,
             "offset": self.offset,
             "global_name": self.global_name,
         }
 
 
 class RefusedError(Exception):
-    """What the scanner and the unpacking reader raise: the artifact is refused for this one reason.
+    """Refuse the artifact for one reason: raised by the scanner and the unpacking reader.
 
     It never leaves the package: the flows turn it into a report and the public errors.
     """
 
-    def __init__(self, code: str, message: str, offset: int | None = None, global_name: str | None = None) -> None:
+    def __init__(
+        self, code: str, message: str, offset: int | None = None, global_name: str | None = None, advice: str = ""
+    ) -> None:
         super().__init__(message)
-        self.finding = Finding(code, message, offset, global_name)
+        self.finding = Finding(code, message, offset, global_name, advice)

@@ -22,8 +22,10 @@ from safeload._cli.commands.reissue import reissue
 from safeload._cli.commands.sign import sign
 from safeload._cli.commands.store import store
 from safeload._cli.exit_codes import ERROR, REFUSED, USAGE
+from safeload._cli.failures import advice_of
 from safeload._cli.options.common import Session, debug_option
 from safeload._cli.report.files import drop_output
+from safeload._cli.report.result import problem_of
 from safeload._cli.terminal import say_error, say_traceback, scanner_kind, tool_version
 from safeload.errors import REFUSALS, SafeloadError
 
@@ -98,10 +100,10 @@ def _run(arguments: Sequence[str] | None, session: Session) -> int:
         if error.ctx is not None:
             click.echo(error.ctx.get_usage(), err=True)
             click.echo(f"Help: {error.ctx.command_path} --help", err=True)
-        say_error(error.format_message())
+        say_error(error.format_message(), advice_of(error))
         return USAGE
     except click.ClickException as error:
-        say_error(error.format_message())
+        say_error(error.format_message(), advice_of(error))
         return ERROR
     except (click.Abort, KeyboardInterrupt):
         say_error("interrupted")
@@ -122,11 +124,7 @@ def _run(arguments: Sequence[str] | None, session: Session) -> int:
 def _failed(error: Exception, session: Session, code: int) -> int:
     if session.debug:
         say_traceback(error)
-    if isinstance(error, SafeloadError):
-        say_error(str(error))
-    elif isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename is not None else ""
-        say_error(f"{where}{error.strerror or error}")
-    else:
-        say_error(f"internal error, which is a bug in safeload: {type(error).__name__}: {error} (--debug shows where)")
+    where = error.path if isinstance(error, SafeloadError) else getattr(error, "filename", None)
+    problem = problem_of(error, where or "")
+    say_error(problem.message if where is None else f"{where}: {problem.message}", problem.advice)
     return code

@@ -148,14 +148,21 @@ def table(paint: Painter, headings: Sequence[str], rows: Iterable[Sequence[str]]
     return "\n".join(indent + line.rstrip() for line in captured.get().rstrip("\n").split("\n"))
 
 
-def say_error(message: str) -> None:
-    """Say on stderr what went wrong."""
+def say_error(message: str, advice: str | None = None) -> None:
+    """Write an error to stderr: a line (or more) for what happened, and one below for what to do."""
     click.echo(f"safeload: {plain_lines(message)}", err=True)
+    _say_advice(advice)
 
 
-def say_note(message: str) -> None:
-    """Say on stderr what is worth knowing."""
+def say_note(message: str, advice: str | None = None) -> None:
+    """Write a note to stderr, and below it what to do."""
     click.echo(f"safeload: note: {plain_lines(message)}", err=True)
+    _say_advice(advice)
+
+
+def _say_advice(advice: str | None) -> None:
+    for line in advice.split("\n") if advice else ():
+        click.echo(f"  {plain(line)}", err=True)
 
 
 def say_traceback(error: BaseException) -> None:

@@ -47,6 +47,7 @@ __all__ = [
 SCRATCH_PREFIX = ".safeload-"  # of every lock and temporary file: whoever lists a folder skips these
 LOCK_TIMEOUT = 60.0  # seconds
 EXCLUSIVE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_AGAIN = "Another program works in this folder: stop it, and try again."
 _FLUSH_FROM = 8 << 20  # bytes; below that a thread costs more than it saves
 ALREADY_THERE = "it is already there. Pass overwrite=True to replace it, or choose another name"
 
@@ -69,7 +70,9 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o666) -> None:
         temporary = path.with_name(f"{_scratch(path)}-{secrets.token_hex(8)}.tmp")
         old = lstat(path)
         if old is not None and not stat.S_ISREG(old.st_mode):
-            raise StorageError(f"{path} is not a regular file, and stays as it is. Look what it is, and remove it.")
+            raise StorageError(
+                "cannot replace it: it is not a regular file", advice="Look what it is, and remove it.", path=path
+            )
         with new_file(temporary, mode, like=path) as new:
             new.write(data)
             new.settle()
@@ -153,9 +156,9 @@ class NewFile:
         """
         found = lstat(self.path)
         if found is None:
-            raise StorageError(f"{self.path} was removed before it was committed.")
+            raise StorageError("it was removed before it was committed", advice=_AGAIN, path=self.path)
         if identity(found) != self.identity:
-            raise StorageError(f"{self.path} was replaced before it was committed.")
+            raise StorageError("it was replaced before it was committed", advice=_AGAIN, path=self.path)
 
     def place(self, target: Path, *, overwrite: bool) -> None:
         """Rename the temporary to `target`; to make that last, sync the folder afterwards.
@@ -238,15 +241,17 @@ def locked(lock_file: Path, subject: PathLike, timeout: float = LOCK_TIMEOUT) ->
         lock.acquire(timeout=timeout)
     except Timeout as error:
         raise StorageError(
-            f"another process or thread has been writing {os.fspath(subject)} for over {timeout:g} seconds. "
-            f"Try again when it has finished (it holds {lock_file})."
+            f"cannot lock it: another process or thread has been writing it for over {timeout:g} seconds",
+            advice=f"Try again when it has finished. It holds {lock_file}.",
+            path=subject,
         ) from error
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM):
             raise storage_error("lock", subject, error) from error
         raise StorageError(
-            f"cannot write {os.fspath(subject)}: this user may not make files in its folder, {lock_file.parent}. "
-            "Work on a copy in a folder of yours, or change the folder's mode."
+            f"cannot write it: permission denied to make files in its folder, {lock_file.parent}",
+            advice="Work on a copy in a folder of yours, or change the folder's mode.",
+            path=subject,
         ) from error
     try:
         yield

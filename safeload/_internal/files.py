@@ -42,23 +42,25 @@ PathLike = str | os.PathLike[str]
 OTHERS_WRITE: Final = 0o022  # mode bits that let others change a file
 OTHERS_USE: Final = 0o077  # mode bits that let others do anything with it
 
-_SAYS_WHAT_IS_THERE = (FileNotFoundError, FileExistsError, IsADirectoryError)
-_ADVICE = {
-    errno.ENOSPC: "no space is left there. Free some, or write elsewhere",
-    errno.EDQUOT: "the disk quota is used up. Free some space, or write elsewhere",
-    errno.EFBIG: "the file is larger than this file system or process may write",
-    errno.EROFS: "the file system is read-only. Write elsewhere, or mount it writable",
-    errno.EACCES: "this user may not. Check the owner and mode of the file and of its folder",
-    errno.EPERM: "this user may not. Check the owner and mode of the file and of its folder",
-    errno.EIO: "the disk reported an error. Check the disk",
-    errno.ESTALE: "the file server replaced it meanwhile. Try again",
-    errno.ENAMETOOLONG: "the name, with the suffix of what goes beside it, is too long. Choose a shorter one",
-    errno.ELOOP: "it is a symbolic link that leads to itself. Name the real file",
+_EXISTENCE = (FileNotFoundError, FileExistsError, IsADirectoryError)
+_PERMISSION = ("permission denied", "Check the owner and mode of the file and of its folder.")
+# What happened, and what to do.
+_CAUSES = {
+    errno.ENOSPC: ("no space left on the disk", "Free some space, or write elsewhere."),
+    errno.EDQUOT: ("disk quota exceeded", "Free some space, or write elsewhere."),
+    errno.EFBIG: ("the file is larger than this file system or process may write", "Write it to another file system."),
+    errno.EROFS: ("the file system is read-only", "Write elsewhere, or mount it writable."),
+    errno.EACCES: _PERMISSION,
+    errno.EPERM: _PERMISSION,
+    errno.EIO: ("the disk reported an error", "Check the disk."),
+    errno.ESTALE: ("the file server replaced it meanwhile", "Try again."),
+    errno.ENAMETOOLONG: ("the file name, with the suffix of its manifest, is too long", "Choose a shorter name."),
+    errno.ELOOP: ("it is a symbolic link that leads to itself", "Name the real file."),
 }
 
 
 class storage_errors:  # noqa: N801 - it is used as contextlib's are, and a class costs every load less than a generator
-    """Turn the operating system's errors into StorageError, but for those that say what is or is not there.
+    """Turn the operating system's errors into StorageError, but for those that a file exists or does not.
 
     Raises: StorageError, FileNotFoundError, FileExistsError, IsADirectoryError.
     """
@@ -75,14 +77,14 @@ class storage_errors:  # noqa: N801 - it is used as contextlib's are, and a clas
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, OSError) and not isinstance(error, _SAYS_WHAT_IS_THERE):
+        if isinstance(error, OSError) and not isinstance(error, _EXISTENCE):
             raise storage_error(self._action, self._path, error) from error
 
 
 def storage_error(action: str, path: PathLike, error: OSError) -> StorageError:
-    """Say what could not be done, and what to do about it."""
-    advice = _ADVICE.get(error.errno or 0) or error.strerror or str(error)
-    return StorageError(f"cannot {action} {os.fspath(path)}: {advice}.")
+    """Return the error for an action ("read") that the operating system refused, with what to do about it."""
+    cause, advice = _CAUSES.get(error.errno or 0) or (error.strerror or str(error), None)
+    return StorageError(f"cannot {action} it: {cause}", advice=advice, path=path)
 
 
 def open_artifact(path: PathLike) -> FileBlob:
@@ -100,7 +102,7 @@ def open_artifact(path: PathLike) -> FileBlob:
                 mode = error.mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "this is a folder, not an artifact", os.fspath(path))
-    raise StorageError(f"{os.fspath(path)} is a pipe, socket or device, not a file. Check the path.")
+    raise StorageError("this is a pipe, socket or device, not a file", advice="Check the path.", path=path)
 
 
 class NotRegularError(OSError):
@@ -206,12 +208,14 @@ def require_private(blob: Blob, path: PathLike) -> None:
     """
     fd = blob.fileno()
     if fd is None:
-        raise StorageError(f"cannot map {os.fspath(path)}: it is not a local file. Load it without mmap_mode.")
+        raise StorageError(
+            "cannot map it into memory: it is not a local file", advice="Load it without mmap_mode.", path=path
+        )
     with storage_errors("check who may write", path):
         real = Path(path).resolve()
         status, found, folder = os.fstat(fd), real.stat(), real.parent.stat()
     if not os.path.samestat(status, found):
-        raise StorageError(f"{os.fspath(path)} was replaced while it was being read. Try again.")
+        raise StorageError("it was replaced while it was being read", advice="Try again.", path=path)
     _require_private(real, status)
     _require_private(real.parent, folder)
 
@@ -220,13 +224,16 @@ def _require_private(path: Path, status: os.stat_result) -> None:
     exposed = exposure(status)
     if exposed == "owner":
         raise StorageError(
-            f"{path} belongs to another user (uid {status.st_uid}), who could change it while it is mapped "
-            f"into memory. Load a copy of your own, or load it without mmap_mode."
+            f"cannot map it into memory: it belongs to another user (uid {status.st_uid}), who could change it "
+            "meanwhile",
+            advice="Load a copy of your own, or load it without mmap_mode.",
+            path=path,
         )
     if exposed == "mode":
         raise StorageError(
-            f"{path} can be changed by other users (mode {stat.S_IMODE(status.st_mode):04o}) while it is "
-            f"mapped into memory. Run: chmod go-w {shlex.quote(str(path))}, or load it without mmap_mode."
+            f"cannot map it into memory: other users can change it (mode {stat.S_IMODE(status.st_mode):04o}) meanwhile",
+            advice=f"Run: chmod go-w {shlex.quote(str(path))}, or load it without mmap_mode.",
+            path=path,
         )
 
 

@@ -30,7 +30,7 @@ _LEVELS = {"allowed": logging.INFO, "refused": logging.WARNING, "error": logging
 class Decision:
     """One decision: what is known of it while it is being made, and, at the end of its block, the record of it."""
 
-    __slots__ = ("_started", "action", "codes", "manifest", "path", "policy_digest", "reason", "verdict")
+    __slots__ = ("_started", "action", "advice", "codes", "manifest", "path", "policy_digest", "reason", "verdict")
 
     def __init__(self, action: str, path: str, policy_digest: str | None) -> None:
         self.action = action
@@ -39,6 +39,7 @@ class Decision:
         self.verdict = "allowed"
         self.codes: tuple[str, ...] = ()
         self.reason: str | None = None
+        self.advice: str | None = None
         self.manifest: Manifest | None = None
         self._started = time.monotonic()
 
@@ -61,9 +62,11 @@ class Decision:
     def failed(self, error: BaseException) -> None:
         """Take the verdict from what was raised."""
         self.verdict = "refused" if isinstance(error, REFUSALS) else "error"
-        # What other exceptions say may be of the object that was being saved or loaded.
-        telling = isinstance(error, SafeloadError | OSError)
-        self.reason = str(error)[:_MAX_REASON] if telling else type(error).__name__
+        if isinstance(error, SafeloadError):
+            self.reason = error.describe(self.path)[:_MAX_REASON]
+            self.advice = None if error.advice is None else error.advice[:_MAX_REASON]
+        else:  # the text of other exceptions may quote the object that was being saved or loaded
+            self.reason = str(error)[:_MAX_REASON] if isinstance(error, OSError) else type(error).__name__
         if isinstance(error, ReportedError) and error.report is not None:
             self.codes = tuple(dict.fromkeys(finding.code for finding in error.report.findings))
         elif isinstance(error, VerificationError):
@@ -89,6 +92,7 @@ def _log(made: Decision, duration: float) -> None:
         "release": None if manifest is None else manifest.release,
         "duration": round(duration, 6),
         "reason": made.reason,
+        "advice": made.advice,
     }
     # ascii() keeps a line a line: a file may be named after what an attacker would like to read in a log.
     LOGGER.log(

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from safeload.errors import LimitExceededError, MalformedArtifactError, PolicyViolationError, StorageError
+from safeload.findings import Finding
 from safeload.policy._propose import proposed_policy
 
 if TYPE_CHECKING:
     from safeload._manifest.manifest import Manifest
     from safeload._scan import GlobalUse
-    from safeload.findings import Finding
+    from safeload.errors import VerificationError
+    from safeload.policy import Policy
 
 __all__ = [
     "Report",
     "SecondOpinion",
     "missing_uses",
+    "refused_report",
     "suggested_rules",
 ]
 
@@ -69,6 +73,7 @@ class Report:
         path: the artifact, as it was given.
         findings: every reason to refuse it; without any it is allowed, or there is an `error`.
         error: why it could not be judged, which is neither allowed nor refused; `Store.verify` only.
+        advice: what to do about `error`, where it is known.
         globals: every global that its pickle names, with the roles it is used in.
         format: "joblib" or "pickle", None where that was not reached.
         compression: joblib's name of the compressor, or "none".
@@ -78,7 +83,8 @@ class Report:
         policy_name, policy_digest: what it was held against.
         manifest: what was signed, when the signature held.
         second_opinion: fickling's, if it was asked for.
-        drift: where the versions installed here differ from those that wrote it, a line each; `verify` only.
+        version_mismatches: a line for each package whose installed version differs from the one that wrote it;
+            `verify` only.
     """
 
     path: str
@@ -96,6 +102,7 @@ class Report:
     second_opinion: SecondOpinion | None = None
     version_mismatches: tuple[str, ...] = ()
     error: str | None = None
+    advice: str | None = None
 
     @property
     def allowed(self) -> bool:
@@ -128,7 +135,7 @@ class Report:
             "manifest": None if self.manifest is None else self.manifest.to_dict(),
             "version_mismatches": list(self.version_mismatches),
             **({} if self.second_opinion is None else {"second_opinion": self.second_opinion.to_dict()}),
-            **({} if self.error is None else {"error": self.error}),
+            **({} if self.error is None else {"error": self.error, "advice": self.advice}),
         }
 
     def raise_if_refused(self) -> None:
@@ -141,27 +148,37 @@ class Report:
         if self.allowed:
             return
         if not self.findings:
-            raise StorageError(f"{self.path}: it could not be judged: {self.error}")
+            raise StorageError(f"could not be judged: {self.error}", advice=self.advice, path=self.path)
         codes = {finding.code[:3] for finding in self.findings}
         kind: type[MalformedArtifactError | LimitExceededError | PolicyViolationError]
         if codes & {"SL1", "SL2", "SL3", "SL6"}:
-            kind, what = MalformedArtifactError, "it cannot be understood"
+            kind, reason = MalformedArtifactError, "it cannot be understood"
         elif "SL5" in codes:
-            kind, what = LimitExceededError, "it holds too much"
+            kind, reason = LimitExceededError, "it exceeds a limit"
         else:
-            kind, what = PolicyViolationError, f"policy {self.policy_name!r} does not allow it"
-        raise kind(f"{self.path}: refused, {what}\n{self.explanation()}", report=self)
+            kind, reason = PolicyViolationError, f"policy {self.policy_name!r} does not allow it"
+        lines = "\n".join(map(_line, self.findings))
+        raise kind(f"refused: {reason}\n{lines}", advice=self._advice(), path=self.path, report=self)
 
     def explanation(self) -> str:
-        """Say every finding in a line, and below them the rules that would allow what a policy can allow."""
-        lines = [_line(finding) for finding in self.findings]
+        """Return every finding in a line, and below them the rules or the advice that help."""
+        return "\n".join((*map(_line, self.findings), self._advice()))
+
+    def _advice(self) -> str:
         rules = suggested_rules(self)
         if rules:
-            lines.append("If you have reviewed the code and trust it to be loaded, this policy would allow it:")
-            lines.append(rules)
-        else:
-            lines.extend(sorted({finding.advice for finding in self.findings}))
-        return "\n".join(lines)
+            return f"If you have reviewed the code and trust it to be loaded, this policy would allow it:\n{rules}"
+        return "\n".join(dict.fromkeys(finding.advice for finding in self.findings))
+
+
+def refused_report(path: str | os.PathLike[str], error: VerificationError, policy: Policy | None = None) -> Report:
+    """Return the report of an artifact that was refused before it was scanned, for the reason that was raised."""
+    return Report(
+        path=os.fspath(path),
+        findings=(Finding(error.code, error.describe(path), error.offset, None, error.advice or ""),),
+        policy_name="" if policy is None else policy.name,
+        policy_digest="" if policy is None else policy.digest,
+    )
 
 
 def _line(finding: Finding) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from safeload._internal.files import PathLike, checked_path
 from safeload._judging.decisions import Decision, decision
 from safeload._judging.examine import examine
-from safeload._judging.report import Report
+from safeload._judging.report import refused_report
 from safeload._loading.gc_pause import COLLECTOR_PAUSED
 from safeload._loading.rollback_state import RollbackState, resolve_rollback_state
 from safeload._loading.scan_cache import Scanned
@@ -33,7 +33,7 @@ from safeload._storage.copies import FolderOfCopies, mappable
 from safeload._storage.opening import with_pair
 from safeload._storage.reader import VerifiedReader, verified_reader, verified_stream
 from safeload.errors import ManifestError, RollbackError, VerificationError
-from safeload.findings import Finding
+from safeload.findings import FINDING_KINDS
 from safeload.keys._trust import Trust
 from safeload.policy import Policy, resolve_policy
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from safeload._internal.blob import Blob
+    from safeload._judging.report import Report
     from safeload._loading.watch import OnRefused, OnSwapped
     from safeload._scan import Limits
     from safeload._storage.copies import Copies
@@ -67,10 +68,9 @@ class Loader:
     """`load`, `verify` and `read_manifest`, configured once, for serving.
 
     Keyring and policy are read when the Loader is made, and their errors raised there; `watch` alone reads the
-    keyring's file again when it changes.  Content that was scanned
-    and allowed is not scanned again by `load`; its bytes are verified every time.  Of a manifest whose bytes are those
-    of before, all but the trust in its keys and its time is known.  A Loader may be used from any
-    number of threads.
+    keyring's file again when it changes.  `load` does not scan content
+    again that was scanned and allowed; it verifies the bytes every time.  Parsed manifests are cached by their exact
+    bytes; key trust and expiry are checked on every load.  A Loader may be used from any number of threads.
 
     Args:
         keyring: whom to trust: a Keyring, a single SigningKey or VerifyingKey, or a keyring's path.
@@ -161,12 +161,7 @@ class Loader:
             try:
                 report, _ = with_pair(target, lambda blob, data: self._verify(blob, data, target, made, accept))
             except VerificationError as error:
-                report = Report(
-                    path=str(target),
-                    findings=(Finding(error.code, str(error), error.offset),),
-                    policy_name=self._policy.name,
-                    policy_digest=self._policy.digest,
-                )
+                report = refused_report(target, error, self._policy)
             made.reported(report)
             return report
 
@@ -265,20 +260,26 @@ class Loader:
         try:
             manifest = open_envelope(envelope, self._trust.keyring, folder=target.parent, known=self._manifests)
         except VerificationError as error:
-            raise type(error)(f"{target}: {error}", code=error.code) from error
+            error.path = str(target)
+            error.advice = error.advice or FINDING_KINDS[error.code].advice
+            raise
         made.manifest = manifest
         if manifest.name != target.name:
             raise ManifestError(
-                f"{target}: it was signed under the name {manifest.name!r}. If it was renamed on purpose, sign it "
-                "again under its new name; if not, somebody has put one artifact in another's place.",
+                f"signed under another name: {manifest.name!r}",
+                advice="If it was renamed on purpose, sign it again under its new name. If not, it may have been put "
+                "in the place of another artifact: get the right one from where it was signed.",
+                path=target,
                 code="SL107",
             )
         if self._min_release is not None and manifest.release < self._min_release:
             raise RollbackError(
-                f"{target}: this is release {manifest.release}, older than the required {self._min_release}"
+                f"release {manifest.release} is older than the required release {self._min_release}",
+                advice="Deploy a newer release, or lower min_release (--min-release) on purpose.",
+                path=target,
             )
         if self._rollback_state is not None:
-            self._rollback_state.require_release(manifest.name, manifest.release, where=str(target))
+            self._rollback_state.require_release(manifest.name, manifest.release, where=target)
         if accept is not None:
             accept(manifest.copied())
         return manifest, verified_reader(blob, _digests(manifest))

@@ -43,8 +43,8 @@ MAX_ENTRIES = 10_000
 MAX_BYTES = 8 << 20
 
 _GO_BACK = (
-    "Deploy the newer one; or, to go back on purpose, sign the older one again where there is a key, as the release "
-    "after the one it replaces: safeload reissue FILE --from-release N"
+    "Deploy the newer release. To go back on purpose, sign the older one again as the next release, where there is a "
+    "key: safeload reissue FILE --from-release N."
 )
 _VERSION = 1
 _Value = TypeVar("_Value")
@@ -107,19 +107,20 @@ class RollbackState:
         """Return the last pointer of this channel that was accepted, or None."""
         return self._current().channels.get(name)
 
-    def require_release(self, name: str, release: int, *, where: str, instead: str = _GO_BACK) -> None:
+    def require_release(self, name: str, release: int, *, where: Path, instead: str = _GO_BACK) -> None:
         """Refuse a release older than the highest that was accepted.
 
-        Raises: RollbackError, which says `where` it was met and what to do `instead`.
+        Raises: RollbackError with `where` as its path and `instead` as its advice.
         """
         newest = self.release(name)
         if newest is not None and release < newest:
             raise RollbackError(
-                f"{where}: this is release {release}, and release {newest} was loaded here before{self._says()}. "
-                f"{instead}"
+                f"release {release} is older than release {newest}, which was loaded here before{self._says()}",
+                advice=instead,
+                path=where,
             )
 
-    def require_pointer(self, name: str, mark: Mark, *, where: str) -> None:
+    def require_pointer(self, name: str, mark: Mark, *, where: Path) -> None:
         """Refuse a channel's pointer older than the last that was accepted, or another of the same number.
 
         Raises: RollbackError.
@@ -129,13 +130,17 @@ class RollbackState:
             return
         if mark.sequence == last.sequence:
             raise RollbackError(
-                f"{where}: two different pointers were signed with the number {mark.sequence}; the other one was "
-                f"followed here before{self._says()}, and named release {last.release}. Promote again, which counts on."
+                f"pointer number {mark.sequence} was signed twice: the other one, to release {last.release}, was "
+                f"followed here before{self._says()}",
+                advice="Promote again, which takes the next number.",
+                path=where,
             )
         raise RollbackError(
-            f"{where}: this is pointer number {mark.sequence}, to release {mark.release}, and number {last.sequence}, "
-            f"to release {last.release}, was followed here before{self._says()}. An old pointer was put back: restore "
-            f"the last one, or promote again with a sequence above {last.sequence}."
+            f"pointer number {mark.sequence} (release {mark.release}) is older than number {last.sequence} (release "
+            f"{last.release}), which was followed here before{self._says()}",
+            advice=f"An old pointer was put back: restore the last one, or promote again with a sequence above "
+            f"{last.sequence}.",
+            path=where,
         )
 
     def raise_release(self, name: str, release: int) -> None:
@@ -147,7 +152,7 @@ class RollbackState:
         self._raise(_Seen(channels={name: mark}))
 
     def _says(self) -> str:
-        return "" if self._path is None else f" ({self._path} says so)"
+        return "" if self._path is None else f" (rollback state: {self._path})"
 
     def _current(self) -> _Seen:
         written = None if self._path is None else _read(self._path)
@@ -191,8 +196,9 @@ _MEMORY = MemoryLock()  # around every RollbackState' own memory
 def _format(seen: _Seen, path: Path) -> bytes:
     if len(seen.releases) + len(seen.channels) > MAX_ENTRIES:
         raise StorageError(
-            f"{path} remembers {MAX_ENTRIES} artifacts and channels already, and no more fit. Use a state file for "
-            "each service; or remove from it, while nothing uses it, what is not used any more."
+            f"cannot remember another release: the rollback state holds {MAX_ENTRIES} artifacts and channels already",
+            advice="Use a state file for each service. Or stop the service, and remove unused entries from the file.",
+            path=path,
         )
     content = {
         "version": _VERSION,
@@ -210,7 +216,9 @@ def _read(path: Path) -> _Seen | None:
         except FileNotFoundError:
             return None
         except NotRegularError as error:
-            raise StorageError(f"{path} is not a regular file, so it is not a state file. Check the path.") from error
+            raise StorageError(
+                "not a rollback state: this is not a regular file", advice="Check the path.", path=path
+            ) from error
         try:
             _require_own(path, status)
             _require_own(path.parent, path.parent.stat())
@@ -226,18 +234,26 @@ def _require_own(path: Path, status: os.stat_result) -> None:
     """Refuse what others could change: they could make this host forget."""
     exposed = exposure(status)
     if exposed == "owner":
-        raise StorageError(f"{path} belongs to user {status.st_uid}, who could change what is remembered in it.")
+        raise StorageError(
+            f"cannot trust this rollback state: it belongs to user {status.st_uid}, who could change it",
+            advice="Keep the state file, and its folder, where only this user can write.",
+            path=path,
+        )
     if exposed == "mode":
         raise StorageError(
-            f"others may write {path} (mode {stat.S_IMODE(status.st_mode):04o}), and so change what is remembered "
-            f"there. Keep the state file where only this user can write, and run: chmod go-w {shlex.quote(str(path))}"
+            f"cannot trust this rollback state: others can change it (mode {stat.S_IMODE(status.st_mode):04o})",
+            advice="Keep the state file, and its folder, where only this user can write. "
+            f"Run: chmod go-w {shlex.quote(str(path))}",
+            path=path,
         )
 
 
 def _damaged(path: Path, problem: str) -> StorageError:
     return StorageError(
-        f"{path} cannot be understood: it {problem}. Until it can, nothing is loaded, because an older release could "
-        "not be told from a newer one. Restore it; or, if you are sure that what is deployed is the newest, remove it."
+        f"cannot read the rollback state: it {problem}",
+        advice="Restore the file from a backup. If you are sure that the newest releases are deployed, remove it. "
+        "Until then nothing is loaded.",
+        path=path,
     )
 
 
@@ -245,7 +261,7 @@ def _parse(data: bytes, path: Path) -> _Seen:
     try:
         return _checked(parse_json(data))
     except SafeloadError as error:
-        problem = f"says of itself: {error}"
+        problem = f"has an invalid entry: {error.message}"
     except ValueError as error:
         problem = f"is not JSON as safeload writes it ({error})"
     raise _damaged(path, problem[:300])

@@ -159,7 +159,11 @@ class _Tripwire:
             sys.audit(_PROBE)
             # Another hook may have vetoed ours, and Python keeps quiet about that. Without it there is no guard.
             if not self._probed:
-                raise TripwireError("the audit hook is not in place: nothing is loaded without it", event=_PROBE)
+                raise TripwireError(
+                    "cannot load: another audit hook of this process keeps that of safeload from being installed",
+                    advice="Load in a process without that audit hook.",
+                    event=_PROBE,
+                )
         except BaseException:
             self._leave()
             raise
@@ -173,10 +177,14 @@ class _Tripwire:
             if error is None and (self.collecting or sys._getframe(1) is not owner):  # noqa: SLF001
                 # Somebody took our callback away while it held, or had us entered by one function and left by
                 # another: there may have been no guard at all, which is not to be called a success.
-                raise TripwireError("the tripwire was left suspended while loading", event=_PROBE)
+                raise TripwireError(
+                    "the tripwire was switched off while loading",
+                    advice="Other code of this process interferes with audit hooks: load in a process without it.",
+                    event=_PROBE,
+                )
         elif error is not self._error:
             # Swallowed, or turned into another exception, by the code that was being loaded.
-            raise TripwireError(str(self._error), event=self._error.event) from error
+            raise _copied(self._error) from error
 
     def _leave(self) -> None:
         # Not necessarily the last one: greenlets end in any order.
@@ -197,10 +205,10 @@ class _Tripwire:
         if event == _PROBE:
             self._probed = True
         elif self._error is not None:
-            self._error = TripwireError(str(self._error), event=self._error.event)
+            self._error = _copied(self._error)
             raise self._error
         elif not self._allows(event, args):
-            self._error = TripwireError(_explain(event, args), event=event)
+            self._error = _stopped(event, args)
             raise self._error
 
     def names(self, args: tuple[Any, ...]) -> bool:
@@ -257,13 +265,19 @@ def _reads_imported_source(args: tuple[Any, ...]) -> bool:
     )
 
 
-def _explain(event: str, args: tuple[Any, ...]) -> str:
+def _stopped(event: str, args: tuple[Any, ...]) -> TripwireError:
     telling = [_show(args[index]) for index in _TELLING.get(event, (0,)) if index < len(args)]
-    return (
-        f"loading did what the scan had not seen, and was stopped: {event}({', '.join(telling)}). "
-        f"Do not use this artifact. If it is a stock model from a trusted source, this is a bug in safeload or "
-        f"a gap in the policy: please report it."
+    return TripwireError(
+        f"loading was stopped, because it did what the scan had not seen: {event}({', '.join(telling)})",
+        advice="Do not use this artifact. If it is a stock model from a trusted source, this is a bug in safeload or "
+        "a gap in the policy: please report it.",
+        event=event,
     )
+
+
+def _copied(error: TripwireError) -> TripwireError:
+    """Return the same error anew, so that it has a traceback and a cause of its own."""
+    return TripwireError(error.message, advice=error.advice, event=error.event)
 
 
 def _show(value: object) -> str:

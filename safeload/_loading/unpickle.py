@@ -39,21 +39,21 @@ def import_modules(modules: Iterable[str]) -> None:
         try:
             importlib.import_module(_REGISTERED_BY.get(module, module))
         except ImportError as error:
-            raise VersionMismatchError(_cannot_import(module, error)) from error
+            raise _cannot_import(module, error) from error
         if module not in sys.modules:
-            raise VersionMismatchError(_cannot_import(module, ImportError("it is in no package")))
+            raise _cannot_import(module, ImportError("no package has it"))
 
 
-def _cannot_import(module: str, error: ImportError) -> str:
+def _cannot_import(module: str, error: ImportError) -> VersionMismatchError:
     package = module.partition(".")[0]
     if package in sys.modules:
-        return (
-            f"the artifact needs the module {module}, which the installed {package} does not have or cannot "
-            f"import ({error}). Install the version of {package} that the manifest names."
+        return VersionMismatchError(
+            f"cannot import the module {module}, which the artifact needs, from the installed {package}: {error}",
+            advice=f"Install the version of {package} that the manifest names.",
         )
-    return (
-        f"the artifact needs the module {module}, which cannot be imported here ({error}). Install the package "
-        f"that has the module {package}, in the version that the manifest names."
+    return VersionMismatchError(
+        f"cannot import the module {module}, which the artifact needs: {error}",
+        advice=f"Install the package that has the module {package}, in the version that the manifest names.",
     )
 
 
@@ -79,7 +79,9 @@ def load_stream(
         if found != {"none": "not-compressed"}.get(kind, kind):
             raise TripwireError(
                 f"joblib would unpack this file with the compressor {found!r}, and it was scanned as compression "
-                f"{kind!r}. A compressor that takes it was registered with joblib here: load it without."
+                f"{kind!r}",
+                advice="This process registered a compressor with joblib that takes the file: load it in a process "
+                "without that compressor.",
             )
     return load(stream if unpacked is None else unpacked)
 

@@ -77,13 +77,14 @@ def check_versions(path: str, python: str, packages: Mapping[str, str], on_misma
     differences = version_mismatches(python, packages)
     if not differences:
         return
-    message = (
-        f"{path}: {'; '.join(differences)}. Predictions may differ or fail: "
-        "install the versions that wrote it, or train and dump it again."
+    mismatch = VersionMismatchError(
+        f"version mismatch: {'; '.join(differences)}",
+        advice="Predictions may differ or fail. Install the versions that wrote it, or train and dump it again.",
+        path=path,
     )
     if on_mismatch == "error":
-        raise VersionMismatchError(message)
-    warn_caller(message, VersionMismatchWarning)
+        raise mismatch
+    warn_caller(str(mismatch), VersionMismatchWarning)
 
 
 def warn_caller(message: str, category: type[Warning]) -> None:

@@ -136,10 +136,11 @@ def _release(target: Path, signing: Signing, claims: Claims) -> int:
         return before + 1
     if claims.release <= before and not claims.allow_lower_release:
         raise RollbackError(
-            f"{target}: release {claims.release} would take the place of release {before}, and readers who have seen "
-            f"that refuse what is not newer. Give a release above {before}, or none, to count on. To go back on "
-            "purpose, sign the old artifact under a new number (safeload reissue), or, if no reader has seen that "
-            "one, pass allow_lower_release=True (--allow-lower-release)"
+            f"cannot sign as release {claims.release}: the current manifest is already release {before}",
+            advice=f"Use a release above {before}, or omit it to take the next one. To go back on purpose, sign the "
+            "old artifact as a newer release (safeload reissue). If no reader has loaded the current one, pass "
+            "allow_lower_release=True (--allow-lower-release).",
+            path=target,
         )
     return claims.release
 
@@ -160,8 +161,10 @@ def _release_there(target: Path, signing: Signing, claims: Claims) -> int:
     leaked = max(_signed_release(envelope, target, ring, revoked=True) for ring in signing.keyrings)
     if leaked and claims.release is None:
         raise RollbackError(
-            f"{target}: what is there says it is release {leaked}, but only a revoked key signed that, so it says "
-            "nothing for sure. Give the release yourself, above the last that you know of: release=… (--release)"
+            f"cannot tell the next release: the current manifest claims release {leaked}, but only a revoked key "
+            "signed it",
+            advice="Name a release above the last that you know of: release=N (--release N).",
+            path=target,
         )
     return 0
 

@@ -107,5 +107,5 @@ def checked_target(path: PathLike) -> Path:
     """
     target = checked_path(path)
     if not is_text(target.name):
-        raise StorageError(f"cannot sign {target.name!r}: a name that is not UTF-8 cannot be signed. Rename the file.")
+        raise StorageError(f"cannot sign {target.name!r}: its name is not UTF-8", advice="Rename the file.")
     return target

@@ -186,7 +186,9 @@ class ReSigner:
                 data, removed = self._sealed(file.kind, file.data(), signers, drop)
                 content = file.opened(data, self._keyring, made)
                 if replace(content, key_ids=()) != replace(before, key_ids=()):
-                    raise ManifestError(f"{file.path}: it was replaced while it was being signed. Run this again")
+                    raise ManifestError(
+                        "it was replaced while it was being signed", advice="Run this again.", path=file.path
+                    )
                 put(data)
             return self._signed(content, signers, removed)
 
@@ -201,7 +203,9 @@ class ReSigner:
                 self._keyring.verifying_key(key_id)
                 within_scope(self._keyring.with_threshold(1), [key_id], artifact.name, artifact.parent)
             except VerificationError as error:
-                raise KeyringError(f"cannot sign {artifact} with key {key_id!r}: {error}") from error
+                raise KeyringError(
+                    f"cannot sign it with key {key_id!r}: {error.message}", advice=error.advice, path=artifact
+                ) from error
         return signers
 
     def _named(self, signer: Signer) -> Signer:
@@ -209,15 +213,17 @@ class ReSigner:
         entry = self._keyring.find(key)
         if entry is None:
             raise KeyringError(
-                f"{self._keyring.where} does not have key {key.key_id!r}, so its signature would not count for "
-                "those who trust that keyring. Put its public half there first: safeload key import"
+                f"cannot sign with key {key.key_id!r}: {self._keyring.where} does not have it, so nobody who trusts "
+                "that keyring would accept its signature",
+                advice="Put its public half there first: safeload key import.",
             )
         if entry.key_id == key.key_id:
             return signer
         if isinstance(signer, SigningKey):
             return SigningKey(signer.reveal(), algorithm=signer.algorithm, key_id=entry.key_id)
         raise KeyringError(
-            f"{self._keyring.where} calls key {key.key_id!r} {entry.key_id!r}: have it sign by that name"
+            f"cannot sign as {key.key_id!r}: {self._keyring.where} has this key under the id {entry.key_id!r}",
+            advice=f"Give the signer the id {entry.key_id!r}.",
         )
 
     def _require_replaceable(self) -> None:
@@ -225,15 +231,21 @@ class ReSigner:
         if self._replacing is None:
             if not any(entry.status == "active" and entry.replaces for entry in self._keyring.entries):
                 raise KeyringError(
-                    f"{where} has no active key that took over from another (safeload key rotate makes one). Say whose "
-                    "signatures are to be replaced, replacing=[…] (--replace ID), or sign beside them: safeload "
-                    "countersign"
+                    f"cannot tell which signatures to replace: {where} has no active key that was rotated in",
+                    advice="Rotate a key (safeload key rotate), name the keys whose signatures go (replacing=[ID], "
+                    "--replace ID), or sign beside them: safeload countersign.",
                 )
         elif not self._replacing:
-            raise KeyringError("no keys whose signatures are to be replaced: to sign beside them, use countersign")
+            raise KeyringError(
+                "cannot re-sign: no signatures to replace were named",
+                advice="Name the keys whose signatures go, or sign beside them with countersign.",
+            )
         for key_id in self._replacing or ():
             if self._keyring.get(key_id) is None:
-                raise KeyringError(f"{where} has no key {key_id!r} whose signatures could be replaced")
+                raise KeyringError(
+                    f"cannot replace signatures by key {key_id!r}: {where} does not have it",
+                    advice="Name a key of the keyring: safeload key list shows them.",
+                )
 
     def _replaced_by(self, signers: Sequence[Signer]) -> frozenset[str]:
         if self._beside:
@@ -243,7 +255,9 @@ class ReSigner:
         if replaced is None:
             replaced = frozenset().union(*map(self._keyring.replaced_by, ids))
         if replaced & set(ids):
-            raise KeyringError(f"{', '.join(ids)} cannot replace its own signature")
+            raise KeyringError(
+                f"key {', '.join(ids)} cannot replace its own signature", advice="Sign with the key that takes over."
+            )
         return replaced
 
     def _to_drop(self, kind: Kind, data: bytes, signers: Sequence[Signer]) -> frozenset[str] | None:
@@ -262,7 +276,7 @@ class ReSigner:
         try:
             return add_signatures(kind, data, signers, drop=drop), removed
         except ValueError as error:
-            raise KeyringError(f"it cannot have more signatures: {error}") from error
+            raise KeyringError(f"cannot add a signature: {error}", advice="Replace one of them: re-sign.") from error
 
     def _left(self, content: SignedContent, signers: Sequence[Signer]) -> ReSigned:
         ids = {signer.verifying_key.key_id for signer in signers}

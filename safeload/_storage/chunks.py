@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 READ_AHEAD_FROM: Final = 8 << 20  # bytes; below that a thread costs more than it saves
+_GET_AGAIN: Final = "Do not load it. Get it again from where it was signed."
 _VERIFY_MEMORY: Final = 32 << 20
 
 
@@ -83,8 +84,10 @@ class ChunkFile:
         if chunk_digest(self._algorithm, view) != self._chunks[index]:
             offset = index * self.chunk_size
             raise DigestMismatchError(
-                f"{self._blob.name or 'the artifact'} is not what was signed: its content differs between bytes "
-                f"{offset} and {offset + len(view)}. Do not load it. Get it again from where it was signed.",
+                f"digest mismatch: the content between bytes {offset} and {offset + len(view)} was changed after "
+                "signing",
+                advice=_GET_AGAIN,
+                path=self._blob.name or None,
                 offset=offset,
             )
 
@@ -121,8 +124,9 @@ class ChunkFile:
 
     def _other_size(self, size: int) -> DigestMismatchError:
         return DigestMismatchError(
-            f"{self._blob.name or 'the artifact'} is not what was signed: it has {size} bytes, and had {self.size}. "
-            f"Do not load it. Get it again from where it was signed.",
+            f"size mismatch: it has {size} bytes, and {self.size} bytes were signed",
+            advice=_GET_AGAIN,
+            path=self._blob.name or None,
             code="SL202",
             offset=min(size, self.size),
         )

@@ -117,8 +117,10 @@ class FolderOfCopies:
             status = os.fstat(folder)
             if exposure(status, OTHERS_USE, root=False) is not None:
                 raise StorageError(
-                    f"{self._folder} can be entered by other users (mode {stat.S_IMODE(status.st_mode):04o}, uid "
-                    f"{status.st_uid}); private copies need a folder of your own with mode 0700."
+                    f"cannot keep private copies there: other users can enter the folder (mode "
+                    f"{stat.S_IMODE(status.st_mode):04o}, uid {status.st_uid})",
+                    advice="Use a folder of your own with mode 0700.",
+                    path=self._folder,
                 )
             yield folder
         finally:
@@ -136,7 +138,10 @@ class SealedCopies:
 
     def __init__(self) -> None:
         if not hasattr(os, "memfd_create") or not hasattr(fcntl, "F_ADD_SEALS"):
-            raise StorageError("sealed memory files are Linux's. Name a private folder instead.")
+            raise StorageError(
+                "cannot make sealed copies: only Linux has sealed memory files",
+                advice="Use a private folder: mmap_copies=FOLDER.",
+            )
         self._copies: dict[str, int] = {}
         self._lock = MemoryLock()  # else a descriptor might be another file's by the time that it is used
 
@@ -194,7 +199,9 @@ def mappable(
         copies.make(digests.sha256, reader)
         found = _verified_copy(copies, digests)
     if found is None:
-        raise StorageError(f"the private copy of {blob.name} is not what was written to it. Check the disk.")
+        raise StorageError(
+            "its private copy differs from the bytes that were written to it", advice="Check the disk.", path=blob.name
+        )
     with found[0]:
         yield found
 
@@ -226,4 +233,8 @@ def _copy(reader: VerifiedReader, write: Callable[[memoryview], object]) -> None
 
 
 def _not_as_left(path: Path) -> StorageError:
-    return StorageError(f"{path} is not as safeload left it there (mode 0400, yours). Remove it, and try again.")
+    return StorageError(
+        "this is not the private copy that safeload made (mode 0400, owned by this user)",
+        advice="Remove it, and try again.",
+        path=path,
+    )

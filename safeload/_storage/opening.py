@@ -102,11 +102,9 @@ def read_bounded(kind: Kind, path: PathLike) -> bytes:
     try:
         return backend.read(name, kind.max_bytes)
     except NotRegularError as error:
-        raise ManifestError(f"{os.fspath(path)} is not a regular file, so it is not a {kind.noun}") from error
+        raise ManifestError(f"not a {kind.noun}: this is not a regular file", path=path) from error
     except TooLargeError as error:
-        raise ManifestError(
-            f"{os.fspath(path)} has more than {kind.max_bytes} bytes, so it is not a {kind.noun}"
-        ) from error
+        raise ManifestError(f"not a {kind.noun}: it has more than {kind.max_bytes} bytes", path=path) from error
 
 
 def read_envelope_bytes(path: PathLike) -> bytes:
@@ -124,6 +122,7 @@ def read_envelope_bytes(path: PathLike) -> bytes:
         name = os.fsdecode(path)
         artifact = name.removesuffix(NEXT_SUFFIX).removesuffix(MANIFEST_SUFFIX)
         raise UnsignedError(
-            f"{artifact} is not signed: there is no {name}. If you trust where it comes from, run: "
-            f"safeload sign {shlex.quote(artifact)}"
+            f"not signed: there is no {name}",
+            advice=f"If you trust where it comes from, run: safeload sign {shlex.quote(artifact)}",
+            path=artifact,
         ) from None

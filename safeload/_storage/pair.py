@@ -179,7 +179,9 @@ class ManifestWriter:
         with storage_errors("sign", target.artifact):
             self._write_manifest(manifest)
             if stamp(target.artifact) != self._artifact_stamp:
-                raise StorageError(f"{target.artifact} was changed while it was being signed. Sign it again.")
+                raise StorageError(
+                    "it was changed while it was being signed", advice="Sign it again.", path=target.artifact
+                )
             self._new_manifest.place(target.manifest, overwrite=self._overwrite)
             sync_folder(target.folder)
 
@@ -328,9 +330,15 @@ class _Target:
             if (status := lstat(path)) is None:
                 continue
             if stat.S_ISLNK(status.st_mode):
-                raise StorageError(f"{path} is a symbolic link. Name the real file: {os.path.realpath(path)}")
+                raise StorageError(
+                    "cannot replace it: it is a symbolic link",
+                    advice=f"Name the real file: {os.path.realpath(path)}",
+                    path=path,
+                )
             if not stat.S_ISREG(status.st_mode):
-                raise StorageError(f"{path} is not a regular file, and stays as it is. Choose another name.")
+                raise StorageError(
+                    "cannot replace it: it is not a regular file", advice="Choose another name.", path=path
+                )
 
 
 @contextmanager

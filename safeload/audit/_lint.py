@@ -43,8 +43,13 @@ class LintFinding:
 
     @property
     def title(self) -> str:
-        """What this code means, in a few words."""
+        """Return the title of its code: a few words."""
         return FINDING_KINDS[self.code].title
+
+    @property
+    def advice(self) -> str:
+        """Return what to do about it."""
+        return FINDING_KINDS[self.code].advice
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as JSON can hold it, with the keys that findings about artifacts have."""
@@ -53,6 +58,7 @@ class LintFinding:
             "title": self.title,
             "severity": self.severity,
             "message": self.message,
+            "advice": self.advice,
             "line": self.line,
             "offset": None,
             "global_name": self.names[0] if len(self.names) == 1 else None,

@@ -75,7 +75,7 @@ def _written_by_manifest(path: str, keyring: Keyring | None) -> tuple[list[str],
     except UnsignedError:
         return [], ["it is not signed, so no manifest says which versions wrote it"]
     except VerificationError as error:
-        return [], [f"its manifest tells nothing here: {str(error).removeprefix(f'{path}: ')}"]
+        return [], [f"cannot read from its manifest which versions wrote it: {error.describe(path)}"]
     return version_mismatches(producer.python, producer.packages), []
 
 

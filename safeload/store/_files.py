@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safeload._signing.re_sign import SignedArtifact
-from safeload.errors import ManifestError
 from safeload.store._layout import Layout
 from safeload.store._names import is_plain
 from safeload.store._pointer import POINTER, Pointer, pointer_bytes, pointer_for
-from safeload.store._versions import acceptor
+from safeload.store._versions import acceptor, leads_nowhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,9 +75,7 @@ class PointerFile:
         try:
             loader.read_manifest(path, accept=acceptor(path, pointer.version, pointer.place, self.channel))
         except FileNotFoundError:
-            raise ManifestError(
-                f"{self.path}: version {pointer.version} that it points to is missing", code="SL120"
-            ) from None
+            raise leads_nowhere(self.path) from None
         return pointer
 
     def artifact(self, content: Pointer) -> Path:

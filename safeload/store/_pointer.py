@@ -128,8 +128,10 @@ class Pointer:
         now = utc_now()
         if self.expires is not None and now > self.expires:
             raise ExpiredError(
-                f"{path}: this pointer, number {self.sequence} to version {self.version}, expired at "
-                f"{format_time(self.expires)}, and it is {format_time(now)}. Promote the version again, or a newer one"
+                f"pointer number {self.sequence}, to version {self.version}, expired at {format_time(self.expires)}; "
+                f"it is {format_time(now)} now",
+                advice="Promote the version again, or a newer one.",
+                path=path,
             )
 
 
@@ -186,11 +188,13 @@ def pointer_for(layout: Layout, channel: str, data: bytes, keyring: Keyring) -> 
         # Who may sign an artifact may say that it is in use; who may not, may not.
         pointer = replace(pointer, key_ids=within_scope(keyring, pointer.key_ids, artifact.name, artifact.parent))
     except VerificationError as error:
-        raise type(error)(f"{path}: {error}", code=error.code) from error
+        error.path = str(path)
+        raise
     if (pointer.name, pointer.channel) != (layout.name, channel):
         raise ManifestError(
-            f"{path}: this pointer was signed for model {pointer.name!r}, channel {pointer.channel!r}. Somebody has "
-            "put it in another's place: restore the one that belongs here, or promote a version",
+            f"this pointer was signed for model {pointer.name!r}, channel {pointer.channel!r}",
+            advice="It was put in the place of another: restore the pointer that belongs here, or promote a version.",
+            path=path,
             code="SL107",
         )
     return pointer

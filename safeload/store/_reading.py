@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from safeload._internal.files import storage_error
-from safeload._judging.report import Report
+from safeload._judging.report import Report, refused_report
 from safeload._loading.loader import Loader, follower_of
 from safeload._loading.rollback_state import RollbackState, resolve_rollback_state
 from safeload._loading.watch import INTERVAL, Watch
@@ -33,7 +33,6 @@ from safeload.store._versions import (
     newest_key,
     no_channel,
     no_version,
-    refusal_of,
     require_model,
 )
 from safeload.store._watching import Channel
@@ -197,7 +196,7 @@ class Reader:
         release, newest = max(trusted, key=lambda pair: pair[0])
         key = newest_key(layout.name)
         self._rollback_state.require_release(
-            key, release, where=str(newest.path), instead="Restore the newer one, or promote the one that you want."
+            key, release, where=newest.path, instead="Restore the newer one, or promote the one that you want."
         )
         return Resolved(
             newest.path,
@@ -280,12 +279,13 @@ class Reader:
             found = self._resolve(part.name, channel=part.channel)
             self._loader.read_manifest(found.path, accept=found.accept)
         except VerificationError as error:
-            return refusal_of(part.path, error)
+            return refused_report(part.path, error)
         except FileNotFoundError:
-            return refusal_of(part.path, gone(part.path) if part.channel is None else leads_nowhere(part.path))
+            return refused_report(part.path, gone(part.path) if part.channel is None else leads_nowhere(part.path))
         except (StorageError, OSError) as error:  # one that cannot be read hides nothing of the others
-            why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-            return Report(path=str(part.path), findings=(), error=why)
+            if isinstance(error, OSError):
+                return Report(path=str(part.path), findings=(), error=error.strerror or str(error))
+            return Report(path=str(part.path), findings=(), error=error.describe(part.path), advice=error.advice)
         return Report(path=str(part.path), findings=())
 
     def strays(self, name: str | None = None, version: str | None = None) -> tuple[Path, ...]:
@@ -304,7 +304,7 @@ class Reader:
         except FileNotFoundError:
             self._require_never_seen(layout, channel)
             raise no_channel(layout, channel) from None
-        self._rollback_state.require_pointer(channel_key(name, channel), pointer.mark, where=str(path))
+        self._rollback_state.require_pointer(channel_key(name, channel), pointer.mark, where=path)
         pointer.require_current(path)
         return pointer
 
@@ -316,8 +316,9 @@ class Reader:
         mark = self._rollback_state.channel(channel_key(layout.name, channel))
         if mark is not None:
             raise RollbackError(
-                f"{layout.pointer(channel)} is gone: pointer number {mark.sequence}, to release {mark.release}, was "
-                f"followed here before. Restore it, or promote again with a sequence above {mark.sequence}."
+                f"the pointer is gone: number {mark.sequence}, to release {mark.release}, was followed here before",
+                advice=f"Restore the file, or promote again with a sequence above {mark.sequence}.",
+                path=layout.pointer(channel),
             )
 
     def _layout(self, name: str, version: str | None = None, channel: str | None = None) -> Layout:

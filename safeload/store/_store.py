@@ -13,7 +13,7 @@ from safeload._internal.files import open_artifact, storage_errors
 from safeload._judging.decisions import decision
 from safeload._signing.claims import Claims, end_of
 from safeload._signing.new_pair import NewPair
-from safeload.errors import ReportedError, RollbackError, SafeloadError, StorageError, VerificationError
+from safeload.errors import ReportedError, RollbackError, SafeloadError, VerificationError
 from safeload.keys._signers import signing_with
 from safeload.policy import resolve_policy
 from safeload.store._layout import Layout, plain_names
@@ -141,10 +141,10 @@ class Store(Reader):
                     try:
                         manifest = write(pair, path, claims)
                     except SafeloadError as error:
-                        shown = os.fsdecode(final if made_of is None else made_of)
-                        error.args = (str(error).replace(str(path), shown),)
-                        if isinstance(error, ReportedError):
-                            error.report = replace(error.report, path=shown)
+                        if error.path == str(path):
+                            error.path = os.fsdecode(final if made_of is None else made_of)
+                            if isinstance(error, ReportedError):
+                                error.report = replace(error.report, path=error.path)
                         raise
             made.manifest = manifest
         return manifest
@@ -155,14 +155,16 @@ class Store(Reader):
             if stored.manifest is not None:
                 highest = max(highest, stored.manifest.release)
             elif wanted is None and stored.problem is not None:
-                said = f"{stored.problem} (until then it is not known which release comes next: say so with release=…)"
-                if isinstance(stored.problem, VerificationError):
-                    raise type(stored.problem)(said, code=stored.problem.code)
-                raise StorageError(said)
+                own = stored.problem.advice or ""
+                stored.problem.advice = f"{own} To save meanwhile, name its release: release=N (--release N).".lstrip()
+                raise stored.problem
         if wanted is None:
             return highest + 1
         if type(wanted) is int and wanted <= highest:
-            raise RollbackError(f"model {name!r} has release {highest} already, and release {wanted} is not above it")
+            raise RollbackError(
+                f"cannot sign as release {wanted}: model {name!r} has release {highest} already",
+                advice=f"Use a release above {highest}, or omit it to take the next one.",
+            )
         return wanted
 
     # --- channels ---
@@ -200,9 +202,9 @@ class Store(Reader):
             if last is not None:
                 if place.release < last.release:
                     raise RollbackError(
-                        f"version {version} of {name!r} is release {place.release}, and channel {channel!r} is at "
-                        f"release {last.release} ({last.version}). To go back on purpose: Store.rollback, or "
-                        "safeload store rollback"
+                        f"cannot promote version {version} of {name!r}: it is release {place.release}, and channel "
+                        f"{channel!r} is at release {last.release} ({last.version}) already",
+                        advice="To go back on purpose, use Store.rollback, or: safeload store rollback.",
                     )
                 history = last.history if place == last.place else (last.place, *last.history)[:MAX_HISTORY]
             return self._point(layout, channel, last, place, history, "promote", expires, reason, sequence)
@@ -252,7 +254,7 @@ class Store(Reader):
         try:
             pointer = read_pointer(layout, channel, self._keyring)
             if not lost:
-                self._rollback_state.require_pointer(channel_key(layout.name, channel), pointer.mark, where=str(path))
+                self._rollback_state.require_pointer(channel_key(layout.name, channel), pointer.mark, where=path)
             return pointer
         except FileNotFoundError:
             require_distinct("channel", channel, layout.all_channels())
@@ -260,10 +262,12 @@ class Store(Reader):
                 self._require_never_seen(layout, channel)
         except VerificationError as error:
             if not lost:
-                raise type(error)(
-                    f"{error} (to replace what is there, promote with a sequence above all that readers have seen)",
-                    code=error.code,
-                ) from error
+                own = error.advice or ""
+                error.advice = (
+                    f"{own} To replace the pointer, promote with a sequence above all that readers have seen "
+                    "(sequence=N, --sequence N)."
+                ).lstrip()
+                raise
         return None
 
     def _examined(self, layout: Layout, version: str, made: Decision, before: Place | None = None) -> Place:

@@ -6,9 +6,7 @@ import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from safeload._judging.report import Report
 from safeload.errors import ManifestError, StorageError, VerificationError
-from safeload.findings import Finding
 from safeload.store._names import version_order
 
 if TYPE_CHECKING:
@@ -80,15 +78,17 @@ def acceptor(
     def accept(manifest: Manifest) -> None:
         if manifest.version != version:
             raise ManifestError(
-                f"{path}: it was signed as version {manifest.version!r}. Somebody has put one version in another's "
-                "place: restore the right one.",
+                f"signed as another version: {manifest.version!r}",
+                advice="One version was put in the place of another: restore the right one.",
+                path=path,
                 code="SL107",
             )
         if place is not None and (manifest.release, manifest.sha256) != (place.release, place.sha256):
             raise ManifestError(
-                f"{path}: this is release {manifest.release}, SHA-256 {manifest.sha256[:16]}…, and what was promoted"
-                f"{f' to {channel!r}' if channel else ''} is release {place.release}, SHA-256 {place.sha256[:16]}…. "
-                "The version was replaced by another that was signed, too: restore it, or promote anew.",
+                f"this is release {manifest.release}, SHA-256 {manifest.sha256[:16]}…, but release {place.release}, "
+                f"SHA-256 {place.sha256[:16]}…, was promoted{f' to {channel!r}' if channel else ''}",
+                advice="The version was replaced by another signed one: restore it, or promote this one.",
+                path=path,
                 code="SL120",
             )
 
@@ -96,15 +96,18 @@ def acceptor(
 
 
 def gone(artifact: Path) -> ManifestError:
-    return ManifestError(f"{artifact.parent}: there is no {artifact.name} in it. Restore or remove this folder.")
+    return ManifestError(
+        f"there is no {artifact.name} in this folder", advice="Restore or remove the folder.", path=artifact.parent
+    )
 
 
 def leads_nowhere(pointer: Path) -> ManifestError:
-    return ManifestError(f"{pointer}: the version that it points to is missing.", code="SL120")
-
-
-def refusal_of(path: Path, error: VerificationError) -> Report:
-    return Report(path=str(path), findings=(Finding(error.code, str(error), error.offset),))
+    return ManifestError(
+        "the version that this channel points to is missing",
+        advice="Restore the version, or promote another one.",
+        path=pointer,
+        code="SL120",
+    )
 
 
 def channel_key(name: str, channel: str) -> str:

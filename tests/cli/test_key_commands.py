@@ -309,7 +309,7 @@ def test_signatures_are_added_until_there_are_enough(run: Any, models: Path, rin
     run("key", "new", "--out", third, "--algorithm", "ed25519", "--id", "third")
     stranger = run("countersign", models / "b.joblib", "--keyring", demanding, "--key", third)
     assert stranger.code == ERROR
-    assert "does not have key 'third'" in stranger.err
+    assert "cannot sign with key 'third'" in stranger.err
     run("key", "export", "--keyring", third, "--pem", "--out", tmp_path / "third.pem")
     run("key", "import", tmp_path / "third.pem", "--keyring", demanding, "--id", "third")
     mixed = run("countersign", models, "--keyring", demanding, "--key", third)

@@ -203,7 +203,8 @@ def test_all_commands_write_to_files_and_are_quiet_alike(run: Any, store: Store,
     spoil(artifact(folder, "1.2"))
     for command in (("list",), ("show", "fraud")):
         quiet = run("store", *command, "-q")
-        assert (quiet.code, quiet.out[:8], quiet.out.count("\n")) == (REFUSED, "refused ", 1)
+        assert (quiet.code, quiet.out[:8], quiet.out.count("\n")) == (REFUSED, "refused ", 2)
+        assert quiet.out.splitlines()[1].startswith("  Get ")
 
 
 def test_verify_in_several_processes_finds_the_same(run: Any, store: Store, folder: Path) -> None:
@@ -333,7 +334,7 @@ def test_what_cannot_be_read_hides_nothing_of_the_others(run: Any, store: Store,
     assert [one["verdict"] for one in document["versions"]] == ["refused", "allowed", "error"]
     shutil.rmtree(folder / "fraud" / "versions" / "1.0")
     (folder / "fraud" / "channels" / "production.json").rmdir()
-    with pytest.raises(safeload.StorageError, match="which release comes next"):
+    with pytest.raises(safeload.StorageError, match="name its release: release=N"):
         store.save("fraud", [9], version="1.3")
     for command in (("list",), ("show", "fraud"), ("verify",)):  # nothing is refused, and one is not judged
         assert run("store", *command).code == ERROR

@@ -13,7 +13,19 @@ import pytest
 
 import safeload
 
-FIELDS = ("action", "path", "verdict", "codes", "key_id", "digest", "policy_digest", "release", "duration", "reason")
+FIELDS = (
+    "action",
+    "path",
+    "verdict",
+    "codes",
+    "key_id",
+    "digest",
+    "policy_digest",
+    "release",
+    "duration",
+    "reason",
+    "advice",
+)
 
 
 @pytest.fixture
@@ -45,7 +57,7 @@ def test_every_flow_leaves_one_record(tmp_path: Path, key: safeload.SigningKey, 
     assert {one["digest"] for one in found[:5]} == {f"sha256:{manifest.sha256}"}
     assert [one["policy_digest"] for one in found[:4]] == [manifest.policy_digest] * 4
     assert all(0 <= one["duration"] < 60 for one in found)
-    assert {one["reason"] for one in found} == {None}
+    assert {(one["reason"], one["advice"]) for one in found} == {(None, None)}
     json.dumps(found)  # any handler can write them
 
 
@@ -126,7 +138,8 @@ def test_a_refusal_says_its_codes(tmp_path: Path, signed: Path, key: safeload.Si
     # Nobody's word is taken for who signed, unless the signature held.
     assert [one["key_id"] for one in found] == [None, None, None, None, key.key_id]
     assert [one["reason"] is None for one in found] == [False, True, True, False, False]
-    assert "is not what was signed" in found[4]["reason"]
+    assert found[4]["reason"].startswith("digest mismatch: ")
+    assert found[4]["advice"] == "Do not load it. Get it again from where it was signed."
 
 
 def test_what_could_not_be_judged_is_an_error(tmp_path: Path, key: safeload.SigningKey, decisions: Any) -> None:

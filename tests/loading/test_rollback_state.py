@@ -66,7 +66,7 @@ def test_an_older_release_put_back_is_refused_and_both_are_named(
     assert Loader(keyring=key, rollback_state=state).load(path) == [2]
     put_back(kept, path)
     for loader in (Loader(keyring=key, rollback_state=state), Loader(keyring=key, rollback_state=str(state))):
-        with pytest.raises(RollbackError, match=r"release 1, and release 2 was loaded here before \(.*state\.json"):
+        with pytest.raises(RollbackError, match=r"release 1 is older than release 2, which .* before \(.*state\.json"):
             loader.load(path)
         report = loader.verify(path)
         assert [finding.code for finding in report.findings] == ["SL108"]
@@ -189,7 +189,7 @@ def test_a_damaged_file_is_an_error_that_says_what_to_do(
         lambda: loader.verify(path),
         lambda: Loader(keyring=key, rollback_state=state),
     ):
-        with pytest.raises(StorageError, match=r"cannot be understood.*Restore it; or"):
+        with pytest.raises(StorageError, match=r"cannot read the rollback state.*Restore the file"):
             use()
     assert state.read_bytes() == content
 
@@ -199,11 +199,11 @@ def test_a_file_that_others_can_write_is_refused(path: Path, state: Path, key: s
     loader = Loader(keyring=key, rollback_state=state)
     loader.load(path)
     state.chmod(0o620)
-    with pytest.raises(StorageError, match="others may write"):
+    with pytest.raises(StorageError, match="others can change it"):
         loader.load(path)
     state.chmod(0o600)
     state.parent.chmod(0o770)
-    with pytest.raises(StorageError, match="others may write"):
+    with pytest.raises(StorageError, match="others can change it"):
         loader.load(path)
     state.parent.chmod(0o700)
     assert loader.load(path) == [1]
@@ -236,7 +236,7 @@ def test_it_is_bounded(state: Path) -> None:
     state.chmod(0o600)
     rollback_state = RollbackState(state)
     rollback_state.raise_release("7.joblib", 2)
-    with pytest.raises(StorageError, match="no more fit"):
+    with pytest.raises(StorageError, match="cannot remember another release"):
         rollback_state.raise_release("one more", 1)
     assert RollbackState(state).release("7.joblib") == 2
 
@@ -284,9 +284,9 @@ def test_two_pointers_of_one_number_are_a_fork() -> None:
     rollback_state.require_pointer(
         "m/production", Mark(4, 5, "b" * 64), where="here"
     )  # a decision: newer, to an older one
-    with pytest.raises(RollbackError, match="two different pointers"):
+    with pytest.raises(RollbackError, match="signed twice"):
         rollback_state.require_pointer("m/production", Mark(3, 7, "b" * 64), where="here")
-    with pytest.raises(RollbackError, match="number 2, to release 9, and number 3, to release 7"):
+    with pytest.raises(RollbackError, match=r"number 2 \(release 9\) is older than number 3 \(release 7\)"):
         rollback_state.require_pointer("m/production", Mark(2, 9, "c" * 64), where="here")
 
 
@@ -314,9 +314,9 @@ def test_reissue_and_rollback_state_on_the_command_line(
     misspelt = run(*verify[:-1], tmp_path / "misspelt.json")
     assert (misspelt.code, "no such state file" in misspelt.err) == (0, True)
     folder = run(*verify[:-1], tmp_path)
-    assert (folder.code, f"{tmp_path} is not a regular file" in folder.err) == (2, True)
+    assert (folder.code, "not a regular file" in folder.err) == (2, True)
     state.write_bytes(b"")
     done = run(*verify)
-    assert (done.code, "cannot be understood" in done.err) == (2, True)
+    assert (done.code, "cannot read the rollback state" in done.err) == (2, True)
     done = run("reissue", tmp_path / "missing.joblib", "--from-release", "2", "--keyring", ring)
     assert (done.code, "no such" in done.err) == (2, True)

@@ -176,7 +176,8 @@ def test_what_is_refused_is_not_served_and_not_tried_again(
     assert watch.problem is error
     records = [one for one in caplog.records if getattr(one, "action", "") == "watch"]
     assert [(one.verdict, one.codes) for one in records] == [("allowed", []), ("refused", ["SL201"])]
-    assert records[1].reason == str(error)
+    assert records[1].reason == error.describe(records[1].path)
+    assert (str(artifact(store, "1.2")) in records[1].reason, records[1].advice) == (True, error.advice)
     assert records[1].path.endswith("production.json")
     store.promote("fraud", "1.3")
     assert (watch.check(), watch.model, watch.problem) == (True, [3], None)

@@ -166,10 +166,10 @@ def test_what_was_changed_in_a_backend_is_refused(
     upload(OBJECT)
     whole = memory.objects[NAME]
     memory.objects[NAME] = whole[:-1000] + bytes([whole[-1000] ^ 1]) + whole[-999:]
-    with pytest.raises(safeload.DigestMismatchError, match=r"model\.joblib is not what was signed"):
+    with pytest.raises(safeload.DigestMismatchError, match=r"model\.joblib: digest mismatch"):
         safeload.load(ADDRESS, keyring=key)
     memory.objects[NAME] = whole + b"!"
-    with pytest.raises(safeload.DigestMismatchError, match="bytes, and had"):
+    with pytest.raises(safeload.DigestMismatchError, match=r"bytes, and .* bytes were signed"):
         safeload.load(ADDRESS, keyring=key)
     memory.objects[NAME] = whole
     memory.objects[NAME + MANIFEST_SUFFIX] = bytes(33 << 20)

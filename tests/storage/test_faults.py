@@ -172,7 +172,7 @@ def test_names_that_look_the_same_are_not(tmp_path: Path, key: safeload.SigningK
     for other in ("mod\u00e9l.joblib", "Mode\u0301l.joblib"):
         shutil.copy(tmp_path / "Mod\u00e9l.joblib", tmp_path / other)
         shutil.copy(tmp_path / "Mod\u00e9l.joblib.manifest.json", tmp_path / f"{other}.manifest.json")
-        with pytest.raises(safeload.ManifestError, match="signed under the name"):
+        with pytest.raises(safeload.ManifestError, match="signed under another name"):
             safeload.load(tmp_path / other, keyring=key)
 
 

@@ -309,12 +309,12 @@ def test_paths_that_name_no_file(name: str) -> None:
 
 
 def test_a_name_too_long_for_its_manifest(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="Choose a shorter one"):
+    with pytest.raises(StorageError, match="Choose a shorter name"):
         write(tmp_path / ("x" * 250), NEW)
     for too_long in (tmp_path / ("x" * 300), tmp_path / ("x" * 300) / "model.joblib"):
-        with pytest.raises(StorageError, match="Choose a shorter one"):
+        with pytest.raises(StorageError, match="Choose a shorter name"):
             write(too_long, NEW)
-        with pytest.raises(StorageError, match="Choose a shorter one"):
+        with pytest.raises(StorageError, match="Choose a shorter name"):
             sign(too_long)
     assert names(tmp_path) == []
 
@@ -350,14 +350,14 @@ def test_a_full_disk_leaves_the_old_pair(mount: Callable[[str], Path]) -> None:
     path = mount("size=256k") / "model.joblib"
     write(path, OLD)
     before = snapshot(path)
-    with pytest.raises(StorageError, match="no space is left") as caught:
+    with pytest.raises(StorageError, match="no space left") as caught:
         write(path, os.urandom(1 << 20), overwrite=True)
     assert isinstance(caught.value.__cause__, OSError)
     assert snapshot(path) == before
     assert names(path.parent) == PAIR
     with writing(path, overwrite=True, belongs=belongs) as writer:
         writer.temporary.write_bytes(NEW)
-        with pytest.raises(StorageError, match="no space is left"):
+        with pytest.raises(StorageError, match="no space left"):
             writer.commit(bytes(1 << 20))
     assert snapshot(path) == before
     assert names(path.parent) == PAIR

@@ -152,7 +152,7 @@ def test_what_a_file_system_that_folds_case_would_open_is_refused(store: Store, 
         twin = folder / str(path.relative_to(folder)).replace("fraud", "FRAUD")
         twin.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, twin)
-    with pytest.raises(ManifestError, match="signed under the name"):
+    with pytest.raises(ManifestError, match="signed under another name"):
         store.load("FRAUD", "1.2")
     with pytest.raises(ManifestError, match="was signed for model 'fraud'"):
         store.load("FRAUD", channel="production")
@@ -245,7 +245,7 @@ def test_a_version_put_in_the_place_of_another(store: Store, folder: Path) -> No
     for suffix in ("", MANIFEST):  # under the new file's name
         shutil.copy(f"{old}{suffix}", f"{new}{suffix}")
     for use in (lambda: store.load("fraud"), lambda: store.load("fraud", "1.2"), lambda: store.promote("fraud", "1.2")):
-        with pytest.raises(ManifestError, match="signed under the name"):
+        with pytest.raises(ManifestError, match="signed under another name"):
             use()
     assert refusals(store) == {"fraud-1.2.joblib": ["SL107"], "production.json": ["SL107"]}
 
@@ -269,7 +269,7 @@ def test_names_and_versions_that_make_the_same_file_name(folder: Path, key: Sign
     for suffix in ("", MANIFEST):
         swap(Path(f"{one}{suffix}"), Path(f"{other}{suffix}"))
     for name, version in (("a", "1-2"), ("a-1", "2")):
-        with pytest.raises(ManifestError, match="signed as version"):
+        with pytest.raises(ManifestError, match="signed as another version"):
             store.load(name, version)
 
 
@@ -293,7 +293,7 @@ def test_an_old_pointer_put_back(store: Store, folder: Path, key: SigningKey, tm
     assert store.load("fraud") == [3]
     pointer(folder).write_bytes(old)
     for reader in (store, Store(folder, keyring=key, rollback_state=state)):
-        with pytest.raises(RollbackError, match="number 1, to release 2, and number 2, to release 3"):
+        with pytest.raises(RollbackError, match=r"number 1 \(release 2\) is older than number 2 \(release 3\)"):
             reader.load("fraud")
         assert refusals(reader) == {"production.json": ["SL108"]}
         with pytest.raises(RollbackError):
@@ -336,7 +336,7 @@ def test_a_pointer_removed_is_no_way_to_the_highest_release(store: Store, folder
 def test_a_version_removed_is_no_way_to_an_older_one(store: Store, folder: Path) -> None:
     assert store.load("fraud") == [3]
     shutil.rmtree(artifact(folder, "1.2").parent)
-    with pytest.raises(RollbackError, match=r"release 2, and release 3 was loaded here before"):
+    with pytest.raises(RollbackError, match=r"release 2 is older than release 3, which was loaded here before"):
         store.load("fraud")
 
 
@@ -344,7 +344,7 @@ def test_a_version_that_cannot_be_trusted_may_be_the_newest(store: Store, folder
     Path(f"{artifact(folder, '1.2')}{MANIFEST}").write_bytes(b"{}")
     with pytest.raises(ManifestError):
         store.load("fraud")
-    with pytest.raises(ManifestError, match="which release comes next"):
+    with pytest.raises(ManifestError, match="name its release: release=N"):
         store.save("fraud", [4], version="2")
     assert store.save("fraud", [4], version="2", release=4).release == 4
     assert [one.version for one in store.versions("fraud") if one.problem] == ["1.2"]
@@ -405,7 +405,7 @@ def test_a_pointer_past_its_time_is_refused_until_it_is_renewed(
     store.promote("fraud", "1.2", expires=timedelta(hours=1))
     assert store.load("fraud") == [3]
     pass_time(timedelta(hours=2))
-    with pytest.raises(safeload.ExpiredError, match=r"this pointer, number 1 to version 1\.2, expired"):
+    with pytest.raises(safeload.ExpiredError, match=r"pointer number 1, to version 1\.2, expired"):
         store.load("fraud")
     assert store.promote("fraud", "1.2", expires=timedelta(days=1)).sequence == 2
     assert (store.load("fraud"), store.channel("fraud").history) == ([3], ())

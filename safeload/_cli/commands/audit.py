@@ -23,7 +23,7 @@ from safeload._cli.options.common import (
 from safeload._cli.report.deliver import deliver_lines
 from safeload._cli.report.files import Output, check_output
 from safeload._cli.report.policy_files import policy_name, require_new, write_policy
-from safeload._cli.report.result import Result, judged
+from safeload._cli.report.result import Problem, Result, failure, judged
 from safeload._cli.report.text import result_lines, suggestion_lines
 from safeload._cli.running.progress import progress
 from safeload._cli.running.walk import find_artifacts, say_empty
@@ -249,9 +249,9 @@ def _audit_artifacts(
     results = [Result(path=path, verdict="error", error=why) for path, why in found.unreadable]
     audits: list[ArtifactAudit] = []
     with progress("auditing", len(found.files), quiet=out.quiet) as advance:
-        for path, one, why in each(task, work, found.files, jobs):
-            if one is None:
-                results.append(Result(path=path, verdict="error", error=why))
+        for path, one in each(task, work, found.files, jobs):
+            if isinstance(one, Problem):
+                results.append(failure(path, one))
             else:
                 audits.append(one)
                 results.append(_result(one))

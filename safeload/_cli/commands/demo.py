@@ -207,7 +207,7 @@ def _expect_refusal(show: _Show, what: str, path: Path, code: str) -> None:
         safeload.load(path, keyring=show.ring)
     except VerificationError as error:
         show.expect(error.code == code, f"{what}: load should refuse it with {code}, not {error.code}")
-        show.refused(error.code, str(error))
+        show.refused(error.code, error.message)
     else:
         show.expect(False, f"{what}: load should refuse it")
 
@@ -318,7 +318,7 @@ def _refuse_hostile(show: _Show) -> None:
     try:
         safeload.load(hostile, keyring=show.ring)
     except VerificationError as error:
-        show.refused(error.code, str(error))
+        show.refused(error.code, error.message)
     except SafeloadError as error:
         show.expect(False, f"load should refuse the hostile pickle as unsigned, not because: {error}")
     else:

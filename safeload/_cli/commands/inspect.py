@@ -38,6 +38,7 @@ class _Signature:
 
     state: str
     reason: str = ""
+    advice: str | None = None
     manifest: dict[str, Any] | None = None
 
 
@@ -77,7 +78,7 @@ def inspect(
     deeper = look_deeper(path, policy, limits, opcodes=opcodes, program=decompile)
     content = {
         "summary": summary([result]),
-        "signature": {"state": signature.state, "reason": signature.reason or None},
+        "signature": {"state": signature.state, "reason": signature.reason or None, "advice": signature.advice},
         "results": [{**result.to_dict(), "manifest": signature.manifest, **deeper}],
     }
 
@@ -107,17 +108,18 @@ def _signature(path: str, keyring: str | None, limits: Limits) -> _Signature:
         claim = _claim(path)
         if claim is None:
             return _Signature(state="unsigned", reason="there is no manifest beside it")
-        return _Signature(state="unchecked", reason=str(error), manifest=claim)
+        return _Signature(state="unchecked", reason=error.describe(""), advice=error.advice, manifest=claim)
     try:
         manifest = safeload.read_manifest(path, keyring=ring)
         report = safeload.verify(path, keyring=ring, limits=limits)
     except UnsignedError as error:
-        return _Signature(state="unsigned", reason=str(error))
+        return _Signature(state="unsigned", reason=error.describe(path), advice=error.advice)
     except VerificationError as error:
-        return _Signature(state="invalid", reason=str(error), manifest=_claim(path))
+        return _Signature(state="invalid", reason=error.describe(path), advice=error.advice, manifest=_claim(path))
     described = manifest_dict(manifest)
     if report.manifest is None:  # signed, but not these bytes
-        return _Signature(state="invalid", reason=report.findings[0].message, manifest=described)
+        first = report.findings[0]
+        return _Signature(state="invalid", reason=first.message, advice=first.advice, manifest=described)
     return _Signature(state="verified", manifest=described)
 
 
@@ -175,6 +177,8 @@ def _signature_lines(signature: _Signature, paint: Painter) -> Iterator[str]:
     yield f"{paint('signature', bold=True)}: {paint(word, colour)}"
     for line in signature.reason.split("\n"):
         yield f"  {plain(line)}"
+    for line in signature.advice.split("\n") if signature.advice else ():
+        yield f"  {paint(plain(line), 'cyan')}"
 
 
 def _heading(text: str, paint: Painter) -> Iterator[str]:

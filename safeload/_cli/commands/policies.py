@@ -71,7 +71,7 @@ def check(name: str, out: Output) -> int:
         checked = Policy.load(name)
     except PolicyFileError as error:
         if out.layout == "json":
-            content: dict[str, Any] = {"valid": False, "error": str(error)}
+            content: dict[str, Any] = {"valid": False, "error": error.describe(""), "advice": error.advice}
             deliver_facts(content, lambda _: (), command="policy check", out=out)
         raise
     unreviewed = [rule.where for rule in checked.rules if not rule.is_reviewed]

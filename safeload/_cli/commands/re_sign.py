@@ -133,17 +133,16 @@ def find_signed(paths: Sequence[str], output: str | None) -> Found:
 
 def signs(re_signer: ReSigner) -> Callable[[str], Result]:
     """Return what puts the new signatures on one file."""
-    from safeload._judging.report import Report
+    from safeload._judging.report import refused_report
     from safeload._signing.new_pair import checked_target
     from safeload.errors import VerificationError
-    from safeload.findings import Finding
     from safeload.store import signed_file_at
 
     def sign_one(path: str) -> Result:
         try:
             return _done(path, re_signer.sign(signed_file_at(checked_target(path))))
         except VerificationError as error:
-            return judged(path, Report(path=path, findings=(Finding(error.code, str(error), error.offset),)))
+            return judged(path, refused_report(path, error))
 
     return sign_one
 

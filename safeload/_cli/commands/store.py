@@ -94,11 +94,16 @@ def _pointer_facts(pointer: Pointer) -> dict[str, Any]:
 
 
 def _verdict(problem: Problem | None) -> dict[str, Any]:
-    code = getattr(problem, "code", None)
-    if problem is not None and code is None:
-        return {"verdict": "error", "findings": [], "error": str(problem)}
-    findings = [] if problem is None else [{"code": code, "message": str(problem)}]
-    return {"verdict": "refused" if findings else "allowed", "findings": findings}
+    from safeload._judging.report import refused_report
+    from safeload.errors import VerificationError
+
+    if problem is None:
+        return {"verdict": "allowed", "findings": []}
+    if not isinstance(problem, VerificationError):
+        path = problem.path or ""
+        return {"verdict": "error", "findings": [], "error": problem.describe(path), "advice": problem.advice}
+    report = refused_report(problem.path or "", problem)
+    return {"verdict": "refused", "findings": [finding.to_dict() for finding in report.findings]}
 
 
 def _worst(problems: Sequence[tuple[str, Problem]]) -> int:
@@ -124,11 +129,14 @@ def _problem_lines(problems: Sequence[tuple[str, Problem]], paint: Painter, out:
     for what, problem in problems:
         verdict = _verdict(problem)
         word, code = verdict["verdict"], "".join(f"{finding['code']} " for finding in verdict["findings"])
-        head, *rest = wrapped(f"{word} {plain(what)}: {code}{plain(str(problem))}", paint.width, "", "  ")
+        where = "" if problem.path is None else f"{plain(problem.path)}: "
+        head, *rest = wrapped(f"{word} {plain(what)}: {code}{where}{plain(problem.message)}", paint.width, "", "  ")
         if not out.quiet:
             yield ""
         yield head.replace(word, paint(word, "red", bold=True), 1)
         yield from rest
+        if problem.advice is not None:
+            yield from (paint(line, "cyan") for line in wrapped(plain(problem.advice), paint.width, "  ", "  "))
 
 
 @store.command("list", short_help="Show models, and where their channels are.")
@@ -300,21 +308,22 @@ def verify(
     parts = {str(part.path): part for part in opened.parts(name, version)}
     task = _VerifyingVersions(at, rollback_state, parts, session.debug)
     results = judge_each(task, lambda path: _verified(opened, parts[path]), list(parts), jobs, quiet=out.quiet)
-    strays = _strays(opened, name, version)
+    strays = _strays(opened, at.folder, name, version)
     for stray in () if out.quiet else strays or ():
         say_note(f"{plain(stray)}: no part of the store, so it was not looked at")
     deliver(results, command="store verify", policy=at.standard.policy, out=out, extra={"strays": strays})
     return exit_code(results, "nothing to check")
 
 
-def _strays(opened: Store, name: str | None, version: str | None) -> list[str] | None:
+def _strays(opened: Store, folder: str, name: str | None, version: str | None) -> list[str] | None:
     """Return what is no part of the store, or None where a folder cannot be listed: what it holds was an error."""
     from safeload.errors import StorageError
 
     try:
         return list(map(str, opened.strays(name, version)))
     except StorageError as error:
-        say_note(f"what is no part of the store is not known: {error}")
+        path = error.path or folder
+        say_note(f"cannot list files that do not belong to the store: {path}: {error.describe(path)}", error.advice)
         return None
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from safeload._cli.report.content import Content
 from safeload._cli.report.files import emit
 from safeload._cli.report.formats import render
-from safeload._cli.report.result import Result, named, summary
+from safeload._cli.report.result import Result, summary
 from safeload._cli.report.text import count_line, result_lines, suggestion_lines
-from safeload._cli.terminal import Painter, painter_for, say_error
+from safeload._cli.terminal import Painter, painter_for, plain, say_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -84,4 +84,4 @@ def say_failures(results: Iterable[Result]) -> None:
     """Say on stderr which files could not be judged."""
     for result in results:
         if result.verdict == "error":
-            say_error(named(result.error, result.path))
+            say_error(f"{plain(result.path)}: {result.error}", result.advice)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from safeload._cli.report.result import finding_rows, row_place, row_text
-from safeload._cli.terminal import human_size, plain, tool_version
-from safeload.findings import FINDING_KINDS
+from safeload._cli.terminal import human_size, plain, plain_lines, tool_version
 
 if TYPE_CHECKING:
     from safeload._cli.report.content import Content
@@ -59,6 +58,7 @@ def _html_file(result: Result) -> dict[str, Any]:
         "verdict": result.verdict,
         "word": result.word if result.verdict == "allowed" else result.verdict,
         "error": result.error,
+        "advice": result.advice,
         "facts": ", ".join(fact for fact in facts if fact),
         "findings": [
             {
@@ -67,7 +67,7 @@ def _html_file(result: Result) -> dict[str, Any]:
                 "severity": finding["severity"],
                 "where": row_place(finding),
                 "said": row_text(finding),
-                "advice": FINDING_KINDS[finding["code"]].advice,
+                "advice": plain_lines(finding["advice"]),
             }
             for finding in findings
         ],

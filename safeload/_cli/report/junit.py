@@ -32,7 +32,7 @@ def render(content: Content, _paint: Painter) -> str:
         findings = list(finding_rows(result))
         if result.verdict == "error":
             problem = ET.SubElement(case, "error", {"type": "error", "message": plain(result.error)})
-            problem.text = plain_lines(result.error)
+            problem.text = plain_lines("\n".join(filter(None, (result.error, result.advice))))
         elif result.verdict == "refused":
             against = [finding for finding in findings if finding["severity"] == "error"] or findings
             titles = ", ".join(dict.fromkeys(f"{finding['code']} {finding['title']}" for finding in against))
@@ -51,4 +51,5 @@ def _junit_lines(findings: Sequence[Mapping[str, Any]]) -> str:
     for finding in findings:
         where = row_place(finding)
         lines.append(f"{finding['code']} {finding['title']}{f' at {where}' if where else ''}: {row_text(finding)}")
+    lines += map(plain_lines, dict.fromkeys(finding["advice"] for finding in findings))
     return "\n".join(lines)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from safeload._cli.exit_codes import NOTHING, worst
-from safeload._cli.terminal import (
-    plain,
-    plain_lines,
-    say_error,
-)
+from safeload._cli.terminal import plain_lines, say_error
 from safeload.findings import FINDING_KINDS
 
 if TYPE_CHECKING:
@@ -23,17 +21,16 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "Problem",
     "Result",
     "exit_code",
     "failure",
     "finding_rows",
     "judged",
     "manifest_dict",
-    "named",
+    "problem_of",
     "row_place",
     "row_text",
-    "said",
-    "shown",
     "summary",
 ]
 
@@ -49,7 +46,7 @@ class Result:
 
     `verdict` is "allowed", "refused" or "error", `word` what text says of an allowed one, and `facts` in place of its
     format and size; `data` is the report as JSON holds it, `missing` what a policy would have to grant to allow what
-    is refused, `notes` what else to know, `error` why it could not be judged.
+    is refused, `notes` what else to know, `error` why it could not be judged and `advice` what to do about that.
     """
 
     path: str
@@ -60,12 +57,13 @@ class Result:
     missing: tuple[GlobalUse, ...] = ()
     notes: tuple[str, ...] = ()
     error: str = ""
+    advice: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON can hold it."""
         head: dict[str, Any] = {"path": self.path, "verdict": self.verdict, "findings": [], "globals": []}
         if self.verdict == "error":
-            return {**head, "error": self.error}
+            return {**head, "error": self.error, "advice": self.advice}
         return {**head, **self.data, "path": self.path, "verdict": self.verdict}
 
 
@@ -74,7 +72,7 @@ def judged(path: str, report: Report) -> Result:
     from safeload._judging.report import missing_uses
 
     if report.error is not None:
-        return Result(path=path, verdict="error", error=report.error)
+        return failure(path, Problem(report.error, report.advice))
     data = report.to_dict()
     if report.manifest is not None:
         data["manifest"] = manifest_dict(report.manifest)
@@ -90,35 +88,35 @@ def manifest_dict(manifest: Manifest) -> dict[str, Any]:
     return described
 
 
-def failure(path: str, error: Exception) -> Result:
+class Problem(NamedTuple):
+    """Why a file could not be judged, and what to do about it; it can be sent to another process."""
+
+    message: str
+    advice: str | None = None
+
+
+def failure(path: str, problem: Problem | Exception) -> Result:
     """Return the result for a file that could not be judged."""
-    return Result(path=path, verdict="error", error=said(error, path))
+    if isinstance(problem, Exception):
+        problem = problem_of(problem, path)
+    return Result(path=path, verdict="error", error=problem.message, advice=problem.advice)
 
 
-def said(error: Exception, path: str) -> str:
-    """Say why a file could not be judged."""
+def problem_of(error: Exception, path: str) -> Problem:
+    """Return what an error says, for a reader who sees `path` beside it."""
     from safeload.errors import SafeloadError
 
-    if isinstance(error, FileNotFoundError):
-        link = Path(path)
-        return f"it is a link to {str(link.readlink())!r}, and {_NO_FILE}" if link.is_symlink() else _NO_FILE
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
     if isinstance(error, SafeloadError):
-        return str(error)
-    return f"internal error, which is a bug in safeload: {type(error).__name__}: {error} (--debug shows where)"
-
-
-def shown(message: str, path: str) -> str:
-    """Return a message without the path that it begins with; elsewhere in it the path is put on one line."""
-    return message.removeprefix(f"{path}: ").replace(path, plain(path))
-
-
-def named(message: str, path: str) -> str:
-    """Return a message that names the file it is about, once."""
-    text = shown(message, path)
-    says_it = message.startswith(f"{path} ") or f" {path}: " in message
-    return text if says_it else f"{plain(path)}: {text}"
+        return Problem(error.describe(path), error.advice)
+    if isinstance(error, FileNotFoundError) and error.strerror == os.strerror(errno.ENOENT):
+        link = Path(path)
+        return Problem(f"it is a link to {str(link.readlink())!r}, and {_NO_FILE}" if link.is_symlink() else _NO_FILE)
+    if isinstance(error, OSError):
+        return Problem(error.strerror or str(error))
+    return Problem(
+        f"internal error: {type(error).__name__}: {error}",
+        "This is a bug in safeload. Run the command again with --debug, and report what it shows.",
+    )
 
 
 def exit_code(results: Iterable[Result], nothing: str) -> int:
@@ -147,6 +145,7 @@ def finding_rows(result: Result) -> Iterator[dict[str, Any]]:
             "code": rule.code,
             "title": rule.title,
             "message": line,
+            "advice": rule.advice,
             "offset": None,
             "global_name": None,
             "severity": rule.severity,

@@ -48,7 +48,7 @@ def render(content: Content, _paint: Painter) -> str:
                 "toolExecutionNotifications": [
                     {
                         "level": "error",
-                        "message": {"text": plain_lines(result.error)},
+                        "message": {"text": plain_lines(_sentences(result.error, result.advice))},
                         "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(result.path)}}}],
                     }
                     for result in failed
@@ -79,6 +79,9 @@ def _sarif_rule(code: str) -> dict[str, Any]:
 def _sarif_result(result: Result, finding: Mapping[str, Any], codes: Sequence[str]) -> dict[str, Any]:
     place: dict[str, Any] = {"artifactLocation": {"uri": _uri(result.path)}}
     offset, line = finding["offset"], finding.get("line")
+    # Advice for the code stands in the rule's help; a viewer shows that of this very finding only in its message.
+    own = None if finding["advice"] == FINDING_KINDS[finding["code"]].advice else finding["advice"]
+    text = _sentences(row_text(finding), None if own is None else plain_lines(own))
     if line is not None:
         place["region"] = {"startLine": line}
     elif offset is not None and result.data.get("compression") == "none":
@@ -90,10 +93,14 @@ def _sarif_result(result: Result, finding: Mapping[str, Any], codes: Sequence[st
         "ruleId": finding["code"],
         "ruleIndex": codes.index(finding["code"]),
         "level": finding["severity"],
-        "message": {"text": f"{finding['title']}: {row_text(finding)}"},
+        "message": {"text": f"{finding['title']}: {text}"},
         "locations": [{"physicalLocation": place}],
-        "properties": {"streamOffset": offset, "globalName": finding["global_name"]},
+        "properties": {"streamOffset": offset, "globalName": finding["global_name"], "advice": finding["advice"]},
     }
+
+
+def _sentences(message: str, advice: str | None) -> str:
+    return message if advice is None else f"{message}. {advice}"
 
 
 def _uri(path: str) -> str:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from safeload._cli.report.result import Result, shown
 from safeload._cli.report.second_opinion import opinion_lines
 from safeload._cli.terminal import Painter, human_size, plain, wrapped
-from safeload.findings import FINDING_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from safeload._cli.report.content import Content
+    from safeload._cli.report.result import Result
     from safeload._cli.terminal import Painter
     from safeload.policy import Policy
 
@@ -50,7 +49,8 @@ def result_lines(result: Result, paint: Painter) -> Iterator[str]:
     word = result.word if result.verdict == "allowed" else result.verdict
     yield f"{paint.verdict(word)}  {paint(plain(result.path), bold=True)}"
     if result.verdict == "error":
-        yield from _indented(shown(result.error, result.path))
+        yield from _indented(result.error)
+        yield from _advice([] if result.advice is None else [result.advice], paint)
     elif result.verdict == "allowed":
         yield _INDENT + paint(plain(result.facts) or _facts(result.data), dim=True)
     else:
@@ -79,16 +79,19 @@ def finding_lines(result: Result, paint: Painter) -> Iterator[str]:
     """Say each reason to refuse, and below them what to do."""
     findings = result.data.get("findings", [])
     for finding in findings[:_MAX_SHOWN]:
-        yield from _finding(finding, result.path, paint)
+        yield from _finding(finding, paint)
     if len(findings) > _MAX_SHOWN:
         yield f"{_INDENT}… and {len(findings) - _MAX_SHOWN} more: --format json has them all"
     if result.missing:
         return  # see suggestion_lines
-    # A message about trust or integrity says what to do itself, but for what is wrong inside of a manifest.
-    codes = [one["code"] for one in findings if one["code"] == "SL102" or one["code"][:3] not in ("SL1", "SL2")]
-    for advice in dict.fromkeys(FINDING_KINDS[code].advice for code in codes):
-        for line in _wrapped(advice, paint):
-            yield _INDENT + paint(line.removeprefix(_INDENT), "cyan")
+    yield from _advice(dict.fromkeys(finding["advice"] for finding in findings), paint)
+
+
+def _advice(advices: Iterable[str], paint: Painter) -> Iterator[str]:
+    for advice in advices:
+        for line in advice.split("\n"):
+            for part in _wrapped(plain(line), paint):
+                yield _INDENT + paint(part.removeprefix(_INDENT), "cyan")
 
 
 def suggestion_lines(results: Iterable[Result], policy: str) -> list[str]:
@@ -126,10 +129,10 @@ def pack_lines(names: set[str], base: Policy) -> Iterator[str]:
             yield f'the pack {pack} has {few}, reviewed: rather than these rules, extends = [..., "{pack}"]'
 
 
-def _finding(finding: dict[str, Any], path: str, paint: Painter) -> Iterator[str]:
+def _finding(finding: dict[str, Any], paint: Painter) -> Iterator[str]:
     where = "" if finding["offset"] is None else f" at byte {finding['offset']}"
     name = "" if finding["global_name"] is None else f"{finding['global_name']}: "
-    first, *rest = (name + shown(finding["message"], path)).split("\n")
+    first, *rest = f"{name}{finding['message']}".split("\n")
     head, *lines = _wrapped(f"{finding['code']} {finding['title']}{where}: {plain(first)}", paint)
     yield head.replace(finding["code"], paint(finding["code"], "red", bold=True), 1)
     yield from lines

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
-from safeload._cli.report.result import Result, said
+from safeload._cli.report.result import Problem, Result, failure, problem_of
 from safeload._cli.running.progress import progress
 from safeload._cli.terminal import say_traceback
 
@@ -23,7 +23,7 @@ __all__ = ["Task", "each", "judge_each", "require_shareable"]
 
 _MOST_FILES = 8  # that are handed to a worker together, and
 _MOST_BYTES = 4 << 20
-_DIED = "a worker process died, perhaps for lack of memory: try fewer --jobs"
+_DIED = Problem("a worker process died, perhaps for lack of memory", "Use fewer --jobs.")
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
 
@@ -39,17 +39,15 @@ class Task(Protocol[T_co]):
         """Return what works on one file, with all that is needed for it read already."""
 
 
-def each(
-    task: Task[T], work: Callable[[str], T], files: Sequence[str], jobs: int
-) -> Iterator[tuple[str, T | None, str]]:
-    """Yield for every file, in their order, what came of it: a result, or why there is none.
+def each(task: Task[T], work: Callable[[str], T], files: Sequence[str], jobs: int) -> Iterator[tuple[str, T | Problem]]:
+    """Yield for every file, in their order, its result, or why there is none.
 
     `work` is what `task.start()` returned, for use in this process.
     """
     jobs = min(jobs, len(files))
     if jobs <= 1:
         for path in files:
-            yield (path, *_one(work, path, debug=task.debug))
+            yield path, _one(work, path, debug=task.debug)
         return
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
@@ -70,10 +68,10 @@ def each(
             for batch, outcomes in zip(batches, working, strict=True):
                 for path, outcome in zip(batch, outcomes, strict=True):
                     done += 1
-                    yield (path, *outcome)
+                    yield path, outcome
     except BrokenProcessPool:
         for path in files[done:]:
-            yield path, None, _DIED
+            yield path, _DIED
 
 
 def judge_each(
@@ -82,8 +80,8 @@ def judge_each(
     """Return the result for every file, with a progress bar; else as `each`."""
     results = []
     with progress("checking", len(files), quiet=quiet) as advance:
-        for path, result, why in each(task, work, files, jobs):
-            results.append(result or Result(path=path, verdict="error", error=why))
+        for path, outcome in each(task, work, files, jobs):
+            results.append(failure(path, outcome) if isinstance(outcome, Problem) else outcome)
             advance()
     return results
 
@@ -129,13 +127,13 @@ def _has_one_thread() -> bool:
         return False
 
 
-def _one(work: Callable[[str], T], path: str, *, debug: bool) -> tuple[T | None, str]:
+def _one(work: Callable[[str], T], path: str, *, debug: bool) -> T | Problem:
     try:
-        return work(path), ""
+        return work(path)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is about this file alone
         if debug:
             say_traceback(error)
-        return None, said(error, path)  # as text: not every exception can be sent to another process
+        return problem_of(error, path)  # as text: not every exception can be sent to another process
 
 
 @contextmanager
@@ -160,5 +158,5 @@ def _start_worker(task: Task[Any]) -> None:
     _Worker.work = task.start()
 
 
-def _work(batch: list[str]) -> list[tuple[Any, str]]:
+def _work(batch: list[str]) -> list[Any]:
     return [_one(_Worker.work, path, debug=_Worker.debug) for path in batch]
