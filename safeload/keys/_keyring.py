@@ -28,7 +28,7 @@ from safeload.keys._key import SigningKey, VerifyingKey, is_key_id
 from safeload.keys._scopes import shown_place
 from safeload.keys._source import (
     ENVIRONMENT_VARIABLE,
-    Source,
+    KeySource,
     default_path,
     default_source,
     exposed,
@@ -390,7 +390,7 @@ class Keyring:
         return f"<Keyring {self._path!r}: {ids}>" if self._path else f"<Keyring: {ids}>"
 
 
-def keyring_from(source: Source) -> Keyring:
+def keyring_from(source: KeySource) -> Keyring:
     """Return the keyring that these bytes hold; see `Keyring.load`."""
     text = parse_keyring(source.data, source.name)
     ring = Keyring(text.entries, path=source.name, threshold=text.threshold, rotating_to=text.rotating_to)

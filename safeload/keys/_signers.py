@@ -13,7 +13,7 @@ from safeload.keys._algorithms import ALGORITHMS
 from safeload.keys._key import Signer, SigningKey, VerifyingKey
 from safeload.keys._keyring import Keyring, KeyringSource, keyring_from, resolve_keyring
 from safeload.keys._pem import is_encrypted_pem, is_pem
-from safeload.keys._source import Source, exposed, read_source
+from safeload.keys._source import KeySource, exposed, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,7 +121,7 @@ def signing_pem(name: str, ask: Callable[[], bytes] | None = None) -> SigningKey
     return _signing_pem(found, ask) if _is_pem_file(found) else None
 
 
-def read_pem(name: str) -> Source:
+def read_pem(name: str) -> KeySource:
     """Return a PEM file's content.
 
     Raises:
@@ -133,11 +133,11 @@ def read_pem(name: str) -> Source:
     return found
 
 
-def _is_pem_file(found: Source) -> bool:
+def _is_pem_file(found: KeySource) -> bool:
     return is_pem(found.data) and b"[[keys]]" not in found.data
 
 
-def _signing_pem(found: Source, ask: Callable[[], bytes] | None = None) -> SigningKey:
+def _signing_pem(found: KeySource, ask: Callable[[], bytes] | None = None) -> SigningKey:
     if found.exposed_mode is not None:
         raise exposed(found.name, found.exposed_mode)
     try:

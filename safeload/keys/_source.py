@@ -32,7 +32,7 @@ __all__ = [
     "DATA_VARIABLE",
     "ENVIRONMENT_VARIABLE",
     "MAX_KEYRING_BYTES",
-    "Source",
+    "KeySource",
     "default_path",
     "default_source",
     "descriptor_of",
@@ -54,8 +54,8 @@ _SCRATCH = ".keyring-"  # of temporary files, which hold keys
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """The bytes of a keyring, and where they come from: `name` is for messages.
+class KeySource:
+    """The bytes of a keyring or of a PEM file, and where they come from: `name` is for messages.
 
     `exposed_mode` is the mode of a file that others can read, which is fine as long as it holds public keys only.
     """
@@ -96,7 +96,7 @@ def default_path() -> str:
     return named
 
 
-def default_source() -> Source:
+def default_source() -> KeySource:
     """Read the keyring that is used where none is given: from the environment, or from the file that it names.
 
     Raises:
@@ -117,7 +117,7 @@ def default_source() -> Source:
         pass
     if not data:
         raise KeyringError(f"{DATA_VARIABLE} is set but empty: unset it, or put a keyring's text in it")
-    return Source(data, f"in {DATA_VARIABLE}")
+    return KeySource(data, f"in {DATA_VARIABLE}")
 
 
 def descriptor_of(name: str) -> int | None:
@@ -126,7 +126,7 @@ def descriptor_of(name: str) -> int | None:
     return None if match is None else int(match[1])
 
 
-def read_source(name: str, *, else_pem: bool = False) -> Source:
+def read_source(name: str, *, else_pem: bool = False) -> KeySource:
     """Read a keyring's file, or the descriptor that fd:N means; `else_pem` says that a key as PEM would do, too.
 
     Raises:
@@ -148,13 +148,13 @@ def read_source(name: str, *, else_pem: bool = False) -> Source:
         problem = f"cannot read keyring {_shown(name)}: {reason_of(error)}"
     else:
         try:
-            return Source(_read_bounded(fd, name), name, _check_owner(status, name))
+            return KeySource(_read_bounded(fd, name), name, _check_owner(status, name))
         finally:
             os.close(fd)
     raise KeyringError(problem)
 
 
-def _read_descriptor(fd: int, name: str) -> Source:
+def _read_descriptor(fd: int, name: str) -> KeySource:
     """Read an open descriptor to its end, once; it stays open, and whoever asks again gets the same bytes."""
     try:
         status = os.fstat(fd)
@@ -164,14 +164,14 @@ def _read_descriptor(fd: int, name: str) -> Source:
             f"safeload verify --keyring {name} model.joblib {fd}<ring.toml"
         ) from None
     if stat.S_ISREG(status.st_mode):  # read by position, so that its own position does not matter
-        return Source(_read_bounded(fd, name, 0), name, _check_owner(status, name))
+        return KeySource(_read_bounded(fd, name, 0), name, _check_owner(status, name))
     if not (stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode)):
         raise KeyringError(f"{name} is neither a file nor a pipe, so it is no keyring")
     key = (fd, status.st_dev, status.st_ino)
     with _Consumed.lock:
         if key not in _Consumed.contents:
             _Consumed.contents[key] = _read_bounded(fd, name)
-        return Source(_Consumed.contents[key], name)
+        return KeySource(_Consumed.contents[key], name)
 
 
 def _check_owner(status: os.stat_result, name: str) -> int | None:
