@@ -17,7 +17,7 @@ from safeload._loading.loader import Accept, Loader, MmapMode, OnMismatch
 from safeload._signing.claims import Claims
 from safeload._signing.new_pair import Compress, NewPair, checked_target
 from safeload._signing.re_sign import ReSigned, ReSigner
-from safeload.keys._signers import SigningSources, signing_with
+from safeload.keys import SigningSources, resolve_signers
 from safeload.policy import Policy, resolve_policy
 from safeload.store import signed_file_at
 
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from safeload._judging.report import Report
     from safeload._manifest.manifest import Manifest
     from safeload._scan import Limits
-    from safeload.keys._keyring import KeyringSource
-    from safeload.keys._signers import SigningSources
+    from safeload.keys import KeyringSource, SigningSources
 
 __all__ = [
     "Accept",
@@ -98,7 +97,7 @@ def dump(
             is still there as it was; but where the disk fails when the new pair is in place already, that is whole.
     """
     target = checked_target(path)
-    pair = NewPair(signing_with(key, target), resolve_policy(policy), limits, overwrite)
+    pair = NewPair(resolve_signers(key, target), resolve_policy(policy), limits, overwrite)
     claims = Claims(metadata, version, release, expires, allow_lower_release)
     with decision("dump", str(target), pair.policy.digest) as made:
         made.manifest = manifest = pair.write(obj, target, compress, protocol, claims)
@@ -130,7 +129,7 @@ def sign(
         KeyringError, PolicyFileError, StorageError: as they say.
     """
     target = checked_target(path)
-    pair = NewPair(signing_with(key, target), resolve_policy(policy), limits, overwrite)
+    pair = NewPair(resolve_signers(key, target), resolve_policy(policy), limits, overwrite)
     claims = Claims(metadata, version, release, expires, allow_lower_release)
     with decision("sign", str(target), pair.policy.digest) as made:
         made.manifest = manifest = pair.sign(target, claims)

@@ -263,3 +263,8 @@ def checked_path(path: PathLike) -> Path:
 @functools.lru_cache(maxsize=64)  # a server loads the same few again and again, and a Path takes a while to make
 def _path(text: str) -> Path:
     return Path(text)
+
+
+def shown_place(name: str | None, folder: PathLike | None) -> str:
+    """Return how messages name an artifact: with its folder, if a scope may ask for it."""
+    return repr(name) if folder is None else f"{name!r} in {os.path.abspath(folder)!r}"  # noqa: PTH100

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from safeload.errors import LimitExceededError, MalformedArtifactError, PolicyViolationError, StorageError
 from safeload.findings import Finding
-from safeload.policy._propose import proposed_policy
+from safeload.policy import proposed_policy
 
 if TYPE_CHECKING:
     from safeload._manifest.manifest import Manifest

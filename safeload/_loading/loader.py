@@ -23,6 +23,7 @@ from safeload._loading.gc_pause import COLLECTOR_PAUSED
 from safeload._loading.rollback_state import RollbackState, resolve_rollback_state
 from safeload._loading.scan_cache import Scanned
 from safeload._loading.tripwire import tripwire
+from safeload._loading.trust import Trust
 from safeload._loading.unpickle import import_modules, load_mapped, load_stream
 from safeload._loading.versions import check_versions, version_mismatches, warn_caller
 from safeload._loading.watch import INTERVAL, Pair, Watch
@@ -34,7 +35,6 @@ from safeload._storage.opening import with_pair
 from safeload._storage.reader import VerifiedReader, verified_reader, verified_stream
 from safeload.errors import ManifestError, RollbackError, VerificationError
 from safeload.findings import FINDING_KINDS
-from safeload.keys._trust import Trust
 from safeload.policy import Policy, resolve_policy
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from safeload._loading.watch import OnRefused, OnSwapped
     from safeload._scan import Limits
     from safeload._storage.copies import Copies
-    from safeload.keys._keyring import Keyring, KeyringSource
+    from safeload.keys import Keyring, KeyringSource
 
     Guarded = Callable[..., AbstractContextManager[None]]
 

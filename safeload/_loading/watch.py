@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from safeload._loading.trust import Trust
     from safeload._manifest.manifest import Manifest
-    from safeload.keys._trust import Trust
 
 __all__ = ["INTERVAL", "Followed", "LoadedModel", "OnRefused", "OnSwapped", "Pair", "Watch"]
 

@@ -18,16 +18,15 @@ from typing import TYPE_CHECKING, Any
 from safeload._internal.clock import utc_now
 from safeload._internal.encoding import encode_base64
 from safeload._internal.strictjson import Node, parse_json
+from safeload._manifest.quorum import require_enough
 from safeload.errors import BadSignatureError, KeyringError, ManifestError, VerificationError
-from safeload.keys._key import is_key_id
-from safeload.keys._quorum import require_enough
+from safeload.keys import is_key_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from datetime import datetime
 
-    from safeload.keys._key import Signer, VerifyingKey
-    from safeload.keys._keyring import Keyring
+    from safeload.keys import Keyring, Signer, VerifyingKey
 
 __all__ = [
     "MAX_SIGNATURES",

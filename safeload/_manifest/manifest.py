@@ -31,16 +31,15 @@ from safeload._manifest.envelope import (
     unverified_envelope,
 )
 from safeload._manifest.metadata import clean_metadata
+from safeload._manifest.quorum import within_scope
 from safeload.errors import ExpiredError, ManifestError
-from safeload.keys._quorum import within_scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from safeload._internal.files import PathLike
-    from safeload.keys._key import Signer, VerifyingKey
-    from safeload.keys._keyring import Keyring
+    from safeload.keys import Keyring, Signer, VerifyingKey
 
 
 __all__ = [

@@ -18,14 +18,14 @@ from safeload._storage.opening import read_envelope_bytes
 from safeload._storage.pair import manifest_path
 from safeload._storage.reader import verified_reader, verified_stream
 from safeload.errors import RollbackError, VerificationError
-from safeload.keys._keyring import Keyring
+from safeload.keys import Keyring
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from safeload._internal.blob import Blob
     from safeload._scan import Limits, Trace
-    from safeload.keys._signers import Signing
+    from safeload.keys import Signers
     from safeload.policy import Policy
 
 __all__ = ["Claims", "describe", "end_of"]
@@ -81,7 +81,7 @@ def end_of(expires: datetime | timedelta, now: datetime) -> datetime:
 
 
 def describe(
-    blob: Blob, target: Path, signing: Signing, policy: Policy, limits: Limits, claims: Claims, *, written_here: bool
+    blob: Blob, target: Path, signing: Signers, policy: Policy, limits: Limits, claims: Claims, *, written_here: bool
 ) -> Manifest:
     """Scan the open artifact as `load` will, and return what is to be signed about those very bytes.
 
@@ -129,7 +129,7 @@ def _another_process(trace: Trace) -> Producer:
     return Producer(python=UNKNOWN, platform=UNKNOWN, packages={"scikit-learn": versions} if versions else {})
 
 
-def _release(target: Path, signing: Signing, claims: Claims) -> int:
+def _release(target: Path, signing: Signers, claims: Claims) -> int:
     """Count on from the manifest that is there, or take the signer's word for a number above it."""
     before = _release_there(target, signing, claims)
     if claims.release is None:
@@ -145,7 +145,7 @@ def _release(target: Path, signing: Signing, claims: Claims) -> int:
     return claims.release
 
 
-def _release_there(target: Path, signing: Signing, claims: Claims) -> int:
+def _release_there(target: Path, signing: Signers, claims: Claims) -> int:
     """Return the release of the manifest that is there; 0 if there is none, or none that says anything.
 
     It says something if a key that is not revoked signed it for this name, be its time over or not yet come, be the

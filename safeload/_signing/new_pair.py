@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from safeload._internal.blob import Blob
     from safeload._scan import Limits
-    from safeload.keys._signers import Signing
+    from safeload.keys import Signers
     from safeload.policy import Policy
 
 
@@ -41,7 +41,7 @@ _EXTENSIONS = {".z": "zlib", ".gz": "gzip", ".bz2": "bz2", ".lzma": "lzma", ".xz
 class NewPair:
     """How `dump` and `sign` make a signed pair, once it is known by whom, by which policy, and whether over another."""
 
-    signing: Signing
+    signing: Signers
     policy: Policy
     limits: Limits | None = None
     overwrite: bool = False

@@ -15,14 +15,13 @@ from safeload._judging.decisions import decision
 from safeload._loading.loader import Loader
 from safeload._manifest.envelope import add_signatures, unverified_envelope
 from safeload._manifest.manifest import MANIFEST, Manifest, open_envelope
+from safeload._manifest.quorum import within_scope
 from safeload._signing.new_pair import belongs
 from safeload._storage.backends import resolve
 from safeload._storage.opening import read_envelope_bytes
 from safeload._storage.pair import manifest_path
 from safeload.errors import KeyringError, ManifestError, VerificationError
-from safeload.keys._key import Signer, SigningKey
-from safeload.keys._quorum import within_scope
-from safeload.keys._signers import SigningSources, both_of, signing_with
+from safeload.keys import Signer, SigningKey, SigningSources, key_and_keyring, resolve_signers
 from safeload.policy import resolve_policy
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from safeload._judging.decisions import Decision
     from safeload._manifest.envelope import Kind
     from safeload._scan import Limits
-    from safeload.keys._keyring import Keyring, KeyringSource
+    from safeload.keys import Keyring, KeyringSource
     from safeload.policy import Policy
 
 __all__ = ["ReSigned", "ReSigner", "SignedArtifact", "SignedContent", "SignedFile"]
@@ -162,7 +161,7 @@ class ReSigner:
         beside: bool = False,
         replacing: Collection[str] | None = None,
     ) -> None:
-        self._key, whole = both_of(key, keyring)
+        self._key, whole = key_and_keyring(key, keyring)
         self._threshold = whole.threshold
         # One who signs beside others may be the second of three.
         self._keyring = whole.with_threshold(1) if beside else whole
@@ -196,7 +195,7 @@ class ReSigner:
 
     def _signers(self, artifact: Path) -> tuple[Signer, ...]:
         """Return who signs, each by the name that the keyring has for its key, if it would be trusted for this."""
-        signers = tuple(map(self._named, signing_with(self._key, artifact).signers))
+        signers = tuple(map(self._named, resolve_signers(self._key, artifact).signers))
         for signer in signers:
             key_id = signer.verifying_key.key_id
             try:

@@ -10,7 +10,7 @@ from safeload._loading.loader import Loader
 from safeload._manifest.manifest import seal
 from safeload._signing.new_pair import belongs, checked_target
 from safeload._storage.backends import resolve
-from safeload.keys._signers import SigningSources, signing_with
+from safeload.keys import SigningSources, resolve_signers
 from safeload.policy import resolve_policy
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def reissue(
         FileNotFoundError, KeyringError, PolicyFileError, StorageError: as they say.
     """
     target = checked_target(path)
-    signers = signing_with(key, target)
+    signers = resolve_signers(key, target)
     in_force = resolve_policy(policy)
     backend, name = resolve(target)
     loader = Loader(keyring=signers.keyrings[0], policy=in_force, limits=limits)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from safeload._judging.report import missing_uses
 from safeload.audit._scan import look_into
 from safeload.errors import PolicyFileError
-from safeload.policy._propose import proposed_policy
+from safeload.policy import proposed_policy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from safeload._judging.report import Report
     from safeload._scan import Limits
-    from safeload.keys._keyring import Keyring
+    from safeload.keys import Keyring
     from safeload.policy import AllowRule
 
 __all__ = ["ArtifactAudit", "Needs", "Unneeded", "look_at", "minimal_policy", "needs_of"]

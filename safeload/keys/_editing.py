@@ -25,7 +25,7 @@ from safeload.keys._file import (
     toml_value,
 )
 from safeload.keys._keyring import Keyring, keyring_from, text_of
-from safeload.keys._source import descriptor_of, read_source, write_keyring
+from safeload.keys._source import descriptor_of, read_source, write_key_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,7 +61,7 @@ def editing(path: PathLike) -> Iterator[Keyring]:
         yield keyring
         text = _edited(source.data.decode(), before, text_of(keyring))
         if text.encode() != source.data:
-            write_keyring(name, text, overwrite=True, public=keyring.is_public)
+            write_key_file(name, text.encode(), overwrite=True, public=keyring.is_public)
 
 
 def public_part(keyring: Keyring, *, without_hmac: bool = False) -> Keyring:

@@ -29,7 +29,6 @@ __all__ = [
     "check_entry",
     "check_threshold",
     "material_of",
-    "new_entry",
     "revocation",
     "shown_times",
 ]
@@ -59,6 +58,33 @@ class KeyEntry:
     scopes: tuple[str, ...] = ()
     replaces: str | None = None
     encrypted: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def new(cls, key: SigningKey | VerifyingKey, **terms: Unpack[Terms]) -> KeyEntry:
+        """Return an entry: active for a signing key, verify-only for a verifying key, unless `status` is given.
+
+        With a passphrase the signing key is encrypted in the keyring file.
+
+        Raises:
+            KeyringError: the key cannot be encrypted, or not with this passphrase.
+        """
+        status, passphrase = terms.get("status"), terms.get("passphrase")
+        natural = "active" if isinstance(key, SigningKey) else "verify-only"
+        encrypted = None
+        if passphrase is not None:
+            if not isinstance(key, SigningKey):
+                raise KeyringError(f"key {key.key_id!r} is public: there is nothing to encrypt")
+            encrypted = key.to_pem(passphrase).decode("ascii")
+        return cls(
+            key=key,
+            status=natural if status is None else status,
+            created=terms.get("created") or utc_now().replace(microsecond=0),
+            not_before=terms.get("not_before"),
+            not_after=terms.get("not_after"),
+            reason=terms.get("reason"),
+            scopes=tuple(terms.get("scopes", ())),
+            encrypted=encrypted,
+        )
 
     @property
     def key_id(self) -> str:
@@ -95,7 +121,7 @@ class KeyEntry:
 
 
 class Terms(TypedDict, total=False):
-    """What a new key is trusted for; see `new_entry`."""
+    """What a new key is trusted for; see `KeyEntry.new`."""
 
     status: str | None
     created: datetime | None
@@ -104,33 +130,6 @@ class Terms(TypedDict, total=False):
     reason: str | None
     scopes: Iterable[str]
     passphrase: bytes | None
-
-
-def new_entry(key: SigningKey | VerifyingKey, **terms: Unpack[Terms]) -> KeyEntry:
-    """Return an entry for a key: a signing key is active, a verifying key verify-only, unless `status` says otherwise.
-
-    With a passphrase the signing key is encrypted in the keyring file.
-
-    Raises:
-        KeyringError: the key cannot be encrypted, or not with this passphrase.
-    """
-    status, passphrase = terms.get("status"), terms.get("passphrase")
-    natural = "active" if isinstance(key, SigningKey) else "verify-only"
-    encrypted = None
-    if passphrase is not None:
-        if not isinstance(key, SigningKey):
-            raise KeyringError(f"key {key.key_id!r} is public: there is nothing to encrypt")
-        encrypted = key.to_pem(passphrase).decode("ascii")
-    return KeyEntry(
-        key=key,
-        status=natural if status is None else status,
-        created=terms.get("created") or utc_now().replace(microsecond=0),
-        not_before=terms.get("not_before"),
-        not_after=terms.get("not_after"),
-        reason=terms.get("reason"),
-        scopes=tuple(terms.get("scopes", ())),
-        encrypted=encrypted,
-    )
 
 
 def material_of(entry: KeyEntry) -> frozenset[bytes]:

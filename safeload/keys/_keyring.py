@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from safeload._internal.clock import utc_now
-from safeload._internal.files import PathLike
+from safeload._internal.files import PathLike, shown_place
 from safeload._internal.strictjson import format_time
 from safeload.errors import ExpiredError, KeyringError, UnknownKeyError, VerificationError
 from safeload.keys._entry import (
@@ -19,22 +19,19 @@ from safeload.keys._entry import (
     check_entry,
     check_threshold,
     material_of,
-    new_entry,
     revocation,
     shown_times,
 )
 from safeload.keys._file import KeyringText, format_keyring, parse_keyring
 from safeload.keys._key import SigningKey, VerifyingKey, is_key_id
-from safeload.keys._scopes import shown_place
 from safeload.keys._source import (
     ENVIRONMENT_VARIABLE,
     KeySource,
-    default_path,
     default_source,
     exposed,
     how_to_make,
     read_source,
-    write_keyring,
+    write_key_file,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +46,6 @@ __all__ = [
     "KeyEntry",
     "Keyring",
     "KeyringSource",
-    "default_path",
     "keyring_from",
     "resolve_keyring",
     "text_of",
@@ -87,7 +83,7 @@ class Keyring:
     @classmethod
     def from_keys(cls, keys: Iterable[SigningKey | VerifyingKey], *, threshold: int = 1) -> Keyring:
         """Make a keyring that trusts these keys: signing keys as active, verifying keys as verify-only."""
-        return cls(map(new_entry, keys), threshold=threshold)
+        return cls(map(KeyEntry.new, keys), threshold=threshold)
 
     @classmethod
     def load(cls, path: PathLike) -> Keyring:
@@ -240,7 +236,7 @@ class Keyring:
         Raises:
             KeyringError: the id is taken, the key is there already, or the entry contradicts itself.
         """
-        self._insert(new_entry(key, **terms))
+        self._insert(KeyEntry.new(key, **terms))
 
     def _insert(self, entry: KeyEntry) -> None:
         entry = check_entry(entry, self.where)
@@ -363,7 +359,7 @@ class Keyring:
             FileExistsError: the file is there, and `overwrite` is false.
             KeyringError: it cannot be written.
         """
-        write_keyring(os.fsdecode(path), self.to_toml(), overwrite=overwrite, public=self.is_public)
+        write_key_file(os.fsdecode(path), self.to_toml().encode(), overwrite=overwrite, public=self.is_public)
 
     def to_toml(self) -> str:
         """Return the text of a keyring file with these keys; it holds their secrets, unless `is_public`."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from safeload._internal.files import PathLike
 
-__all__ = ["MAX_SCOPES", "check_scope", "in_scope", "shown_place"]
+__all__ = ["MAX_SCOPES", "check_scope", "in_scope"]
 
 MAX_SCOPES = 100
 _MAX_LENGTH = 1000
@@ -54,8 +54,3 @@ def in_scope(scope: str, name: str, folder: PathLike | None) -> bool:
     if scope.startswith("/") and len(path) != len(parts):
         return False
     return len(path) >= len(parts) and all(map(fnmatchcase, path[-len(parts) :], parts))
-
-
-def shown_place(name: str | None, folder: PathLike | None) -> str:
-    """Return how messages name an artifact: with its folder, if a scope may ask for it."""
-    return repr(name) if folder is None else f"{name!r} in {os.path.abspath(folder)!r}"  # noqa: PTH100

@@ -12,22 +12,19 @@ from safeload.errors import KeyringError
 from safeload.keys._algorithms import ALGORITHMS
 from safeload.keys._key import Signer, SigningKey, VerifyingKey
 from safeload.keys._keyring import Keyring, KeyringSource, keyring_from, resolve_keyring
-from safeload.keys._pem import is_encrypted_pem, is_pem
-from safeload.keys._source import KeySource, exposed, read_source
+from safeload.keys._pem_file import PemFile
+from safeload.keys._source import read_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 __all__ = [
     "SecuresystemslibSigner",
-    "Signing",
+    "Signers",
     "SigningSource",
     "SigningSources",
-    "both_of",
-    "read_pem",
-    "signing_pem",
-    "signing_with",
+    "key_and_keyring",
+    "resolve_signers",
 ]
 
 SigningSource = Signer | Keyring | PathLike | None
@@ -35,7 +32,7 @@ SigningSources = SigningSource | Sequence[SigningSource]  # each of them signs
 
 
 @dataclass(frozen=True, slots=True)
-class Signing:
+class Signers:
     """Who signs, and the keyrings that say whose older signatures count when releases are counted on."""
 
     signers: tuple[Signer, ...]
@@ -47,7 +44,7 @@ class Signing:
         return tuple(signer.verifying_key.key_id for signer in self.signers)
 
 
-def signing_with(key: SigningSources, target: Path) -> Signing:
+def resolve_signers(key: SigningSources, target: Path) -> Signers:
     """Return who signs the artifact at `target`, from whatever the caller passed.
 
     That is a Signer (a SigningKey, or a hook), a Keyring (its active key that may sign this), a path of a keyring or of
@@ -66,10 +63,10 @@ def signing_with(key: SigningSources, target: Path) -> Signing:
         for other in keys[:number]:
             if one.key_id == other.key_id or one.reveal() == other.reveal():
                 raise KeyringError(f"{other.key_id!r} and {one.key_id!r} are one key: several signatures need several")
-    return Signing(tuple(signer for signer, _ in pairs), tuple(ring for _, ring in pairs))
+    return Signers(tuple(signer for signer, _ in pairs), tuple(ring for _, ring in pairs))
 
 
-def both_of(
+def key_and_keyring(
     key: SigningSources,
     keyring: KeyringSource,
 ) -> tuple[SigningSources, Keyring]:
@@ -101,50 +98,17 @@ def _resolve(source: Any, target: Path) -> tuple[Signer, Keyring]:
         ring = source
     elif isinstance(source, str | os.PathLike):
         found = read_source(os.fsdecode(source), else_pem=True)
-        if _is_pem_file(found):
-            signer = _signing_pem(found)
+        pem = PemFile.of(found)
+        if pem is not None:
+            try:
+                signer = pem.signing_key()
+            except KeyringError as error:
+                raise KeyringError(f"cannot sign with {found.name}: {error}") from None
             return signer, Keyring.from_keys([signer])
         ring = keyring_from(found)
     else:
         raise TypeError(f"key must be a SigningKey, a Keyring or a path, not {type(source).__name__}")
     return ring.signing_key(name=target.name, folder=target.parent), ring
-
-
-def signing_pem(name: str, ask: Callable[[], bytes] | None = None) -> SigningKey | None:
-    """Return the private key in a PEM file, or None if the file is not PEM; `ask` returns the passphrase, if needed.
-
-    Raises:
-        KeyringError: it cannot be read, others can use it, it is not a private key, or its passphrase is wrong or
-            missing.
-    """
-    found = read_source(name, else_pem=True)
-    return _signing_pem(found, ask) if _is_pem_file(found) else None
-
-
-def read_pem(name: str) -> KeySource:
-    """Return a PEM file's content.
-
-    Raises:
-        KeyringError: it cannot be read, others could change it, or it is not PEM.
-    """
-    found = read_source(name, else_pem=True)
-    if not _is_pem_file(found):
-        raise KeyringError(f"{name} is not PEM: there is no line -----BEGIN … KEY-----")
-    return found
-
-
-def _is_pem_file(found: KeySource) -> bool:
-    return is_pem(found.data) and b"[[keys]]" not in found.data
-
-
-def _signing_pem(found: KeySource, ask: Callable[[], bytes] | None = None) -> SigningKey:
-    if found.exposed_mode is not None:
-        raise exposed(found.name, found.exposed_mode)
-    try:
-        passphrase = ask() if ask is not None and is_encrypted_pem(found.data) else None
-        return SigningKey.from_pem(found.data, passphrase=passphrase)
-    except KeyringError as error:
-        raise KeyringError(f"cannot sign with {found.name}: {error}") from None
 
 
 class SecuresystemslibSigner:

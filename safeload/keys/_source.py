@@ -33,16 +33,17 @@ __all__ = [
     "ENVIRONMENT_VARIABLE",
     "MAX_KEYRING_BYTES",
     "KeySource",
-    "default_path",
+    "default_keyring_path",
     "default_source",
     "descriptor_of",
+    "editable_path",
     "exposed",
     "how_to_make",
+    "is_shareable",
+    "keyring_file",
     "looks_secret",
     "read_source",
-    "reason_of",
-    "write_keyring",
-    "write_private",
+    "write_key_file",
 ]
 
 ENVIRONMENT_VARIABLE = "SAFELOAD_KEYRING"
@@ -72,7 +73,7 @@ class _Consumed:
     lock: Final = threading.Lock()
 
 
-def default_path() -> str:
+def default_keyring_path() -> str:
     """Return the path of the keyring that is used where none is given.
 
     Raises:
@@ -104,7 +105,7 @@ def default_source() -> KeySource:
     """
     text = os.environ.get(DATA_VARIABLE)
     if text is None:
-        return read_source(default_path())
+        return read_source(default_keyring_path())
     if ENVIRONMENT_VARIABLE in os.environ:  # which of them was meant?
         raise KeyringError(f"both {ENVIRONMENT_VARIABLE} and {DATA_VARIABLE} are set: unset one of them")
     data = os.fsencode(text)
@@ -126,6 +127,38 @@ def descriptor_of(name: str) -> int | None:
     return None if match is None else int(match[1])
 
 
+def keyring_file(given: object) -> str | None:
+    """Return the absolute path of the file that a keyring is read from, or None where there is no file to read again.
+
+    `given` is what a caller passed as a keyring. The path is made absolute because services change their directory.
+
+    Raises:
+        KeyringError: it is None, and there is no default keyring.
+    """
+    if given is None and DATA_VARIABLE not in os.environ:
+        given = default_keyring_path()
+    if not isinstance(given, str | os.PathLike):
+        return None
+    name = os.fsdecode(given)
+    return None if descriptor_of(name) is not None else os.path.abspath(name)  # noqa: PTH100 - as the link that it is
+
+
+def editable_path(path: str | None) -> str:
+    """Return the path of the keyring that is to be changed: this one, or the default keyring's.
+
+    Raises:
+        KeyringError: the default keyring is not a file, or there is none.
+    """
+    if path is None and DATA_VARIABLE in os.environ:
+        raise KeyringError(f"the keyring in {DATA_VARIABLE} cannot be changed: name its file with --keyring")
+    return default_keyring_path() if path is None else path
+
+
+def is_shareable(path: str | None) -> bool:
+    """Return whether several processes can read this keyring, or the default one: not if it is an open descriptor."""
+    return descriptor_of(path or os.environ.get(ENVIRONMENT_VARIABLE, "")) is None
+
+
 def read_source(name: str, *, else_pem: bool = False) -> KeySource:
     """Read a keyring's file, or the descriptor that fd:N means; `else_pem` says that a key as PEM would do, too.
 
@@ -145,7 +178,7 @@ def read_source(name: str, *, else_pem: bool = False) -> KeySource:
     except NotRegularError:
         problem = f"{_shown(name)} is not a regular file, so it is not a keyring; {how_to_make(None)}"
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        problem = f"cannot read keyring {_shown(name)}: {reason_of(error)}"
+        problem = f"cannot read keyring {_shown(name)}: {_reason_of(error)}"
     else:
         try:
             return KeySource(_read_bounded(fd, name), name, _check_owner(status, name))
@@ -160,7 +193,7 @@ def _read_descriptor(fd: int, name: str) -> KeySource:
         status = os.fstat(fd)
     except OSError as error:
         raise KeyringError(
-            f"cannot read keyring {name}: {reason_of(error)}. Open it for this process, as in: "
+            f"cannot read keyring {name}: {_reason_of(error)}. Open it for this process, as in: "
             f"safeload verify --keyring {name} model.joblib {fd}<ring.toml"
         ) from None
     if stat.S_ISREG(status.st_mode):  # read by position, so that its own position does not matter
@@ -202,35 +235,28 @@ def _read_bounded(fd: int, name: str, position: int | None = None) -> bytes:
     try:
         data = read_to_end(fd, MAX_KEYRING_BYTES, start=position)
     except OSError as error:
-        raise KeyringError(f"cannot read keyring {name}: {reason_of(error)}") from None
+        raise KeyringError(f"cannot read keyring {name}: {_reason_of(error)}") from None
     if len(data) > MAX_KEYRING_BYTES:
         raise KeyringError(f"{name} is larger than {MAX_KEYRING_BYTES} bytes, so it is no keyring; {how_to_make(None)}")
     return data
 
 
-def write_keyring(name: str, text: str, *, overwrite: bool, public: bool) -> None:
-    """Write a keyring's file whole or not at all, with mode 0600, or 0644 if it holds public keys only.
+def write_key_file(name: str, data: bytes, *, overwrite: bool, public: bool) -> None:
+    """Write a file that holds keys, whole or not at all, with mode 0600, or 0644 if it holds public keys only.
 
     Raises:
         FileExistsError: the file is there, and `overwrite` is false.
-        KeyringError: it cannot be written.
+        KeyringError: it cannot be written, or the name means a descriptor to whoever reads it.
     """
     try:
-        write_private(name, text.encode(), overwrite=overwrite, mode=0o644 if public else 0o600)
+        _write_private(name, data, overwrite=overwrite, mode=0o644 if public else 0o600)
     except FileExistsError:
         raise
     except (OSError, ValueError) as error:
-        raise KeyringError(f"cannot write keyring {name}: {reason_of(error)}") from None
+        raise KeyringError(f"cannot write {name}: {_reason_of(error)}") from None
 
 
-def write_private(name: str, data: bytes, *, overwrite: bool, mode: int = 0o600) -> None:
-    """Write a file, whole or not at all; without another `mode`, one that only this user can read.
-
-    Raises:
-        FileExistsError: the file is there, and `overwrite` is false.
-        KeyringError: the name means a descriptor to whoever reads it.
-        OSError, ValueError: it cannot be written.
-    """
+def _write_private(name: str, data: bytes, *, overwrite: bool, mode: int) -> None:
     if descriptor_of(name) is not None:
         raise KeyringError(f"{name} means an open descriptor, which is only read: for a file of this name, ./{name}")
     target = os.path.realpath(name)  # a link stays a link
@@ -298,6 +324,6 @@ def looks_secret(name: str) -> bool:
     return any(size == algorithm.secret_size for algorithm in ALGORITHMS.values())
 
 
-def reason_of(error: OSError | ValueError) -> str:
+def _reason_of(error: OSError | ValueError) -> str:
     """Return why a file could not be used, without its path."""
     return error.strerror or type(error).__name__ if isinstance(error, OSError) else "not a valid path"

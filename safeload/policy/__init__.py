@@ -20,6 +20,7 @@ from safeload.policy._denylist import denied_reason
 from safeload.policy._packs import native_of_packs, pack_distributions, pack_names
 from safeload.policy._parse import AllowRule, Fault, PolicyFile, parse_policy, read_policy
 from safeload.policy._patterns import compile_arguments, compile_states, sources_of
+from safeload.policy._propose import proposed_policy
 from safeload.policy._write import policy_text, toml_value
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ __all__ = [
     "pack_distributions",
     "pack_names",
     "policy_text",
+    "proposed_policy",
     "resolve_policy",
     "survey_policy",
     "toml_value",

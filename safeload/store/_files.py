@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from safeload._loading.loader import Loader
     from safeload._manifest.envelope import Kind
     from safeload._signing.re_sign import SignedFile
-    from safeload.keys._keyring import Keyring
+    from safeload.keys import Keyring
 
 __all__ = ["PointerFile", "pointer_at", "signed_file_at"]
 

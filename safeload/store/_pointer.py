@@ -18,9 +18,9 @@ from safeload._internal.files import storage_errors
 from safeload._internal.strictjson import Node, format_time
 from safeload._loading.rollback_state import Mark
 from safeload._manifest.envelope import Kind, open_payload, parse_payload, seal_payload
+from safeload._manifest.quorum import within_scope
 from safeload._storage.opening import is_stale, read_bounded
 from safeload.errors import ExpiredError, ManifestError, StorageError, VerificationError
-from safeload.keys._quorum import within_scope
 from safeload.store._names import is_plain
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from safeload.keys._key import Signer
-    from safeload.keys._keyring import Keyring
+    from safeload.keys import Keyring, Signer
     from safeload.store._layout import Layout
 
 __all__ = [

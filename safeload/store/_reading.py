@@ -17,7 +17,7 @@ from safeload._loading.rollback_state import RollbackState, resolve_rollback_sta
 from safeload._loading.watch import INTERVAL, Watch
 from safeload._storage.backends import absolute
 from safeload.errors import RollbackError, StorageError, VerificationError
-from safeload.keys._signers import SigningSources, both_of
+from safeload.keys import SigningSources, key_and_keyring
 from safeload.store._layout import Layout, all_strays, plain_names
 from safeload.store._names import check_channel, check_name, check_version, version_order
 from safeload.store._pointer import Pointer, read_pointer
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from safeload._manifest.manifest import Manifest
     from safeload._scan import Limits
     from safeload._storage.copies import Copies
-    from safeload.keys._keyring import Keyring, KeyringSource
+    from safeload.keys import Keyring, KeyringSource
     from safeload.policy import Policy
 
 __all__ = [
@@ -71,7 +71,7 @@ class Reader:
         rollback_state: RollbackState | PathLike | None = None,
     ) -> None:
         self._folder = Path(folder)
-        self._key, _ = both_of(key, keyring)
+        self._key, _ = key_and_keyring(key, keyring)
         self._policy = policy
         self._limits = limits
         self._rollback_state = resolve_rollback_state(rollback_state) or RollbackState()

@@ -14,7 +14,7 @@ from safeload._judging.decisions import decision
 from safeload._signing.claims import Claims, end_of
 from safeload._signing.new_pair import NewPair
 from safeload.errors import ReportedError, RollbackError, SafeloadError, VerificationError
-from safeload.keys._signers import signing_with
+from safeload.keys import resolve_signers
 from safeload.policy import resolve_policy
 from safeload.store._layout import Layout, plain_names
 from safeload.store._names import check_version, require_distinct
@@ -130,7 +130,7 @@ class Store(Reader):
     ) -> Manifest:
         layout = self._layout(name)
         final = layout.artifact(version)
-        pair = NewPair(signing_with(self._key, final), resolve_policy(self._policy), self._limits)
+        pair = NewPair(resolve_signers(self._key, final), resolve_policy(self._policy), self._limits)
         # It is made elsewhere, and renamed into place: who may sign it, and what is said of it, is about that place.
         with decision(action, str(final), pair.policy.digest) as made:
             require_distinct("a model of the name", name, plain_names(self._folder))
@@ -307,7 +307,7 @@ class Store(Reader):
             reason=reason,
             history=history,
         )
-        signers = signing_with(self._key, layout.artifact(place.version)).signers
+        signers = resolve_signers(self._key, layout.artifact(place.version)).signers
         layout.put_pointer(channel, seal_pointer(pointer, signers))
         return read_pointer(layout, channel, self._keyring)
 

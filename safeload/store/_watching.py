@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
     from pathlib import Path
 
+    from safeload._loading.trust import Trust
     from safeload._manifest.manifest import Manifest
-    from safeload.keys._trust import Trust
     from safeload.store._versions import Resolved
 
 __all__ = ["Channel"]

@@ -23,9 +23,7 @@ import pytest
 
 import safeload
 from safeload._storage.pair import manifest_path
-from safeload.keys._editing import public_part
-from safeload.keys._key import SigningKey
-from safeload.keys._keyring import Keyring
+from safeload.keys import Keyring, SigningKey, public_part
 from support.cli_runs import ALLOWED, ERROR, NOTHING, REFUSED, USAGE, Outcome, command
 from support.places import ROOT
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,24 @@ def test_imports_point_down(path: Path) -> None:
     assert part in LEVEL, f"{part} has no layer yet"
     for other in imported_parts(path) - {part}:
         assert LEVEL[other] < LEVEL[part], f"{part} imports {other}, which is not below it"
+
+
+PUBLIC_PACKAGES = {"keys", "policy", "store", "audit"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_other_rooms_use_the_public_names_of_a_public_package(path: Path) -> None:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    for name in found:
+        _, package, *rest = [*name.split("."), ""]
+        if package in PUBLIC_PACKAGES - {part_of(path)} and name.startswith("safeload.") and rest != [""]:
+            public = importlib.import_module(f"safeload.{package}").__all__
+            assert rest[0] in public, f"{name} is not a public name of safeload.{package}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))

@@ -20,7 +20,7 @@ import pytest
 import safeload
 from safeload import Keyring, LoadedModel, Loader, Policy, RollbackError, SigningKey, Store
 from safeload._storage.pair import manifest_path
-from safeload.keys._editing import editing
+from safeload.keys import editing
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -45,9 +45,7 @@ from safeload.errors import (
     UnsignedError,
     VerificationError,
 )
-from safeload.keys._entry import KeyEntry
-from safeload.keys._key import SigningKey
-from safeload.keys._keyring import Keyring
+from safeload.keys import KeyEntry, Keyring, SigningKey
 
 if TYPE_CHECKING:
     from pathlib import Path

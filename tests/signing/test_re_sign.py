@@ -16,9 +16,7 @@ import safeload
 from safeload._signing.re_sign import ReSigner
 from safeload._storage.pair import manifest_path
 from safeload.errors import DigestMismatchError, KeyringError, VerificationError
-from safeload.keys._entry import KeyEntry
-from safeload.keys._key import SigningKey
-from safeload.keys._keyring import Keyring
+from safeload.keys import KeyEntry, Keyring, SigningKey
 from safeload.store import signed_file_at
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)

@@ -17,7 +17,7 @@ import pytest
 
 import safeload
 from safeload import Keyring, ManifestError, RollbackError, SigningKey, Store
-from safeload.keys._editing import editing
+from safeload.keys import editing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -421,9 +421,9 @@ def test_a_pointer_signed_by_a_revoked_key(store: Store, folder: Path, key: Sign
 
 
 def test_what_a_key_may_sign_is_asked_of_the_place_where_a_version_will_be(folder: Path, key: SigningKey) -> None:
-    from safeload.keys._entry import new_entry
+    from safeload.keys import KeyEntry
 
-    store = Store(folder, keyring=Keyring([new_entry(key, scopes=["fraud/versions/1.*/fraud-*.joblib"])]))
+    store = Store(folder, keyring=Keyring([KeyEntry.new(key, scopes=["fraud/versions/1.*/fraud-*.joblib"])]))
     assert store.save("fraud", [1], version="1.0").release == 1
     assert store.add("fraud", artifact(folder, "1.0"), version="1.1").release == 2
     store.promote("fraud", "1.1")

@@ -212,7 +212,7 @@ class _Auditing:
             click.BadParameter: there are no such limits.
         """
         from safeload.audit import look_at
-        from safeload.keys._keyring import resolve_keyring
+        from safeload.keys import resolve_keyring
         from safeload.policy import Policy
 
         policy = Policy.load(self.policy)

@@ -124,8 +124,7 @@ class _Show:
 def _go_round(show: _Show) -> None:
     """Train, sign, verify, scan, load and predict."""
     import safeload
-    from safeload.keys._key import SigningKey
-    from safeload.keys._keyring import Keyring
+    from safeload.keys import Keyring, SigningKey
 
     show.title("A model goes round")
     pipeline, unseen, labels = _train()
@@ -246,14 +245,14 @@ def _unknown_key(show: _Show) -> Path:
 
 
 def _forged_id(show: _Show) -> Path:
-    from safeload.keys._keyring import Keyring
+    from safeload.keys import Keyring
 
     return _signed_by(show, "forger", Keyring.load(show.ring).signing_key().key_id)
 
 
 def _signed_by(show: _Show, name: str, key_id: str | None) -> Path:
     import safeload
-    from safeload.keys._key import SigningKey
+    from safeload.keys import SigningKey
 
     path = _copy_pair(show, name)
     safeload.sign(path, key=SigningKey.generate(key_id=key_id), overwrite=True)

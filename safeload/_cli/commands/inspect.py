@@ -98,7 +98,7 @@ def _signature(path: str, keyring: str | None, limits: Limits) -> _Signature:
         KeyringError: the keyring that was named cannot be used.
     """
     import safeload
-    from safeload.keys._keyring import resolve_keyring
+    from safeload.keys import resolve_keyring
 
     try:
         ring = resolve_keyring(keyring)

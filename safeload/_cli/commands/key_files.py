@@ -16,7 +16,6 @@ from safeload._cli.options.keys import (
     check_key_id,
     described_key,
     encrypt_option,
-    keyring_file,
     not_after_option,
     not_before_option,
     require_target,
@@ -32,9 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from safeload.keys._entry import KeyEntry, Terms
-    from safeload.keys._key import SigningKey, VerifyingKey
-    from safeload.keys._keyring import Keyring
+    from safeload.keys import KeyEntry, Keyring, SigningKey, Terms, VerifyingKey
 
 __all__ = ["export", "import_key"]
 
@@ -73,7 +70,7 @@ def export(
     Only Ed25519 keys have a public half. What is exported is trusted by whoever reads it: bring it to them by a way on
     which nobody can change it, or have them compare the fingerprint that is shown.
     """
-    from safeload.keys._keyring import resolve_keyring
+    from safeload.keys import resolve_keyring
 
     _check_options(
         target, pem=pem, private=private, by_id=key_id is not None, without_hmac=without_hmac,
@@ -142,7 +139,7 @@ def _check_options(
 def _private_key(ring: Keyring, key_id: str | None, descriptor: int | None) -> _Exported:
     """Return one private key as PEM: as it is in the keyring if it is encrypted there, else encrypted now."""
     from safeload.errors import KeyringError
-    from safeload.keys._key import SigningKey
+    from safeload.keys import SigningKey
 
     entry = _chosen(ring, key_id, signing=True)
     if entry.encrypted is not None:  # nobody needs to decrypt it for that
@@ -171,7 +168,7 @@ def _public_key(ring: Keyring, key_id: str | None) -> _Exported:
 
 def _public_keyring(ring: Keyring, *, without_hmac: bool) -> _Exported:
     """Return the text of a keyring that verifies what this one does, and signs nothing."""
-    from safeload.keys._editing import public_part
+    from safeload.keys import public_part
 
     public = public_part(ring, without_hmac=without_hmac)
     entries = public.entries
@@ -236,15 +233,9 @@ def _chosen(ring: Keyring, key_id: str | None, *, signing: bool) -> KeyEntry:
 
 
 def _write(target: str, exported: _Exported, *, overwrite: bool) -> None:
-    from safeload.errors import KeyringError
-    from safeload.keys._source import reason_of, write_private
+    from safeload.keys import write_key_file
 
-    try:
-        write_private(target, exported.data, overwrite=overwrite, mode=0o600 if exported.secret else 0o644)
-    except FileExistsError:
-        raise
-    except (OSError, ValueError) as error:
-        raise KeyringError(f"cannot write {target}: {reason_of(error)}") from None
+    write_key_file(target, exported.data, overwrite=overwrite, public=not exported.secret)
 
 
 # ------------------------------------------------------------------------------------------------------ import
@@ -279,13 +270,10 @@ def import_key(
     A public key is trusted from then on; a private one signs, too. A private key that is encrypted stays so, with its
     passphrase. PEM may be a descriptor, as in fd:3.
     """
-    from safeload.keys._editing import editing
-    from safeload.keys._entry import new_entry
-    from safeload.keys._key import SigningKey
-    from safeload.keys._keyring import Keyring
+    from safeload.keys import KeyEntry, Keyring, SigningKey, editable_path, editing
 
     check_output(out.path, ())
-    path = keyring_file(keyring)
+    path = editable_path(keyring)
     key, passphrase = _read_key(pem, key_id, passphrase_fd, encrypt=encrypt, verify_only=verify_only)
     terms: Terms = {
         "scopes": scopes,
@@ -297,7 +285,7 @@ def import_key(
         with editing(path) as ring:
             ring.add(key, **terms)
     else:
-        ring = Keyring([new_entry(key, **terms)])
+        ring = Keyring([KeyEntry.new(key, **terms)])
         ring.save(path)
     entry = ring.entries[-1]
     kind = "encrypted, " * (passphrase is not None) + entry.status
@@ -321,26 +309,26 @@ def _read_key(
 ) -> tuple[SigningKey | VerifyingKey, bytes | None]:
     """Return the key in a PEM file, and the passphrase with which it is to be kept."""
     from safeload.errors import KeyringError
-    from safeload.keys._key import SigningKey, VerifyingKey
-    from safeload.keys._pem import is_encrypted_pem, is_private_pem
-    from safeload.keys._signers import read_pem
-    from safeload.keys._source import exposed
+    from safeload.keys import PemFile
 
-    found = read_pem(pem)
+    passphrase: bytes | None = None
+
+    def ask() -> bytes:
+        nonlocal passphrase
+        passphrase = read_passphrase(f"the key in {pem}", descriptor)
+        return passphrase
+
+    found = PemFile.read(pem)
     try:
-        if not is_private_pem(found.data):
+        if not found.is_private:
             if encrypt or descriptor is not None:
                 raise KeyringError("it is a public key, so there is nothing to encrypt or decrypt")
-            return VerifyingKey.from_pem(found.data, key_id=key_id), None
-        if found.exposed_mode is not None:
-            raise exposed(found.name, found.exposed_mode)
-        locked = is_encrypted_pem(found.data)
-        passphrase = read_passphrase(f"the key in {pem}", descriptor) if locked else None
-        key = SigningKey.from_pem(found.data, passphrase=passphrase, key_id=key_id)
+            return found.verifying_key(key_id), None
+        key = found.signing_key(ask, key_id=key_id)
     except KeyringError as error:
         raise KeyringError(f"cannot import {shlex.quote(pem)}: {error}") from None
     if verify_only:
         return key.verifying_key, None
-    if encrypt and not locked:
+    if encrypt and passphrase is None:  # else it is encrypted, and keeps its passphrase
         passphrase = choose_passphrase(f"key {key.key_id!r}", descriptor)
     return key, passphrase

@@ -25,7 +25,6 @@ from safeload._cli.options.keys import (
     check_encryption,
     check_key_id,
     encrypt_option,
-    keyring_file,
     not_after_option,
     scopes_option,
 )
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from safeload._cli.report.files import Output
-    from safeload.keys._keyring import Keyring
+    from safeload.keys import Keyring
 
 __all__ = ["rotate"]
 
@@ -86,9 +85,10 @@ def rotate(
     --re-sign does it at once; if that is interrupted, the same command goes on with the same key.
     """
     from safeload._signing.re_sign import ReSigner
+    from safeload.keys import editable_path
 
     policy, limits = standard.load()  # before a key is made
-    path = keyring_file(keyring)
+    path = editable_path(keyring)
     for tree in trees:
         if not os.path.lexists(tree):
             raise FileNotFoundError(errno.ENOENT, "there is no such file or folder, so no key was made", tree)
@@ -125,7 +125,7 @@ def rotate(
 def _unfinished(path: str, trees: Sequence[str], descriptor: int | None, *, fresh: bool) -> tuple[Keyring | None, str]:
     """Return the keyring of a rotation that goes on, and its key; None where there is none to go on with."""
     from safeload.errors import KeyringError
-    from safeload.keys._keyring import Keyring
+    from safeload.keys import Keyring
 
     ring = Keyring.load(path)
     entry = None if ring.rotating_to is None else ring.get(ring.rotating_to)
@@ -154,10 +154,7 @@ def _rotated(
 ) -> tuple[Keyring, str]:
     """Put a new key into the keyring's file, and return the keyring and the key's id."""
     from safeload.errors import KeyringError
-    from safeload.keys._algorithms import DEFAULT_ALGORITHM, algorithm_named
-    from safeload.keys._editing import editing
-    from safeload.keys._key import SigningKey
-    from safeload.keys._keyring import Keyring
+    from safeload.keys import ALGORITHMS, DEFAULT_ALGORITHM, Keyring, SigningKey, editing
 
     before = (ring := Keyring.load(path)).to_rotate(old)
     if unfinished and before is None:
@@ -166,7 +163,7 @@ def _rotated(
     like = before or next((entry for entry in reversed(ring.entries) if entry.can_sign), None)
     if like is not None:
         algorithm, scopes = algorithm or like.algorithm, scopes or like.scopes
-        encrypt = encrypt or (like.encrypted is not None and algorithm_named(algorithm).has_pem)
+        encrypt = encrypt or (like.encrypted is not None and ALGORITHMS[algorithm].has_pem)
     algorithm = algorithm or DEFAULT_ALGORITHM
     check_encryption(algorithm, descriptor, encrypt=encrypt)
     made = SigningKey.generate(algorithm, key_id=key_id)
@@ -186,7 +183,7 @@ def _rotated(
 
 
 def _finish(path: str, made: str) -> None:
-    from safeload.keys._editing import editing
+    from safeload.keys import editing
 
     with editing(path) as ring:
         if ring.rotating_to == made:

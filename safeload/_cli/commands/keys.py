@@ -19,7 +19,6 @@ from safeload._cli.options.keys import (
     check_key_id,
     described_key,
     encrypt_option,
-    keyring_file,
     not_after_option,
     not_before_option,
     require_target,
@@ -30,16 +29,14 @@ from safeload._cli.options.passphrases import choose_passphrase, passphrase_opti
 from safeload._cli.report.deliver import deliver_facts
 from safeload._cli.report.files import Output, check_output
 from safeload._cli.terminal import plain, say_error, say_note, table
-from safeload.keys._algorithms import DEFAULT_ALGORITHM
-from safeload.keys._entry import MAX_REASON
+from safeload.keys import DEFAULT_ALGORITHM, MAX_REASON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
     from safeload._cli.terminal import Painter
-    from safeload.keys._entry import KeyEntry
-    from safeload.keys._keyring import Keyring
+    from safeload.keys import KeyEntry, Keyring
 
 __all__ = ["key"]
 
@@ -79,18 +76,16 @@ def new(
     out: Output,
 ) -> int:
     """Make a keyring file with one new key, readable by you only. A file that is there stays as it is."""
-    from safeload.keys._entry import new_entry
-    from safeload.keys._key import SigningKey
-    from safeload.keys._keyring import Keyring, default_path
+    from safeload.keys import KeyEntry, Keyring, SigningKey, default_keyring_path
 
     check_encryption(algorithm, passphrase_fd, encrypt=encrypt)
     require_target(target, out)
-    path = default_path() if target is None else target
+    path = default_keyring_path() if target is None else target
     made = SigningKey.generate(algorithm, key_id=key_id)
     if os.path.lexists(path):  # before a passphrase is asked for
         return _exists(path)
     passphrase = choose_passphrase(f"key {made.key_id!r}", passphrase_fd) if encrypt else None
-    entry = new_entry(made, scopes=scopes, not_before=not_before, not_after=not_after, passphrase=passphrase)
+    entry = KeyEntry.new(made, scopes=scopes, not_before=not_before, not_after=not_after, passphrase=passphrase)
     try:
         Keyring([entry]).save(path)
     except FileExistsError:
@@ -121,7 +116,7 @@ def _exists(path: str) -> int:
 @debug_option
 def list_keys(keyring: str | None, out: Output) -> int:
     """Show which keys a keyring has and what each is trusted for; never the keys themselves."""
-    from safeload.keys._keyring import resolve_keyring
+    from safeload.keys import resolve_keyring
 
     check_output(out.path, ())
     ring = resolve_keyring(keyring)
@@ -153,10 +148,10 @@ def revoke(key_id: str, reason: str, keyring: str | None, out: Output) -> int:
 
     What only this key has signed is refused from then on. Re-sign it first, unless the key was stolen: see re-sign.
     """
-    from safeload.keys._editing import editing
+    from safeload.keys import editable_path, editing
 
     check_output(out.path, ())
-    path = keyring_file(keyring)
+    path = editable_path(keyring)
     with editing(path) as ring:
         ring.revoke(key_id, reason)
     notes = ["other copies of this keyring trust it on: bring its changes to them"]

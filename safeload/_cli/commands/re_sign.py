@@ -116,7 +116,7 @@ def _re_signer(
     keyring: str | None, key: str | None, passphrase_fd: int | None, standard: Standard, **how: Any
 ) -> ReSigner:
     from safeload._signing.re_sign import ReSigner
-    from safeload.keys._keyring import resolve_keyring
+    from safeload.keys import resolve_keyring
 
     ring = signing_keyring(keyring, passphrase_fd) if key is None else resolve_keyring(keyring)
     source = None if key is None else signing_source(key, passphrase_fd)

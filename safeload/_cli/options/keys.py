@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,13 +10,13 @@ import click
 from safeload._cli.options.common import parse_when
 from safeload._cli.report.files import check_output
 from safeload._internal.clock import utc_now
-from safeload.keys._algorithms import ALGORITHMS, algorithm_named, names_of
+from safeload.keys import ALGORITHMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from safeload._cli.report.files import Output
-    from safeload.keys._entry import KeyEntry
+    from safeload.keys import KeyEntry
 
 __all__ = [
     "KEY_TIMES",
@@ -26,7 +25,6 @@ __all__ = [
     "check_key_id",
     "described_key",
     "encrypt_option",
-    "keyring_file",
     "not_after_option",
     "not_before_option",
     "require_target",
@@ -35,6 +33,7 @@ __all__ = [
 ]
 
 KEY_TIMES = ("not_before", "not_after", "revoked")
+_WITH_PEM = " or ".join(one.name for one in ALGORITHMS.values() if one.has_pem)
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
@@ -56,7 +55,7 @@ def _parse_end(context: click.Context, parameter: click.Parameter, value: str | 
 
 
 def _check_scopes(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    from safeload.keys._scopes import check_scope
+    from safeload.keys import check_scope
 
     for value in values:
         try:
@@ -68,7 +67,7 @@ def _check_scopes(_context: click.Context, _parameter: click.Parameter, values: 
 
 def check_key_id(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     """Refuse what cannot be a key's id."""
-    from safeload.keys._key import is_key_id
+    from safeload.keys import is_key_id
 
     if value is not None and not is_key_id(value):
         # Not repeated: it might be a key, in the wrong place.
@@ -122,7 +121,7 @@ def encrypt_option(command: _Command) -> _Command:
     return click.option(
         "--encrypt",
         is_flag=True,
-        help=f"Keep the private key encrypted, with a passphrase ({names_of(has_pem=True)} only).",
+        help=f"Keep the private key encrypted, with a passphrase ({_WITH_PEM} only).",
     )(command)
 
 
@@ -132,26 +131,12 @@ def check_encryption(algorithm: str, descriptor: int | None, *, encrypt: bool) -
     Raises:
         click.UsageError: the options contradict each other.
     """
-    if encrypt and not algorithm_named(algorithm).has_pem:
+    if encrypt and not ALGORITHMS[algorithm].has_pem:
         known = [one for one in ALGORITHMS.values() if one.has_pem]
         titles = " and ".join(one.title for one in known)
         raise click.UsageError(f"only {titles} keys can be encrypted: add --algorithm {known[0].name}")
     if descriptor is not None and not encrypt:
         raise click.UsageError("--passphrase-fd is for an encrypted key: add --encrypt")
-
-
-def keyring_file(keyring: str | None) -> str:
-    """Return the path of the keyring that is to be changed.
-
-    Raises:
-        KeyringError: it is no file.
-    """
-    from safeload.errors import KeyringError
-    from safeload.keys._source import DATA_VARIABLE, default_path
-
-    if keyring is None and DATA_VARIABLE in os.environ:
-        raise KeyringError(f"the keyring in {DATA_VARIABLE} cannot be changed: name its file with --keyring")
-    return default_path() if keyring is None else keyring
 
 
 def described_key(entry: KeyEntry) -> dict[str, Any]:

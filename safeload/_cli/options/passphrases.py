@@ -13,8 +13,7 @@ from safeload._internal.files import read_to_end
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from safeload.keys._key import SigningKey
-    from safeload.keys._keyring import Keyring
+    from safeload.keys import Keyring, SigningKey
 
 __all__ = ["choose_passphrase", "passphrase_option", "read_passphrase", "signing_keyring", "signing_source"]
 
@@ -40,7 +39,7 @@ def signing_keyring(keyring: str | None, descriptor: int | None) -> Keyring:
         KeyringError: it cannot be read, or the passphrase is wrong, missing, or one too many.
     """
     from safeload.errors import KeyringError
-    from safeload.keys._keyring import resolve_keyring
+    from safeload.keys import resolve_keyring
 
     ring = resolve_keyring(keyring)
     if ring.locked:
@@ -52,10 +51,16 @@ def signing_keyring(keyring: str | None, descriptor: int | None) -> Keyring:
 
 def signing_source(path: str, descriptor: int | None) -> Keyring | SigningKey:
     """Return what signs: the keyring or the private PEM key at a path, decrypted; errors as for `signing_keyring`."""
-    from safeload.keys._signers import signing_pem
+    from safeload.errors import KeyringError
+    from safeload.keys import PemFile
 
-    key = signing_pem(path, lambda: read_passphrase(f"the key in {path}", descriptor))
-    return signing_keyring(path, descriptor) if key is None else key
+    pem = PemFile.find(path)
+    if pem is None:
+        return signing_keyring(path, descriptor)
+    try:
+        return pem.signing_key(lambda: read_passphrase(f"the key in {path}", descriptor))
+    except KeyringError as error:
+        raise KeyringError(f"cannot sign with {path}: {error}") from None
 
 
 def _locked(ring: Keyring) -> str:

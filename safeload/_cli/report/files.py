@@ -109,13 +109,13 @@ def _require_apart(output: str, inputs: Iterable[str]) -> None:
 def _named_files() -> Iterator[str]:
     """Yield what may be a file's name among the arguments of the command that runs, and the default keyring's."""
     from safeload.errors import KeyringError
-    from safeload.keys._source import default_path
+    from safeload.keys import default_keyring_path
 
     for name, value in click.get_current_context().params.items():
         if name != "output":
             yield from (one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, str))
     with contextlib.suppress(KeyringError):  # then there is none to lose
-        yield default_path()
+        yield default_keyring_path()
 
 
 def _write_file(name: str, text: str) -> None:

@@ -96,8 +96,7 @@ def _advice(advices: Iterable[str], paint: Painter) -> Iterator[str]:
 
 def suggestion_lines(results: Iterable[Result], policy: str) -> list[str]:
     """Say which one policy, on top of the one in force, would allow all of those that a policy can allow."""
-    from safeload.policy import Policy
-    from safeload.policy._propose import proposed_policy
+    from safeload.policy import Policy, proposed_policy
 
     lacking = [result for result in results if result.missing]
     if not lacking:

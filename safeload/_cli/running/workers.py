@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import signal
 import sys
 from contextlib import contextmanager
@@ -92,9 +91,9 @@ def require_shareable(keyring: str | None, jobs: int) -> None:
     Raises:
         click.UsageError: it is passed as a descriptor.
     """
-    from safeload.keys._source import ENVIRONMENT_VARIABLE, descriptor_of
+    from safeload.keys import is_shareable
 
-    if jobs > 1 and descriptor_of(keyring or os.environ.get(ENVIRONMENT_VARIABLE, "")) is not None:
+    if jobs > 1 and not is_shareable(keyring):
         raise click.UsageError("a keyring that is passed as a descriptor reaches one process only: leave out --jobs")
 
 

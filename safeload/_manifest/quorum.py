@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from safeload._internal.files import shown_place
 from safeload.errors import UnknownKeyError, VerificationError
-from safeload.keys._scopes import shown_place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from safeload._internal.files import PathLike
-    from safeload.keys._keyring import Keyring
+    from safeload.keys import Keyring
 
 __all__ = ["require_enough", "within_scope"]
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import copy
-import os
 from typing import TYPE_CHECKING, Self
 
 from safeload._internal.files import Stamp, stamp
-from safeload.keys._keyring import Keyring, resolve_keyring
-from safeload.keys._source import DATA_VARIABLE, default_path, descriptor_of
+from safeload.keys import Keyring, keyring_file, resolve_keyring
 
 if TYPE_CHECKING:
-    from safeload.keys._keyring import KeyringSource
+    from safeload.keys import KeyringSource
 
 __all__ = ["Trust"]
 
@@ -24,7 +22,7 @@ class Trust:
     """
 
     def __init__(self, given: KeyringSource) -> None:
-        self._path = _file_of(given)
+        self._path = keyring_file(given)
         self._read = self.look()  # before it is read, so that no change after it is missed
         self.keyring = resolve_keyring(given)
 
@@ -51,13 +49,3 @@ class Trust:
     def copied(self) -> Self:
         """Return the same, to be renewed on its own."""
         return copy.copy(self)
-
-
-def _file_of(given: object) -> str | None:
-    """Return the absolute path of what can be read again, as services change their directory; None for all else."""
-    if given is None and DATA_VARIABLE not in os.environ:
-        given = default_path()
-    if not isinstance(given, str | os.PathLike):
-        return None
-    name = os.fsdecode(given)
-    return None if descriptor_of(name) is not None else os.path.abspath(name)  # noqa: PTH100 - as the link that it is
