@@ -18,7 +18,7 @@ from safeload._signing.claims import Claims
 from safeload._signing.new_pair import Compress, NewPair, checked_target
 from safeload._signing.re_sign import ReSigned, ReSigner
 from safeload.keys import SigningSources, resolve_signers
-from safeload.policy import Policy, resolve_policy
+from safeload.policy import Policy, PolicySource, resolve_policy
 from safeload.store import signed_file_at
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def dump(
     protocol: int | None = None,
     *,
     key: SigningSources = None,
-    policy: Policy | PathLike = "sklearn",
+    policy: PolicySource = None,
     metadata: dict[str, Any] | None = None,
     version: str | None = None,
     release: int | None = None,
@@ -74,7 +74,9 @@ def dump(
         key: what to sign with: a SigningKey or another Signer, a Keyring (its active key), the path of a keyring or
             of a private key as PEM, or a list of such, to sign with each. None means the keyring that SAFELOAD_KEYRING
             names, else the one in the user's config directory.
-        policy: what the artifact is held against: a Policy, a pack's name or a policy file's path.
+        policy: what the artifact is held against: a Policy, a pack's name, a policy file's path, or a list of these,
+            each of which extends those before it. None means the policies that SAFELOAD_POLICY names, with commas
+            between them, else "sklearn".
         metadata: anything JSON can hold, datetimes and numpy scalars too; signed with the artifact.
         version: a free text of one line, up to 1000 characters.
         release: a whole number from 1 on that grows with every release; None counts on from the pair that is
@@ -108,7 +110,7 @@ def sign(
     path: PathLike,
     *,
     key: SigningSources = None,
-    policy: Policy | PathLike = "sklearn",
+    policy: PolicySource = None,
     metadata: dict[str, Any] | None = None,
     version: str | None = None,
     release: int | None = None,
@@ -144,7 +146,7 @@ def load(
     mmap_mode: MmapMode | None = None,
     *,
     keyring: KeyringSource = None,
-    policy: Policy | PathLike = "sklearn",
+    policy: PolicySource = None,
     min_release: int | None = None,
     limits: Limits | None = None,
     on_version_mismatch: OnMismatch = "warn",
@@ -184,7 +186,7 @@ def verify(
     path: PathLike,
     *,
     keyring: KeyringSource = None,
-    policy: Policy | PathLike = "sklearn",
+    policy: PolicySource = None,
     min_release: int | None = None,
     limits: Limits | None = None,
     rollback_state: PathLike | None = None,
@@ -212,9 +214,7 @@ def read_manifest(path: PathLike, *, keyring: KeyringSource = None) -> Manifest:
     return Loader(keyring=keyring).read_manifest(path)
 
 
-def scan(
-    path: PathLike, *, policy: Policy | PathLike = "sklearn", limits: Limits | None = None, deep: bool = False
-) -> Report:
+def scan(path: PathLike, *, policy: PolicySource = None, limits: Limits | None = None, deep: bool = False) -> Report:
     """Look into an artifact of unknown origin, without a key and without unpickling anything.
 
     An artifact that is allowed here does nothing at load time that the policy does not allow. Who made it, and
@@ -256,7 +256,7 @@ def re_sign(
     *,
     key: SigningSources = None,
     keyring: KeyringSource = None,
-    policy: Policy | PathLike = "sklearn",
+    policy: PolicySource = None,
     limits: Limits | None = None,
     replacing: Collection[str] | None = None,
 ) -> ReSigned:
@@ -287,7 +287,7 @@ def countersign(
     *,
     key: SigningSources = None,
     keyring: KeyringSource = None,
-    policy: Policy | PathLike = "sklearn",
+    policy: PolicySource = None,
     limits: Limits | None = None,
 ) -> ReSigned:
     """Verify an artifact in full, and sign it beside those who have signed it: for keyrings that demand several keys.

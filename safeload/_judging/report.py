@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from safeload.errors import LimitExceededError, MalformedArtifactError, PolicyViolationError, StorageError
 from safeload.findings import Finding
-from safeload.policy import proposed_policy
+from safeload.policy import proposed_policy, split_names
 
 if TYPE_CHECKING:
     from safeload._manifest.manifest import Manifest
@@ -204,4 +204,5 @@ def suggested_rules(report: Report) -> str:
     uses = missing_uses(report)
     if not uses:
         return ""
-    return "\n".join(f"    {line}".rstrip() for line in proposed_policy(uses, [report.policy_name]).split("\n"))
+    text = proposed_policy(uses, split_names(report.policy_name))
+    return "\n".join(f"    {line}".rstrip() for line in text.split("\n"))

@@ -35,7 +35,7 @@ from safeload._storage.opening import with_pair
 from safeload._storage.reader import VerifiedReader, verified_reader, verified_stream
 from safeload.errors import ManifestError, RollbackError, VerificationError
 from safeload.findings import FINDING_KINDS
-from safeload.policy import Policy, resolve_policy
+from safeload.policy import PolicySource, resolve_policy
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -75,7 +75,9 @@ class Loader:
     Args:
         keyring: whom to trust: a Keyring, a single SigningKey or VerifyingKey, or a keyring's path.
             None means the keyring that SAFELOAD_KEYRING names, else the one in the user's config directory.
-        policy: what artifacts may name: a Policy, a pack's name or a policy file's path.
+        policy: what artifacts may name: a Policy, a pack's name, a policy file's path, or a list of these, each
+            of which extends those before it. None means the policies that SAFELOAD_POLICY names, with commas between
+            them, else "sklearn".
         min_release: refuse releases below this one.
         limits: what an artifact may hold at most, in place of the defaults and the policy's.
         on_version_mismatch: "warn", "error" or "ignore" where other versions wrote the artifact than are
@@ -91,7 +93,7 @@ class Loader:
         self,
         *,
         keyring: KeyringSource = None,
-        policy: Policy | PathLike = "sklearn",
+        policy: PolicySource = None,
         min_release: int | None = None,
         limits: Limits | None = None,
         on_version_mismatch: OnMismatch = "warn",

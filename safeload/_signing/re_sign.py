@@ -29,12 +29,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from safeload._internal.files import PathLike
     from safeload._judging.decisions import Decision
     from safeload._manifest.envelope import Kind
     from safeload._scan import Limits
     from safeload.keys import Keyring, KeyringSource
-    from safeload.policy import Policy
+    from safeload.policy import PolicySource
 
 __all__ = ["ReSigned", "ReSigner", "SignedArtifact", "SignedContent", "SignedFile"]
 
@@ -156,7 +155,7 @@ class ReSigner:
         *,
         key: SigningSources = None,
         keyring: KeyringSource = None,
-        policy: Policy | PathLike = "sklearn",
+        policy: PolicySource = None,
         limits: Limits | None = None,
         beside: bool = False,
         replacing: Collection[str] | None = None,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from safeload._internal.files import PathLike
     from safeload._manifest.manifest import Manifest
     from safeload._scan import Limits
-    from safeload.policy import Policy
+    from safeload.policy import PolicySource
 
 __all__ = ["reissue"]
 
@@ -27,7 +27,7 @@ def reissue(
     from_release: int,
     *,
     key: SigningSources = None,
-    policy: Policy | PathLike = "sklearn",
+    policy: PolicySource = None,
     limits: Limits | None = None,
 ) -> Manifest:
     """Sign an older artifact, put back on purpose, as the release after the one that it replaces.

@@ -39,8 +39,10 @@ class Lesson:
     failed: tuple[tuple[str, Exception], ...]
 
 
-def learn(paths: Sequence[str], base: Policy, *, extends: str, name: str, limits: Limits | None = None) -> Lesson:
-    """Propose the rules that these artifacts need beyond a policy; `extends` is how the proposal names that policy.
+def learn(
+    paths: Sequence[str], base: Policy, *, extends: Sequence[str], name: str, limits: Limits | None = None
+) -> Lesson:
+    """Propose the rules that these artifacts need beyond a policy; `extends` is how the proposal names its files.
 
     `limits` take the place of the policy's.
 
@@ -67,7 +69,7 @@ def learn(paths: Sequence[str], base: Policy, *, extends: str, name: str, limits
         # It ends: each round adds a use that was not there, and there are only so many in a file.
         if not _add(new, learned, base):
             break
-        text = proposed_policy(_all(learned), [extends], name=name, reason=TODO)
+        text = proposed_policy(_all(learned), extends, name=name, reason=TODO)
         current = base.extended(text)
     return Lesson(
         text=f"{text}\n" if text else "",

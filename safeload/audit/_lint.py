@@ -87,7 +87,7 @@ class PolicyLint:
         return not any(finding.severity == "error" for finding in self.findings)
 
 
-def lint(source: PathLike, *, environment: bool = True) -> PolicyLint:
+def lint(source: PathLike | Sequence[PathLike], *, environment: bool = True) -> PolicyLint:
     """Look a policy over, with all that it extends.
 
     With `environment`, every module that the policy names is imported, in a process of its own, to see what the names
@@ -96,7 +96,8 @@ def lint(source: PathLike, *, environment: bool = True) -> PolicyLint:
     Raises:
         PolicyFileError: there is none, or it is so wrong that its rules cannot be told.
     """
-    files, faults = survey_policy(source)
+    survey = survey_policy(source)
+    files, faults = survey.files, survey.faults
     rules = [rule for file in files for rule in file.rules]
     facts = look_up(_questions(rules)) if environment else {}
     findings = [_fault(fault) for fault in faults]
@@ -106,9 +107,9 @@ def lint(source: PathLike, *, environment: bool = True) -> PolicyLint:
         findings += map(_as_reviewed, _of_names(rule, facts))
     found = sum(one["status"] == "found" for one in facts.values())
     return PolicyLint(
-        name=files[-1].name,
+        name=survey.name,
         digest=None if faults else Policy(files).digest,
-        files=tuple(files),
+        files=files,
         findings=tuple(sorted(findings, key=_order)),
         looked_up=found if environment else None,
     )

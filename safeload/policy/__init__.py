@@ -1,7 +1,8 @@
 """The policy: which globals an artifact may name, in which roles, with which arguments and state.
 
 A policy is TOML (docs/reference/policy.md).  `Policy.load("sklearn")` gives a pack that ships with safeload,
-`Policy.load("./acme.toml")` a project's own, with everything that it extends.
+`Policy.load("./acme.toml")` a project's own, with everything that it extends.  `Policy.load(["sklearn", "pandas"])`
+gives one that extends both.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safeload._internal.files import PathLike
 from safeload._scan import ROLES, Grant, Limits
 from safeload.errors import PolicyFileError
 from safeload.policy._denylist import denied_reason
@@ -21,29 +24,35 @@ from safeload.policy._packs import native_of_packs, pack_distributions, pack_nam
 from safeload.policy._parse import AllowRule, Fault, PolicyFile, parse_policy, read_policy
 from safeload.policy._patterns import compile_arguments, compile_states, sources_of
 from safeload.policy._propose import proposed_policy
+from safeload.policy._sources import DEFAULT_POLICY, POLICY_VARIABLE, default_policy, expanded, split_names
 from safeload.policy._write import policy_text, toml_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from safeload._internal.files import PathLike
-
 __all__ = [
+    "DEFAULT_POLICY",
+    "POLICY_VARIABLE",
     "AllowRule",
     "Fault",
     "Policy",
     "PolicyFile",
+    "PolicySource",
+    "Survey",
+    "default_policy",
     "denied_reason",
     "pack_distributions",
     "pack_names",
     "policy_text",
     "proposed_policy",
     "resolve_policy",
+    "split_names",
     "survey_policy",
     "toml_value",
 ]
 
 _MAX_FILES = 32
+_MAX_NAME = 300  # characters; a manifest takes lines of up to 1000
 _NOT_NATIVE: tuple[str | None, bool] = (None, False)
 
 
@@ -51,7 +60,7 @@ class Policy:
     """An effective policy: a file with everything that it extends, ready to be asked.
 
     Attributes:
-        name: of the file that was loaded.
+        name: of the file that was loaded; of several, their names with commas.
         rules: every rule in force, those of extended packs first.
         files: where they are from, what is extended before what extends it.
         digest: SHA-256 over the rules and limits in force, as `sha256:` and hex.
@@ -59,8 +68,8 @@ class Policy:
 
     __slots__ = ("_by_name", "_grants", "_limits", "_native", "digest", "files", "name", "rules")
 
-    def __init__(self, files: list[PolicyFile]) -> None:
-        self.name = files[-1].name
+    def __init__(self, files: Sequence[PolicyFile], *, name: str | None = None) -> None:
+        self.name = files[-1].name if name is None else name
         self.files = tuple(files)
         self.rules = tuple(rule for file in files for rule in file.rules)
         self._limits: dict[str, int] = {}
@@ -76,15 +85,26 @@ class Policy:
         self.digest = _digest(self.rules, self._limits)
 
     @classmethod
-    def load(cls, source: PathLike) -> Policy:
-        """Load a pack by its name, or a policy file by its path.
+    def load(cls, source: PathLike | Sequence[PathLike]) -> Policy:
+        """Load a pack by its name, a policy file by its path, or several, each of which extends those before it.
+
+        Of a `pyproject.toml` it is those that `policy = [...]` lists under `[tool.safeload]`.
 
         Raises:
             PolicyFileError: there is none, or anything in it or in what it extends is not valid.
         """
         if isinstance(source, str) and source in pack_names():
             return _load_pack(source)
-        return cls(_with_extended(source if isinstance(source, str) else Path(source)))
+        return _combined([_load_one(one) for one in _named(source)])
+
+    @classmethod
+    def named(cls, text: str) -> Policy:
+        """Load the policies that a text names, with commas between them, as `--policy` and `SAFELOAD_POLICY` do.
+
+        Raises:
+            PolicyFileError: as `load`.
+        """
+        return cls.load(split_names(text))
 
     @classmethod
     def from_text(cls, text: str, *, origin: str = "policy") -> Policy:
@@ -105,6 +125,11 @@ class Policy:
             PolicyFileError: the text is not a valid policy.
         """
         return Policy([*self.files, parse_policy(text, origin)])
+
+    @property
+    def description(self) -> str:
+        """What it is for, in one line; "" where its file does not say."""
+        return self.files[-1].description
 
     @property
     def names(self) -> list[str]:
@@ -152,17 +177,31 @@ class Policy:
         return limits if limits is not None else Limits().tightened(self._limits)
 
 
-def survey_policy(source: PathLike) -> tuple[list[PolicyFile], list[Fault]]:
-    """Read a policy for an audit: its files, without the rules that are not valid, and these as faults.
+# What a `policy` argument takes. None means the policies that `default_policy` names.
+PolicySource = Policy | PathLike | Sequence[Policy | PathLike] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A policy as an audit reads it: its name and files without the rules that are not valid, and these as faults."""
+
+    name: str
+    files: tuple[PolicyFile, ...]
+    faults: tuple[Fault, ...]
+
+
+def survey_policy(source: PathLike | Sequence[PathLike]) -> Survey:
+    """Read a policy, as `Policy.load` would, for an audit.
 
     Raises:
         PolicyFileError: there is none, or it is so wrong that its rules cannot be told.
     """
     faults: list[Fault] = []
-    return _with_extended(source if isinstance(source, str) else Path(source), faults), faults
+    read = [_with_extended(one, faults) for one in _named(source)]
+    return Survey(_joined([files[-1].name for files in read]), _united(read), tuple(dict.fromkeys(faults)))
 
 
-def resolve_policy(policy: Policy | PathLike) -> Policy:
+def resolve_policy(policy: PolicySource) -> Policy:
     """Return the policy that an argument of the public functions means.
 
     Raises:
@@ -170,9 +209,58 @@ def resolve_policy(policy: Policy | PathLike) -> Policy:
     """
     if isinstance(policy, Policy):
         return policy
-    if not isinstance(policy, (str, os.PathLike)):
-        raise PolicyFileError(f"a policy is a Policy, a pack's name or a path, not {policy!r}")
-    return Policy.load(policy)
+    if policy is None:
+        return Policy.named(default_policy())
+    if isinstance(policy, str | os.PathLike):
+        return Policy.load(policy)
+    return _combined([one if isinstance(one, Policy) else Policy.load(one) for one in _listed(policy)])
+
+
+def _listed(policy: Any) -> Sequence[Policy | PathLike]:
+    if isinstance(policy, list | tuple) and all(isinstance(one, Policy | str | os.PathLike) for one in policy):
+        return policy
+    raise PolicyFileError(f"a policy is a Policy, a pack's name, a path or a list of these, not {policy!r}")
+
+
+def _named(source: PathLike | Sequence[PathLike]) -> list[str | Path]:
+    """Return the names of packs and the paths of files that a source stands for."""
+    several = [source] if isinstance(source, str | os.PathLike) else list(source)
+    return [one for name in several for one in expanded(name if isinstance(name, str) else Path(name))]
+
+
+def _load_one(source: str | Path) -> Policy:
+    if isinstance(source, str) and source in pack_names():
+        return _load_pack(source)
+    return Policy(_with_extended(source))
+
+
+def _combined(policies: Sequence[Policy]) -> Policy:
+    """Return one policy that extends all of these, in this order.
+
+    Raises:
+        PolicyFileError: there are none, or too many.
+    """
+    if not policies:  # empty never means allowed
+        raise PolicyFileError("an empty list names no policy. Name at least one, such as ['sklearn']")
+    if len(policies) == 1:
+        return policies[0]
+    if len(policies) > _MAX_FILES:
+        raise PolicyFileError(f"{len(policies)} policies are named, and at most {_MAX_FILES} can be")
+    return Policy(_united([policy.files for policy in policies]), name=_joined([policy.name for policy in policies]))
+
+
+def _united(several: Iterable[Iterable[PolicyFile]]) -> tuple[PolicyFile, ...]:
+    """Return the files of several policies, each file once, where it first stands."""
+    files: list[PolicyFile] = []
+    for one in several:
+        files.extend(file for file in one if file not in files)
+    return tuple(files)
+
+
+def _joined(names: Sequence[str]) -> str:
+    unique = list(dict.fromkeys(names))
+    text = ",".join(unique)
+    return text if len(text) <= _MAX_NAME else f"{unique[0]} and {len(unique) - 1} more"
 
 
 @lru_cache(maxsize=32)

@@ -18,7 +18,16 @@ from safeload.policy._named import NamedPatterns
 from safeload.policy._packs import pack_names, read_pack
 from safeload.policy._patterns import compile_arguments, compile_pattern
 
-__all__ = ["AllowRule", "Fault", "PolicyFile", "parse_policy", "read_policy"]
+__all__ = [
+    "AllowRule",
+    "Fault",
+    "PolicyFile",
+    "is_pack_name",
+    "parse_policy",
+    "policy_document",
+    "read_policy",
+    "read_policy_text",
+]
 
 MAX_POLICY_BYTES = 1 << 20
 _POLICY_KEYS = {
@@ -96,6 +105,7 @@ class PolicyFile:
     rules: tuple[AllowRule, ...]
     limits: dict[str, int]
     extends_at: str  # file and line that say what it extends
+    description: str = ""  # on one line
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +135,18 @@ def read_policy(source: str | Path, faults: list[Fault] | None = None) -> Policy
             raise PolicyFileError(_no_pack(source))
         text, document = read_pack(source)
         origin = f"{_PACK_ORIGIN}{source}"
-        return _read(text, document or _document(text, origin), origin, None, faults)
+        return _read(text, document or policy_document(text, origin), origin, None, faults)
     path = Path(source)
+    text = read_policy_text(path)
+    return _read(text, policy_document(text, str(path)), str(path), path.parent, faults)
+
+
+def read_policy_text(path: Path) -> str:
+    """Return the text of a policy file.
+
+    Raises:
+        PolicyFileError: it cannot be read, is too large, or is not UTF-8.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_POLICY_BYTES + 1)
@@ -136,10 +156,14 @@ def read_policy(source: str | Path, faults: list[Fault] | None = None) -> Policy
     if len(data) > MAX_POLICY_BYTES:
         raise PolicyFileError(f"{path}: a policy of more than {MAX_POLICY_BYTES} bytes; nobody could review it")
     try:
-        text = data.decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise PolicyFileError(f"{path}: the policy is not UTF-8 (byte {error.start})") from None
-    return _read(text, _document(text, str(path)), str(path), path.parent, faults)
+
+
+def is_pack_name(name: str) -> bool:
+    """Return whether a text has the form of a pack's name, so that it is not a path."""
+    return _PACK.fullmatch(name) is not None
 
 
 def _is_path(source: str) -> bool:
@@ -151,6 +175,8 @@ def _no_pack(name: str) -> str:
     known = ", ".join(pack_names())
     if not name:
         return f"a policy is named by a pack's name or a file's path, and this names none; packs: {known}"
+    if "," in name:
+        return f"there is no policy pack {name!r}. For several policies, pass a list: {name.split(',')!r}"
     meant = f"{name}.toml" if os.path.isfile(f"{name}.toml") else name  # noqa: PTH113 - any text will do
     return f"there is no policy pack {name!r}; there are: {known}. A file needs its path: ./{meant}"
 
@@ -161,10 +187,15 @@ def parse_policy(text: str, origin: str) -> PolicyFile:
     Raises:
         PolicyFileError: it is not a valid policy; the message says the line.
     """
-    return _read(text, _document(text, origin), origin, Path())
+    return _read(text, policy_document(text, origin), origin, Path())
 
 
-def _document(text: str, origin: str) -> dict[str, Any]:
+def policy_document(text: str, origin: str) -> dict[str, Any]:
+    """Parse TOML.
+
+    Raises:
+        PolicyFileError: the text is not valid TOML.
+    """
     import tomllib  # here: the packs of a build are parsed already
 
     try:
@@ -197,6 +228,9 @@ def _read(
     for key in ("distribution", "imports"):
         if key in document and (not isinstance(document[key], str) or not _DISTRIBUTION.fullmatch(document[key])):
             raise wrong(f'{key} is the name of one package, such as {key} = "pandas"', lines.of(key))
+    description = document.get("description", "")
+    if not isinstance(description, str):
+        raise wrong("description is a text", lines.of("description"))
     if not isinstance(entries, list):
         raise wrong("allow is written as [[allow]] tables", lines.of("allow"))
     try:
@@ -226,7 +260,7 @@ def _read(
         # Empty never means allowed, but somebody who loads an empty policy has made a mistake.
         raise wrong("a policy without rules that extends nothing would refuse everything")
     extends_at = _place(origin, lines.of("extends"))
-    return PolicyFile(name, version, origin, extends, tuple(rules), limits, extends_at)
+    return PolicyFile(name, version, origin, extends, tuple(rules), limits, extends_at, " ".join(description.split()))
 
 
 def _place(origin: str, line: int | None) -> str:
@@ -238,7 +272,7 @@ def _extends(value: Any, folder: Path | None) -> tuple[str, ...]:
         raise ValueError("extends is a list of pack names or paths")
     resolved = []
     for one in value:
-        if _PACK.fullmatch(one):
+        if is_pack_name(one):
             resolved.append(one)
         elif folder is None:
             raise ValueError(f"a pack extends packs only, not {one!r}")

@@ -18,6 +18,7 @@ from safeload._loading.watch import INTERVAL, Watch
 from safeload._storage.backends import absolute
 from safeload.errors import RollbackError, StorageError, VerificationError
 from safeload.keys import SigningSources, key_and_keyring
+from safeload.policy import resolve_policy
 from safeload.store._layout import Layout, all_strays, plain_names
 from safeload.store._names import check_channel, check_name, check_version, version_order
 from safeload.store._pointer import Pointer, read_pointer
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from safeload._scan import Limits
     from safeload._storage.copies import Copies
     from safeload.keys import Keyring, KeyringSource
-    from safeload.policy import Policy
+    from safeload.policy import PolicySource
 
 __all__ = [
     "Reader",
@@ -64,7 +65,7 @@ class Reader:
         *,
         key: SigningSources = None,
         keyring: KeyringSource = None,
-        policy: Policy | PathLike = "sklearn",
+        policy: PolicySource = None,
         limits: Limits | None = None,
         on_version_mismatch: OnMismatch = "warn",
         mmap_copies: Copies | PathLike | None = None,
@@ -72,13 +73,13 @@ class Reader:
     ) -> None:
         self._folder = Path(folder)
         self._key, _ = key_and_keyring(key, keyring)
-        self._policy = policy
+        self._policy = resolve_policy(policy)
         self._limits = limits
         self._rollback_state = resolve_rollback_state(rollback_state) or RollbackState()
         self._loader = Loader(
             # As it was named, so that a watch can follow it.
             keyring=cast("KeyringSource", key) if keyring is None else keyring,
-            policy=policy,
+            policy=self._policy,
             limits=limits,
             on_version_mismatch=on_version_mismatch,
             mmap_copies=mmap_copies,

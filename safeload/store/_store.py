@@ -15,7 +15,6 @@ from safeload._signing.claims import Claims, end_of
 from safeload._signing.new_pair import NewPair
 from safeload.errors import ReportedError, RollbackError, SafeloadError, VerificationError
 from safeload.keys import resolve_signers
-from safeload.policy import resolve_policy
 from safeload.store._layout import Layout, plain_names
 from safeload.store._names import check_version, require_distinct
 from safeload.store._pointer import MAX_HISTORY, Place, Pointer, read_pointer, seal_pointer
@@ -130,7 +129,7 @@ class Store(Reader):
     ) -> Manifest:
         layout = self._layout(name)
         final = layout.artifact(version)
-        pair = NewPair(resolve_signers(self._key, final), resolve_policy(self._policy), self._limits)
+        pair = NewPair(resolve_signers(self._key, final), self._policy, self._limits)
         # It is made elsewhere, and renamed into place: who may sign it, and what is said of it, is about that place.
         with decision(action, str(final), pair.policy.digest) as made:
             require_distinct("a model of the name", name, plain_names(self._folder))

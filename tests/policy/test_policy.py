@@ -292,7 +292,9 @@ def test_resolve_policy() -> None:
     core = Policy.load("core")
     assert resolve_policy(core) is core
     assert resolve_policy("core").digest == core.digest
-    for wrong in (None, True, 1, ["core"]):
+    assert resolve_policy(None).digest == Policy.load("sklearn").digest
+    assert resolve_policy(["core"]).digest == core.digest
+    for wrong in (True, 1, [], [1], {"core"}):
         with pytest.raises(PolicyFileError):
             resolve_policy(wrong)  # type: ignore[arg-type]
 

@@ -102,9 +102,11 @@ def audit(
 
 def _audit_policy(policy: str, *, no_import: bool, out: Output) -> int:
     from safeload.audit import lint
+    from safeload.policy import split_names
 
-    check_output(out.path, [policy])
-    found = lint(policy, environment=not no_import)
+    names = split_names(policy)
+    check_output(out.path, names)
+    found = lint(names, environment=not no_import)
     by_origin: dict[str, list[LintFinding]] = {file.origin: [] for file in found.files}
     for finding in found.findings:
         by_origin[finding.origin].append(finding)
@@ -215,8 +217,8 @@ class _Auditing:
         from safeload.keys import resolve_keyring
         from safeload.policy import Policy
 
-        policy = Policy.load(self.policy)
-        against = None if self.against is None else Policy.load(self.against)
+        policy = Policy.named(self.policy)
+        against = None if self.against is None else Policy.named(self.against)
         limits = self.most(policy)
         try:
             ring = resolve_keyring(self.keyring)
@@ -257,7 +259,7 @@ def _audit_artifacts(
                 results.append(_result(one))
             advance()
     say_empty(found)
-    policy = Policy.load(task.policy)
+    policy = Policy.named(task.policy)
     needs = needs_of(policy, [one.report for one in audits])
     if minimal is not None:
         _write_minimal(policy, audits, minimal, task.most(policy))

@@ -1,4 +1,4 @@
-"""policy: show, check, compare and explain policies, and learn one from artifacts."""
+"""policy: list, show, check, compare and explain policies, and learn one from artifacts."""
 
 from __future__ import annotations
 
@@ -22,16 +22,49 @@ if TYPE_CHECKING:
 __all__ = ["policy"]
 
 
-@click.group(no_args_is_help=False, short_help="Show, check, compare, explain and learn policies.")
+@click.group(no_args_is_help=False, short_help="List, show, check, compare, explain and learn policies.")
 @debug_option
 def policy() -> None:
-    """Show, check, compare, explain and learn policies: which names artifacts may use, and how.
+    """List, show, check, compare, explain and learn policies: which names artifacts may use, and how.
 
-    Everywhere, a pack is meant by its name (sklearn), a policy file by its path (./acme.toml).
+    Everywhere, a pack is meant by its name (sklearn), a policy file by its path (./acme.toml), and several by their
+    names with commas between them (sklearn,pandas). A pyproject.toml stands for those that its [tool.safeload] lists.
     """
 
 
 policy.add_command(learn)
+
+
+@policy.command("list", short_help="List the packs that ship with safeload.")
+@output_options
+@debug_option
+def list_packs(out: Output) -> int:
+    """List the packs that ship with safeload, and say what each is for."""
+    from safeload.policy import Policy, pack_names
+
+    check_output(out.path, ())
+    packs = [(name, Policy.load(name)) for name in pack_names()]
+    content = {
+        "packs": [
+            {
+                "name": name,
+                "description": pack.description,
+                "extends": list(pack.files[-1].extends),
+                "digest": pack.digest,
+            }
+            for name, pack in packs
+        ]
+    }
+    width = max(len(name) for name, _ in packs) + 2
+
+    def lines(paint: Painter) -> Iterator[str]:
+        for name, pack in packs:
+            first, *rest = wrapped(f"{name:<{width}}{pack.description}", paint.width, "", " " * width)
+            yield paint(first[:width], bold=True) + first[width:]
+            yield from rest
+
+    deliver_facts(content, lambda paint: () if out.quiet else lines(paint), command="policy list", out=out)
+    return ALLOWED
 
 
 @policy.command(short_help="Print what a policy allows, with all that it extends.")
@@ -46,7 +79,7 @@ def show(name: str, out: Output) -> int:
     from safeload.policy import Policy, policy_text
 
     check_output(out.path, ())
-    shown = Policy.load(name)
+    shown = Policy.named(name)
     lines = policy_text(shown.name, shown.rules, shown.tightened, [shown.digest]).removesuffix("\n").split("\n")
     content = {**_named(shown), "rules": [rule.to_dict() for rule in shown.rules], "limits": shown.tightened}
     deliver_facts(content, lambda _: () if out.quiet else lines, command="policy show", out=out)
@@ -68,7 +101,7 @@ def check(name: str, out: Output) -> int:
 
     check_output(out.path, ())
     try:
-        checked = Policy.load(name)
+        checked = Policy.named(name)
     except PolicyFileError as error:
         if out.layout == "json":
             content: dict[str, Any] = {"valid": False, "error": error.describe(""), "advice": error.advice}
@@ -106,7 +139,7 @@ def diff(before: str, after: str, gate: bool, out: Output) -> int:
     from safeload.policy import Policy
 
     check_output(out.path, ())
-    found = compare(Policy.load(before), Policy.load(after))
+    found = compare(Policy.named(before), Policy.named(after))
     deliver_facts(
         found.to_dict(), lambda paint: () if out.quiet else _difference(found, paint), command="policy diff", out=out
     )
@@ -124,7 +157,7 @@ def explain(name: str, policy: str, out: Output) -> int:
     from safeload.policy import Policy
 
     check_output(out.path, ())
-    found = explained(Policy.load(policy), name)
+    found = explained(Policy.named(policy), name)
     deliver_facts(
         found.to_dict(),
         lambda paint: () if out.quiet else _explanation(found, paint),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from safeload._cli.exit_codes import ALLOWED, ERROR, NOTHING, REFUSED
-from safeload._cli.options.common import PATH, debug_option, limits_option, limits_with, paths_argument
+from safeload._cli.options.common import PATH, debug_option, limits_option, limits_with, paths_argument, policy_names
 from safeload._cli.report.deliver import say_failures
 from safeload._cli.report.policy_files import policy_name, require_new, write_policy
 from safeload._cli.report.result import failure
@@ -32,9 +32,12 @@ _MAX_SHOWN = 5
 @click.option(
     "--on",
     metavar="NAME|PATH",
-    default="sklearn",
-    show_default=True,
-    help="The policy to build on: a pack's name, or the path of a policy file.",
+    multiple=True,
+    callback=policy_names,
+    help=(
+        "The policy to build on: a pack's name, or the path of a policy file. Repeat it, or separate names with "
+        "commas, for several. Default: those that SAFELOAD_POLICY names, else sklearn."
+    ),
 )
 @click.option("--name", metavar="NAME", help="What to call the policy. Default: as the file is called.")
 @click.option("--output", "-o", metavar="FILE", type=PATH, help="Write it to FILE, which must not be there yet.")
@@ -50,16 +53,20 @@ def learn(paths: tuple[str, ...], on: str, name: str | None, output: str | None,
     Exit code 0: with the proposal all are allowed; 1: some would still be refused; 2: some could not be read.
     """
     from safeload.audit import learn as learned
-    from safeload.policy import Policy
+    from safeload.policy import Policy, split_names
 
     if output == "-":
         output = None
     require_new(output)
-    base = Policy.load(on)
+    base = Policy.named(on)
     most = limits_with(base, limits)
     found = find_artifacts(paths)
     lesson = learned(
-        found.files, base, extends=_reference(on, output), name=name or policy_name(output, "my-policy"), limits=most
+        found.files,
+        base,
+        extends=[_reference(one, output) for one in split_names(on)],
+        name=name or policy_name(output, "my-policy"),
+        limits=most,
     )
     failures = [failure(path, error) for path, error in lesson.failed]
     say_failures(failures)

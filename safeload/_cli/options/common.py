@@ -37,6 +37,7 @@ __all__ = [
     "parse_when",
     "paths_argument",
     "paths_or_none_argument",
+    "policy_names",
     "policy_option",
     "report_options",
     "rollback_state_option",
@@ -145,15 +146,25 @@ def gathering(
     return decorate
 
 
+def policy_names(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> str:
+    """Return the names that an option gave, as one text with commas; without any, the default policy's."""
+    from safeload.policy import default_policy
+
+    return ",".join(given) if given else default_policy()
+
+
 def policy_option(command: _Command) -> _Command:
-    """Add --policy."""
+    """Add --policy, which gives a text for `Policy.named`."""
     return click.option(
         "--policy",
         "policy",
         metavar="NAME|PATH",
-        default="sklearn",
-        show_default=True,
-        help="What artifacts may name: a pack's name, or the path of a policy file.",
+        multiple=True,
+        callback=policy_names,
+        help=(
+            "What artifacts may name: a pack's name, or the path of a policy file. Repeat it, or separate names with "
+            "commas, to add policies up. Default: those that SAFELOAD_POLICY names, else sklearn."
+        ),
     )(command)
 
 
@@ -185,7 +196,7 @@ def limits_option(command: _Command) -> _Command:
 class Standard:
     """What artifacts are held against: the policy as it was named, and the limits that --limit gave."""
 
-    policy: str
+    policy: str  # for `Policy.named`
     limits: Mapping[str, int]
 
     def load(self) -> tuple[Policy, Limits]:
@@ -197,7 +208,7 @@ class Standard:
         """
         from safeload.policy import Policy
 
-        in_force = Policy.load(self.policy)
+        in_force = Policy.named(self.policy)
         return in_force, limits_with(in_force, self.limits)
 
 

@@ -96,13 +96,13 @@ def _advice(advices: Iterable[str], paint: Painter) -> Iterator[str]:
 
 def suggestion_lines(results: Iterable[Result], policy: str) -> list[str]:
     """Say which one policy, on top of the one in force, would allow all of those that a policy can allow."""
-    from safeload.policy import Policy, proposed_policy
+    from safeload.policy import Policy, proposed_policy, split_names
 
     lacking = [result for result in results if result.missing]
     if not lacking:
         return []
     what = "it" if len(lacking) == 1 else f"these {len(lacking)} files"
-    text = proposed_policy((use for result in lacking for use in result.missing), [policy])
+    text = proposed_policy((use for result in lacking for use in result.missing), split_names(policy))
     return [
         "",
         f"If you have reviewed the code and trust it to be loaded, this policy would allow {what}:",
@@ -110,7 +110,7 @@ def suggestion_lines(results: Iterable[Result], policy: str) -> list[str]:
         *(f"    {line}".rstrip() for line in map(plain, text.split("\n"))),
         *(
             line
-            for hint in pack_lines({use.name for result in lacking for use in result.missing}, Policy.load(policy))
+            for hint in pack_lines({use.name for result in lacking for use in result.missing}, Policy.named(policy))
             for line in ("", *wrapped(hint, 120, "", "  "))
         ),
     ]
