@@ -53,7 +53,7 @@ def extensions() -> list[Extension]:
         return []
 
 
-class build_all_or_nothing(build_ext):
+class build_all_or_nothing(build_ext):  # type: ignore[misc]  # setuptools has no types
     """A half-built extension would shadow the .py it came from, so drop every one."""
 
     def build_extensions(self) -> None:
@@ -63,10 +63,10 @@ class build_all_or_nothing(build_ext):
             stay_pure(error)
             for extension in self.extensions:
                 Path(self.get_ext_fullpath(extension.name)).unlink(missing_ok=True)
-            self.extensions = []
+            self.extensions: list[Extension] = []
 
 
-class build_packs(build_py):
+class build_packs(build_py):  # type: ignore[misc]
     """Write what the TOML of each pack says beside it, as JSON; safeload/policy/_packs.py reads it.
 
     Not for a pack with what JSON cannot hold: a date.

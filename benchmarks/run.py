@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,11 @@ if TYPE_CHECKING:
 Row = tuple[str, str, str, str, str]  # what, against what, goal, ratio, seconds or other detail
 
 
+def always(function: Callable[..., Any], *arguments: Any, **options: Any) -> Callable[[Any], Any]:
+    """Return a side for `paired` that does the same whatever was prepared for it."""
+    return lambda _: function(*arguments, **options)
+
+
 class Bench:
     """A folder, a key in it, and how many rounds."""
 
@@ -52,7 +58,7 @@ class Bench:
         return safeload.Loader(keyring=self.ring)
 
     def load(self, path: Path) -> Ratio:
-        return paired(lambda fresh: fresh.load(path), lambda _: joblib.load(path), self.rounds, prepare=self.loader)
+        return paired(methodcaller("load", path), always(joblib.load, path), self.rounds, prepare=self.loader)
 
 
 def loads(bench: Bench) -> Iterator[Row]:
@@ -82,7 +88,7 @@ def warm(bench: Bench) -> Iterator[Row]:
     path = bench.folder / "pipeline.joblib"
     safeload.dump(make(), path, key=bench.key, overwrite=True)
     loader = bench.loader()
-    found = paired(lambda _: loader.load(path), lambda _: joblib.load(path), bench.rounds * 40)
+    found = paired(always(loader.load, path), always(joblib.load, path), bench.rounds * 40)
     yield f"load {title}, warm Loader", "joblib.load", "1.5", str(found), found.seconds
     path.unlink()
 
@@ -100,8 +106,8 @@ def mapped(bench: Bench) -> Iterator[Row]:
         path = bench.folder / f"{name}.joblib"
         safeload.dump(make(), path, key=bench.key, overwrite=True)
         found = paired(
-            lambda fresh, path=path: fresh.load(path, "r"),
-            lambda _, path=path: digest(path),
+            methodcaller("load", path, "r"),
+            always(digest, path),
             bench.rounds,
             prepare=bench.loader,
         )
@@ -139,7 +145,7 @@ def scanners(bench: Bench) -> Iterator[Row]:
             ask, version = SCANNERS[name](), importlib.metadata.version(name)
         except ImportError:
             continue
-        found = paired(lambda _: safeload.scan(path), lambda _, ask=ask: ask(str(path)), max(3, bench.rounds // 3))
+        found = paired(always(safeload.scan, path), always(ask, str(path)), max(3, bench.rounds // 3))
         yield "scan a plain pickle", f"{name} {version}", goal, f"{found.ratio:.3f}", found.seconds
 
 
@@ -158,8 +164,8 @@ def skops(bench: Bench) -> Iterator[Row]:
         trusted = io.get_untrusted_types(file=theirs)
         rounds = max(3, bench.rounds // 3) if name != "pipeline" else bench.rounds
         found = paired(
-            lambda fresh, path=path: fresh.load(path),
-            lambda _, theirs=theirs, trusted=trusted: io.load(theirs, trusted=trusted),
+            methodcaller("load", path),
+            always(io.load, theirs, trusted=trusted),
             rounds,
             prepare=bench.loader,
         )

@@ -20,7 +20,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 
 
-def verdict_of(options: argparse.Namespace, entry: dict) -> str:
+def verdict_of(options: argparse.Namespace, entry: dict[str, str]) -> str:
     path = HERE / entry["file"]
     if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
         raise SystemExit(f"{path} is not the file that index.json describes")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 
-class Commands(Directive):
+class Commands(Directive):  # type: ignore[misc]  # docutils has no types
     """One section per command, with usage, description, arguments and options."""
 
     def run(self) -> list[nodes.Node]:

@@ -30,7 +30,7 @@ from sklearn.datasets import load_iris
 
 import safeload
 from safeload._manifest.manifest import seal
-from safeload._signing import new_pair
+from safeload._signing.claims import describe
 from safeload._storage.pair import manifest_path, next_path
 
 ROWS, LABELS = load_iris(return_X_y=True)
@@ -545,18 +545,19 @@ def test_what_is_put_in_place_of_the_temporary_is_not_signed(
     """Somebody swaps the temporary while it is scanned, and back before the commit looks at it."""
     path, kept, forged = tmp_path / "model.joblib", tmp_path / "kept", tmp_path / "forged"
     joblib.dump(["forged"], forged)
-    describe = new_pair.describe
+
+    real = describe
 
     def swapped(*arguments: Any, **options: Any) -> Any:
         temporary = _temporary(tmp_path)
         temporary.rename(kept)
         temporary.hardlink_to(forged)
         try:
-            return describe(*arguments, **options)
+            return real(*arguments, **options)
         finally:
             kept.replace(temporary)
 
-    monkeypatch.setattr(new_pair, "describe", swapped)
+    monkeypatch.setattr("safeload._signing.new_pair.describe", swapped)
     safeload.dump(["honest"], path, key=key)
     assert safeload.load(path, keyring=key) == ["honest"]
     forged.replace(path)
@@ -635,11 +636,16 @@ def test_what_is_compressed_is_unpacked_once_unless_it_is_much(
     tmp_path: Path, key: safeload.SigningKey, monkeypatch: Any, most: int
 ) -> None:
     path = tmp_path / "model.joblib.z"
-    made = [np.arange(40_000.0), "text" * 100]
+    made: list[Any] = [np.arange(40_000.0), "text" * 100]
     safeload.dump(made, path, key=key)
     opened: list[int] = []
     real = zlib.decompressobj
-    monkeypatch.setattr(zlib, "decompressobj", lambda *args: opened.append(1) or real(*args))
+
+    def counted(*args: Any) -> Any:
+        opened.append(1)
+        return real(*args)
+
+    monkeypatch.setattr(zlib, "decompressobj", counted)
     monkeypatch.setattr("safeload._scan.sources._MOST_KEPT", most)
     loader = safeload.Loader(keyring=key)
     for unpacked in (1 if most > 1000 else 2, 1):  # the second time, nothing is scanned

@@ -12,7 +12,7 @@ from support.places import ROOT
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="other Pythons write some signatures differently")
 def test_the_public_api_is_as_it_was() -> None:
-    command = [sys.executable, ROOT / "tools" / "public_api.py"]
+    command = [sys.executable, str(ROOT / "tools" / "public_api.py")]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     kept = (ROOT / "tests" / "api" / "public_api.txt").read_text(encoding="utf-8")
     assert found == kept, "if the change is meant: python tools/public_api.py > tests/api/public_api.txt"

@@ -335,7 +335,7 @@ def test_the_table_fits_the_terminal(acme: Path, tmp_path: Path, columns: int) -
 # --------------------------------------------------------------------------------------------------- artifacts
 
 
-class Custom(StandardScaler):
+class Custom(StandardScaler):  # type: ignore[misc]  # scikit-learn has no types
     pass
 
 

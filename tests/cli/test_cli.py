@@ -224,7 +224,12 @@ def run_on_terminal(
 
 
 def test_colours_are_for_terminals_and_not_with_no_color(models: Path, ring: Path) -> None:
-    for arguments in (("scan", models), ("inspect", models / "b.joblib"), ("key", "list", "--keyring", ring)):
+    commands: list[tuple[str | Path, ...]] = [
+        ("scan", models),
+        ("inspect", models / "b.joblib"),
+        ("key", "list", "--keyring", ring),
+    ]
+    for arguments in commands:
         code, shown = run_on_terminal(*arguments)
         assert code == ALLOWED
         assert b"\x1b[" in shown
@@ -240,7 +245,7 @@ def test_progress_is_shown_to_who_watches_long_work(models: Path) -> None:
         "__name__ == '__main__' and main(sys.argv[1:])"
     )
     # Two processes: their start alone takes longer than the bar's.
-    arguments = ("scan", *[models] * 2, "--jobs", "2")
+    arguments: list[str | Path] = ["scan", models, models, "--jobs", "2"]
     assert b"checking" in run_on_terminal(*arguments, start=("-c", code))[1]
     assert b"checking" not in run_on_terminal(*arguments, "--quiet", start=("-c", code))[1]
     piped = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, check=True)
@@ -999,7 +1004,8 @@ def test_who_interrupts_is_told_how_far_it_came(
     models.mkdir()
     for number in range(5):
         joblib.dump([number], models / f"{number}.joblib")
-    arguments = ["sign", models, "--keyring", ring, "--format", "json", *(["--overwrite"] if overwrite else [])]
+    arguments = ["sign", str(models), "--keyring", str(ring), "--format", "json"]
+    arguments += ["--overwrite"] if overwrite else []
     done = subprocess.run([sys.executable, "-c", INTERRUPTED, *arguments], capture_output=True, text=True, timeout=60)
     go_on = "to go on, name what is left" if overwrite else "run the same command again to go on"
     assert (done.returncode, done.stderr) == (

@@ -267,10 +267,12 @@ def test_a_service_that_has_both_keys_never_fails_to_load(run: Any, ring: Path, 
     both = Keyring.load(ring)
     old, new = both.entries
     back = Keyring([new, old])
+    old_key = old.key
+    assert isinstance(old_key, safeload.SigningKey)
     for _ in range(5):  # forth and back, so that it is caught at work
         assert run("re-sign", models, "--keyring", ring).code == ALLOWED
         for name in ("a.joblib", "b.joblib", "deep/c.pkl.gz", "store/fraud/channels/production.json"):
-            assert safeload.re_sign(models / name, key=old.key, keyring=back, replacing=["new"]).added == ("old",)
+            assert safeload.re_sign(models / name, key=old_key, keyring=back, replacing=["new"]).added == ("old",)
     reader.stdout.readline()
     stop.touch()
     out, err = reader.communicate(timeout=60)
@@ -366,7 +368,7 @@ class Terminal:
         self._leader, follower = pty.openpty()
         self.shown = b""
         self._process = subprocess.Popen(
-            [sys.executable, "-c", first + self.START, *map(os.fspath, arguments)],
+            [sys.executable, "-c", first + self.START, *(os.fspath(argument) for argument in arguments)],
             stdin=follower, stdout=follower, stderr=follower, start_new_session=True,
             env={**os.environ, "NO_COLOR": "1"},
         )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import joblib
 import pytest
-import scipy.special  # type: ignore[import-untyped]
+import scipy.special
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("own_home")
 HERE = __name__
 
 
-class Ratio(TransformerMixin, BaseEstimator):
+class Ratio(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     def fit(self, rows: Any, labels: Any = None) -> Ratio:
         return self
 
@@ -198,7 +198,7 @@ def test_other_forms_of_what_a_pack_constrains_are_not_learned(run: Callable[...
     from collections import defaultdict
 
     path = tmp_path / "default.pkl"
-    path.write_bytes(pickle.dumps([defaultdict(helper), Clip()]))
+    path.write_bytes(pickle.dumps([defaultdict(helper), Clip()]))  # type: ignore[arg-type]
     outcome = run("policy", "learn", path)
     assert outcome.code == REFUSED
     assert "SL403" in outcome.err

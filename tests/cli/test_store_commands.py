@@ -287,15 +287,14 @@ def test_what_is_not_there_could_not_be_judged(run: Any, folder: Path, tmp_path:
     assert (done.code, "there is no such store" in done.err) == (ERROR, True)
     folder.mkdir()
     (folder / "README.md").write_text("what is not a model")
-    for command in (("list",), ("verify",)):
-        assert run("store", *command).code == NOTHING
+    for name in ("list", "verify"):
+        assert run("store", name).code == NOTHING
     done = run("store", "add", "new", tmp_path / "missing.joblib", "--version", "1")
     assert (done.code, "missing.joblib" in done.err) == (ERROR, True)
     assert run("store", "list").code == run("store", "verify").code == run("store", "show", "new").code == NOTHING
-    for command in (("show", "fraud"), ("promote", "fraud", "1"), ("rollback", "fraud"), ("verify", "fraud"),
-                    ("prune", "fraud", "--keep", "1")):  # fmt: skip
-        done = run("store", *command)
-        assert (done.code, "fraud" in done.err) == (ERROR, True), command
+    for line in ("show fraud", "promote fraud 1", "rollback fraud", "verify fraud", "prune fraud --keep 1"):
+        done = run("store", *line.split())
+        assert (done.code, "fraud" in done.err) == (ERROR, True), line
     monkeypatch.delenv("SAFELOAD_STORE")
     done = run("store", "list")
     assert (done.code, "--store" in done.err) == (USAGE, True)

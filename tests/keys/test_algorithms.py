@@ -83,8 +83,9 @@ class Blake2(Algorithm):
 @pytest.fixture(params=[Ed448(), Blake2()], ids=lambda algorithm: algorithm.name)
 def added(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Algorithm:
     """An algorithm that the package does not have, registered."""
-    monkeypatch.setitem(ALGORITHMS, request.param.name, request.param)
-    return request.param
+    algorithm: Algorithm = request.param
+    monkeypatch.setitem(ALGORITHMS, algorithm.name, algorithm)
+    return algorithm
 
 
 def test_keys_of_an_added_algorithm_sign_and_verify(added: Algorithm) -> None:

@@ -221,7 +221,9 @@ def test_workers_share_the_pages(shared: Path, tmp_path: Path) -> None:
         for _ in range(3)
     ]
     try:
-        assert [worker.stdout.readline() for worker in workers] == ["ready\n"] * 3
+        for worker in workers:
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == "ready\n"
         total = sum(_proportional_memory(worker.pid) for worker in workers)
     finally:
         for worker in workers:

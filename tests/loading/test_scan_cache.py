@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import safeload
-from safeload._loading import loader as loading
+from safeload._judging.examine import examine
 from safeload._manifest.manifest import KnownManifests, open_envelope
 
 
@@ -20,13 +20,12 @@ from safeload._manifest.manifest import KnownManifests, open_envelope
 def scans(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths that were scanned."""
     seen: list[str] = []
-    examine = loading.examine
 
     def watched(stream: Any, target: Path, *args: Any, **options: Any) -> Any:
         seen.append(target.name)
         return examine(stream, target, *args, **options)
 
-    monkeypatch.setattr(loading, "examine", watched)
+    monkeypatch.setattr("safeload._loading.loader.examine", watched)
     return seen
 
 

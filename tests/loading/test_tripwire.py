@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import joblib
 import numpy as np
 import pytest
-import scipy.stats  # type: ignore[import-untyped]
+import scipy.stats
 import sklearn
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
@@ -41,6 +41,7 @@ from support.places import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
+    from types import TracebackType
 
 
 def text(value: str) -> bytes:
@@ -427,8 +428,10 @@ def test_a_tripwire_is_entered_where_it_stays() -> None:
         def __enter__(self) -> None:
             self.guard.__enter__()
 
-        def __exit__(self, *error: object) -> None:
-            self.guard.__exit__(*error)
+        def __exit__(
+            self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        ) -> None:
+            self.guard.__exit__(kind, error, trace)
 
     with pytest.raises(RuntimeError, match="plain function"), wrapped():
         pass

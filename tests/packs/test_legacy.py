@@ -16,7 +16,7 @@ import joblib
 import numpy as np
 import pytest
 from packaging.version import Version
-from scipy import sparse  # type: ignore[import-untyped]
+from scipy import sparse
 from sklearn.utils import Bunch
 
 import safeload

@@ -465,8 +465,9 @@ def test_argument_lists_match_as_a_whole(tmp_path: Path) -> None:
     acme = policy(tmp_path, CORE + RULE + 'roles = ["call"]\nargs = [["int", "str"], ["none"]]\n')
     for args in ((1, "a"), (None,)):
         assert codes(stream(call(CLASS, *args)), acme) == []
-    for args in ((), (1,), (1, None), (None, "a"), (1, "a", 1)):
-        finding = scan(stream(call(CLASS, *args)), acme).findings[0]
+    refused: list[tuple[object, ...]] = [(), (1,), (1, None), (None, "a"), (1, "a", 1)]
+    for wrong in refused:
+        finding = scan(stream(call(CLASS, *wrong)), acme).findings[0]
         assert finding.code == "SL403"
         assert "allowed: (int, str) or (none)" in finding.message
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -82,7 +83,7 @@ def test_a_list_of_packs_files_and_policies_everywhere(framed: Path, tmp_path: P
     report = safeload.scan(framed, policy=SEVERAL)
     assert report.allowed
     assert (report.policy_name, report.policy_digest) == ("sklearn,pandas", Policy.load(SEVERAL).digest)
-    mixed = [Policy.load("sklearn"), "pandas"]
+    mixed: list[Policy | str | os.PathLike[str]] = [Policy.load("sklearn"), "pandas"]
     manifest = safeload.sign(framed, key=key, policy=mixed)
     assert (manifest.policy_name, manifest.policy_digest) == ("sklearn,pandas", Policy.load(SEVERAL).digest)
     assert safeload.verify(framed, keyring=key, policy=tuple(SEVERAL)).allowed

@@ -156,11 +156,12 @@ def test_texts_of_numpy_are_keys_without_number(tmp_path: Path) -> None:
 def test_many_alike_cost_no_memory(what: str, tmp_path: Path) -> None:
     from sklearn.linear_model import LinearRegression
 
-    many: list[Any] = {
-        "scalars": lambda: [np.float64(i) for i in range(20_000)],
-        "instances": lambda: [LinearRegression() for _ in range(20_000)],
-        "arrays": lambda: [np.arange(3.0) + i for i in range(20_000)],
-    }[what]()
+    make: dict[str, Callable[[int], Any]] = {
+        "scalars": np.float64,
+        "instances": lambda _: LinearRegression(),
+        "arrays": lambda i: np.arange(3.0) + i,
+    }
+    many = [make[what](i) for i in range(20_000)]
     # The places in the list and in the memo, and little else.
     assert first(scan(tmp_path, pickle.dumps(many), max_memory=100 * len(many))) == "allowed"
 

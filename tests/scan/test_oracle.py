@@ -377,13 +377,24 @@ def test_a_wrapper_that_was_seen_before_is_judged_as_opcode_by_opcode(
     at = max(place - before, 0)
     data = MANY_ARRAYS[:at] + change + (b"" if cut else MANY_ARRAYS[at + len(change) :])
     with pytest.MonkeyPatch.context() as patch:
-        taken = []
-        real = machine.Machine.array_by_template
-        patch.setattr(machine.Machine, "array_by_template", lambda *args: taken.append(real(*args)) or taken[-1])
+        record_templates(patch)
         found = judged(data, limits)
         patch.setattr(machine.Machine, "array_by_template", lambda *_: None)
         one_by_one = judged(data, limits)
     assert shown_alike(found) == shown_alike(one_by_one)
+
+
+def record_templates(patch: pytest.MonkeyPatch) -> list[Any]:
+    """Return a list that gets what the machine makes of each array that may be as one before; None is nothing."""
+    taken: list[Any] = []
+    real = machine.Machine.array_by_template
+
+    def recorded(*args: Any) -> Any:
+        taken.append(real(*args))
+        return taken[-1]
+
+    patch.setattr(machine.Machine, "array_by_template", recorded)
+    return taken
 
 
 def shown_alike(found: Any) -> Any:
@@ -395,9 +406,7 @@ def shown_alike(found: Any) -> Any:
 
 @pytest.mark.skipif(COMPILED, reason="methods of compiled classes cannot be replaced")
 def test_most_wrappers_were_seen_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = []
-    real = machine.Machine.array_by_template
-    monkeypatch.setattr(machine.Machine, "array_by_template", lambda *args: taken.append(real(*args)) or taken[-1])
+    taken = record_templates(monkeypatch)
     refused, *_, arrays = judged(MANY_ARRAYS, Limits())
     assert refused is None
     assert arrays == len(taken) > 30  # each of them was asked about

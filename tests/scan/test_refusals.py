@@ -92,7 +92,7 @@ def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def refused(code: str, data: bytes, policy: str = "sklearn", **limits: int) -> None:
-    trace = scan(data, policy, **limits)
+    trace = scan(data, policy, record=False, **limits)
     assert trace.findings
     first = trace.findings[0]
     assert first.code == code, first
@@ -100,7 +100,7 @@ def refused(code: str, data: bytes, policy: str = "sklearn", **limits: int) -> N
     assert 0 <= first.offset <= len(data)
 
 
-def cases(table: dict[str, tuple[str, bytes]]) -> Any:
+def cases(table: dict[str, tuple[str, bytes]]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("code", "data"), table.values(), ids=table.keys())
 
 

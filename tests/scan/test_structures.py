@@ -117,7 +117,8 @@ def detached(nodes: Any) -> Any:
 
 def renamed(nodes: Any) -> Any:
     names = ["right_child", "left_child", *nodes.dtype.names[2:]]
-    return nodes.view(np.dtype({**_parts(nodes.dtype), "names": names}))
+    parts: Any = {**_parts(nodes.dtype), "names": names}
+    return nodes.view(np.dtype(parts))
 
 
 def _parts(dtype: Any) -> dict[str, Any]:
@@ -188,14 +189,18 @@ def no_categories(model: Any) -> Any:
 
 
 def neighbours(kind: Any = KDTree, metric: str = "euclidean", **changes: Any) -> Any:
-    options = {"mahalanobis": {"V": np.cov(X.T)}, "seuclidean": {"V": np.ones(4)}, "minkowski": {"p": 3}}
+    options: dict[str, dict[str, Any]] = {
+        "mahalanobis": {"V": np.cov(X.T)},
+        "seuclidean": {"V": np.ones(4)},
+        "minkowski": {"p": 3},
+    }
     make, args, state = kind(X, leaf_size=5, metric=metric, **options.get(metric, {})).__reduce__()
     parts = [changes.get(f"p{place}", part) for place, part in enumerate(state)]
     parts = [part(state[place]) if callable(part) else part for place, part in enumerate(parts)]
     return Reduced(make, args, tuple(parts))
 
 
-def node_data(name: str, index: int, value: int) -> Callable[[Any], Any]:
+def node_data(name: str, index: int | slice, value: int) -> Callable[[Any], Any]:
     def change(nodes: Any) -> Any:
         nodes = nodes.copy()
         nodes[name][index] = value
@@ -343,9 +348,9 @@ FORGED: dict[str, Callable[[], Any]] = {
     "a vote for a class below 0": lambda: changed(KNeighborsClassifier().fit(X, BINARY), _y=np.full(80, -9)),
     # products and conversions read and write where nothing is
     # Found by attack: distances told what stood in memory behind the matrix.
-    **{f"{kind.__name__} of too small a covariance": lambda kind=kind: covariance(kind, 1) for kind in NEIGHBOURS},  # type: ignore[misc]
+    **{f"{kind.__name__} of too small a covariance": partial(covariance, kind, 1) for kind in NEIGHBOURS},
     # Found by attack: distances to data wider than the rows that were checked told what stood behind the rows.
-    **{f"{kind.__name__} of wide data": lambda kind=kind: wide_data(kind) for kind in NEIGHBOURS},  # type: ignore[misc]
+    **{f"{kind.__name__} of wide data": partial(wide_data, kind) for kind in NEIGHBOURS},
     "wide data of neighbours that do not say for how many features": lambda: changed(
         wide_data(NearestNeighbors), n_features_in_=None
     ),
@@ -487,14 +492,14 @@ HONEST: dict[str, Callable[[], Any]] = {
     "k-means of small batches": lambda: MiniBatchKMeans(2, n_init=1).fit(X),
     "bisecting k-means": lambda: BisectingKMeans(3).fit(X),
     "bisecting k-means of sparse rows": lambda: BisectingKMeans(3).fit(sparse("csr_matrix")),
-    **{f"{kind.__name__} of a covariance": lambda kind=kind: covariance(kind) for kind in NEIGHBOURS},  # type: ignore[misc]
+    **{f"{kind.__name__} of a covariance": partial(covariance, kind) for kind in NEIGHBOURS},
     "support vectors": support,
     "support vectors of a regression": lambda: support(SVR),
     "support vectors of a computed kernel": lambda: SVC(kernel="precomputed").fit(X @ X.T, CLASSES),
     "support vectors of a kernel object": lambda: SVC(kernel=RBF()).fit(X, CLASSES),
     "support vectors of a kernel function": lambda: SVC(kernel=np.dot).fit(np.eye(4), [0, 1, 0, 1]),
     "support vectors of sparse rows": lambda: SVC().fit(sparse("csr_matrix"), [0, 0, 1, 1, 2, 2]),
-    **{f"a {kind}": lambda kind=kind: sparse(kind) for kind in (  # type: ignore[misc]
+    **{f"a {kind}": partial(sparse, kind) for kind in (
         "csr_matrix", "csc_matrix", "bsr_matrix", "coo_matrix", "dia_matrix", "lil_matrix",
         "csr_array", "csc_array", "bsr_array", "coo_array", "dia_array", "lil_array",
     )},
@@ -580,7 +585,7 @@ def chain(length: int) -> Any:
 
 def test_a_large_tree_is_walked(tmp_path: Path) -> None:
     nodes = chain(150_000)  # 19 MB
-    honest = {"values": np.zeros((len(nodes), 1, 1)), "node_count": len(nodes), "max_depth": 150_000}
+    honest: dict[str, Any] = {"values": np.zeros((len(nodes), 1, 1)), "node_count": len(nodes), "max_depth": 150_000}
     for how in ("joblib", "pickle 4", "pickle 5"):
         made = tree(nodes=lambda _: nodes, **honest)
         assert safeload.scan(write(tmp_path / "model.joblib", made, how)).allowed

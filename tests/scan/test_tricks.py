@@ -202,7 +202,7 @@ def rows() -> list[tuple[str, str, str, str]]:
             cells = tuple(cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1])
             assert len(cells) == 4, line
             found.append(cells)
-    return found  # type: ignore[return-value]
+    return found
 
 
 def keys_and_tests(path: Path) -> tuple[set[str], set[str]]:

@@ -166,7 +166,7 @@ def test_every_flipped_bit_is_noticed(compression: str) -> None:
         for bit in (1, 16, 128):
             flipped = bytearray(data)
             flipped[at] ^= bit
-            if detect_compression(flipped) != compression:
+            if detect_compression(bytes(flipped)) != compression:
                 continue
             try:
                 unpacked = unpack(bytes(flipped), max_unpacked=MIB)

@@ -36,7 +36,7 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 def understood(entry: dict[str, Any]) -> bool:
     """Whether an index with this one entry is as the schema says."""
-    return VALIDATOR.is_valid({**INDEX, "vectors": [entry]})
+    return bool(VALIDATOR.is_valid({**INDEX, "vectors": [entry]}))
 
 
 def test_the_index_is_as_its_schema_says() -> None:
@@ -91,7 +91,7 @@ def test_the_version_changes_with_the_content() -> None:
 
 
 def run_vectors(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-S", "-I", VECTORS / "run.py", *arguments]
+    command = [sys.executable, "-S", "-I", str(VECTORS / "run.py"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 

@@ -73,6 +73,7 @@ def test_only_the_signature_changes_and_once(path: Path, ring: Keyring) -> None:
     done = safeload.re_sign(path, key=ring)
     assert (done.added, done.removed, done.foreign, done.missing) == (("new",), ("old",), False, 0)
     assert (path.read_bytes(), payload(path), signers_of(path)) == (before, said, ["new"])
+    assert isinstance(done.content, safeload.Manifest)
     assert (done.content.release, done.content.version, done.content.metadata) == (7, "1.4", {"auc": 0.9})
     again, left = both(path), safeload.re_sign(path, keyring=ring)
     assert (left.added, left.removed, left.foreign) == ((), (), False)
@@ -191,7 +192,7 @@ def test_who_would_not_be_trusted_for_it_does_not_sign_it(path: Path, ring: Keyr
     with pytest.raises(KeyringError, match=r"key 'stranger'.*does not have it.*key import"):
         safeload.re_sign(path, key=edwards("stranger"), keyring=ring)
     late = edwards("late")
-    old, new = (ring.get(key_id) for key_id in ("old", "new"))
+    old, new = ring.entries
     for entry, message in (
         (KeyEntry(late, "active", NOW, not_after=NOW), r"no active key .*until 2026-11-02T09:30:00Z"),
         (KeyEntry(late, "active", NOW, scopes=("x.joblib",)), r"may sign 'm\.joblib' in .*scopes: late: x\.joblib"),

@@ -144,7 +144,7 @@ def upload(memory: Memory, key: safeload.SigningKey, tmp_path: Path) -> Callable
     return put
 
 
-OBJECT = {"weights": np.arange(300_000.0), "name": "first"}
+OBJECT: dict[str, Any] = {"weights": np.arange(300_000.0), "name": "first"}
 
 
 @pytest.mark.parametrize("compress", [0, 3])
@@ -208,6 +208,7 @@ def test_only_a_local_file_is_mapped_and_a_private_copy_is_one(
     copies = tmp_path / "copies"
     mapped = safeload.Loader(keyring=key, mmap_copies=copies).load(ADDRESS, mmap_mode="r")["weights"]
     assert isinstance(mapped, np.memmap)
+    assert mapped.filename is not None
     assert Path(mapped.filename).parent == copies
     assert np.array_equal(mapped, OBJECT["weights"])
 

@@ -22,7 +22,7 @@ IN_STEPS = ("re-sign", "remember", "remember first", "store save", "store promot
 
 
 @pytest.fixture(scope="session")
-def shim(tmp_path_factory: Any) -> Path:
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None or sys.platform != "linux":
         pytest.skip("system calls are made to fail by a library that a C compiler has to build, on Linux")
@@ -210,7 +210,7 @@ def test_a_folder_that_is_a_link(tmp_path: Path, key: safeload.SigningKey) -> No
     ("seconds", "readers"), [(4, 24), pytest.param(8, 200, marks=pytest.mark.slow)], ids=["small", "large"]
 )
 def test_readers_beside_two_writers(tmp_path: Path, seconds: int, readers: int) -> None:
-    command = [sys.executable, FOLDER / "crowd.py", tmp_path / "crowd", str(seconds), str(readers)]
+    command = [sys.executable, str(FOLDER / "crowd.py"), str(tmp_path / "crowd"), str(seconds), str(readers)]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
     told = json.loads(result.stdout)

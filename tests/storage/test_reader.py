@@ -45,7 +45,7 @@ class Signed:
         self.content = content
         self.fd = os.open(path, os.O_RDWR)
         self.blob = FileBlob(self.fd, str(path))
-        self.options = {
+        self.options: dict[str, Any] = {
             "size": len(content),
             "chunk_size": chunk_size,
             "algorithm": algorithm,
@@ -64,7 +64,7 @@ class Signed:
 
 @pytest.fixture
 def signed(tmp_path: Path) -> Iterator[Callable[..., Signed]]:
-    made = []
+    made: list[Signed] = []
 
     def make(content: bytes, **options: Any) -> Signed:
         made.append(Signed(tmp_path / f"artifact{len(made)}", content, **options))
@@ -144,7 +144,7 @@ STEPS = st.one_of(
 
 
 def step(file: Any, action: str, number: int, whence: int | None) -> object:
-    if action == "seek":
+    if whence is not None:
         at = {0: 0, 1: file.tell(), 2: file.seek(0, 2)}[whence] + number
         return file.seek(max(0, at))
     if action == "readinto":
@@ -187,7 +187,7 @@ def test_reading_all(signed: Callable[..., Signed], size: int, algorithm: str) -
 def test_large_reads_into_a_typed_buffer(signed: Callable[..., Signed]) -> None:
     made = signed(os.urandom(100 * CHUNK + 8))
     array = np.empty(len(made.content) // 8, dtype=np.float64)
-    assert made.reader().readinto(array) == len(made.content)
+    assert made.reader().readinto(array) == len(made.content)  # type: ignore[arg-type]  # a buffer, from Python 3.12 on
     assert array.tobytes() == made.content
 
 
@@ -274,7 +274,12 @@ def test_no_changed_byte_is_ever_handed_out(
         assert failure.code in {"SL201", "SL202"}
         os.pwrite(made.fd, content, 0)
         os.ftruncate(made.fd, len(content))
-        uses = [lambda: reader.read(1), reader.readall, reader.verify_all, lambda: reader.readinto(bytearray(9))]
+        uses: list[Callable[[], object]] = [
+            lambda: reader.read(1),
+            reader.readall,
+            reader.verify_all,
+            lambda: reader.readinto(bytearray(9)),
+        ]
         for use in uses:
             with pytest.raises(DigestMismatchError) as again:
                 use()

@@ -550,8 +550,10 @@ def race(path: Path, mode: str, number: int) -> list[subprocess.Popen[str]]:
         for n in range(number)
     ]
     for racer in racers:
+        assert racer.stdout is not None
         assert racer.stdout.readline() == "ready\n"
     for racer in racers:
+        assert racer.stdin is not None
         racer.stdin.write("go\n")
         racer.stdin.flush()
     return racers
@@ -635,6 +637,8 @@ def test_the_lock_of_a_killed_writer_is_free(path: Path) -> None:
         stdout=subprocess.PIPE,
         env=environment(Path(__file__).parent),
     ) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
         holder.stdin.write(b"go\n")
         holder.stdin.flush()
         assert [holder.stdout.readline() for _ in range(2)] == [b"ready\n", b"locked\n"]

@@ -17,7 +17,11 @@ from hypothesis import strategies as st
 import safeload
 
 SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-OBJECT = {"weights": np.arange(100_000.0), "names": ["a", "b"], "labels": np.array(["x", None], dtype=object)}
+OBJECT: dict[str, Any] = {
+    "weights": np.arange(100_000.0),
+    "names": ["a", "b"],
+    "labels": np.array(["x", None], dtype=object),
+}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +30,9 @@ def module_key() -> safeload.SigningKey:
 
 
 @pytest.fixture(scope="module")
-def pristine(tmp_path_factory: Any, module_key: safeload.SigningKey) -> dict[str, tuple[bytes, bytes]]:
+def pristine(
+    tmp_path_factory: pytest.TempPathFactory, module_key: safeload.SigningKey
+) -> dict[str, tuple[bytes, bytes]]:
     """Artifact and manifest, plain and compressed."""
     folder = tmp_path_factory.mktemp("pristine")
     pairs = {}

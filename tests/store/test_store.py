@@ -18,6 +18,7 @@ import pytest
 import safeload
 from safeload import Keyring, ManifestError, RollbackError, SigningKey, Store
 from safeload.keys import editing
+from support.files import put_non_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +121,7 @@ BAD = ["", ".", "..", "a/b", "../a", ".hidden", "-o", "a.", "a b", "a\n", "a\0",
 @pytest.mark.parametrize("bad", BAD)
 def test_names_that_some_file_system_reads_differently_are_refused(store: Store, folder: Path, bad: str) -> None:
     before = sorted(folder.rglob("*"))
-    uses = [
+    uses: list[Callable[[], object]] = [
         lambda: store.save(bad, [1], version="1"),
         lambda: store.save("fraud", [1], version=bad),
         lambda: store.load(bad),
@@ -466,12 +467,10 @@ def test_a_pointer_that_leads_out_of_the_store(store: Store, folder: Path, key: 
 
 @pytest.mark.parametrize("what", ["link", "folder", "pipe"])
 def test_what_is_no_file_in_place_of_a_pointer(store: Store, folder: Path, what: str) -> None:
-    import os
-
     store.promote("fraud", "1.1")
     path = pointer(folder)
     path.rename(path.with_name("kept"))
-    {"link": lambda: path.symlink_to("/dev/zero"), "folder": path.mkdir, "pipe": lambda: os.mkfifo(path)}[what]()
+    put_non_file(path, what)
     with pytest.raises((safeload.SafeloadError, IsADirectoryError)):
         store.load("fraud")
     with pytest.raises((safeload.SafeloadError, IsADirectoryError)):
@@ -545,10 +544,11 @@ def test_two_writers_and_readers_all_along(tmp_path: Path, key: SigningKey, prun
     assert pruning == "prune" or len(saved) == turns
     assert problems == []
     assert loaded
-    newest = max(store.versions("m"), key=lambda one: one.manifest.release).version
+    releases = {one.version: one.manifest.release for one in store.versions("m") if one.manifest is not None}
+    newest = max(releases, key=lambda version: releases[version])
     assert store.load("m") == [int(newest) - 2]
     assert pruning == "prune" or newest == str(turns + 1)
-    assert len({one.manifest.release for one in store.versions("m")}) == len(store.versions("m"))
+    assert len(set(releases.values())) == len(store.versions("m"))
     assert refusals(store) == {}
 
 

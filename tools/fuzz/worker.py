@@ -48,7 +48,7 @@ class Scanner:
         """Return the report and what else was seen; of what is allowed, everything in order."""
         from safeload._judging.examine import examine
 
-        stream: Any = io.BufferedReader(io.BytesIO(data))  # type: ignore[arg-type]
+        stream: Any = io.BufferedReader(io.BytesIO(data))
         report, trace = examine(stream, Path("artifact"), len(data), self._policy, self._limits)
         seen: dict[str, Any] = {
             "report": report.to_dict(),

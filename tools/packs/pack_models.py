@@ -10,6 +10,7 @@ import importlib
 import re
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,9 +127,9 @@ def _columns() -> Models:
     }
     for size in (8, 16, 32, 64):
         for kind in ("int", "uint"):
-            columns[f"{kind}{size}"] = lambda code=f"{kind}{size}": pd.Series([1, 2, 3], dtype=code)
+            columns[f"{kind}{size}"] = partial(pd.Series, [1, 2, 3], dtype=f"{kind}{size}")
             nullable = {"int": "Int", "uint": "UInt"}[kind] + str(size)
-            columns[f"nullable {nullable}"] = lambda code=nullable: pd.Series([1, None, 3], dtype=code)
+            columns[f"nullable {nullable}"] = partial(pd.Series, [1, None, 3], dtype=nullable)
     return columns
 
 
@@ -177,7 +178,7 @@ def _scalars() -> Models:
         "Period of days": lambda: pd.Period("2026-01-01", freq="D"),
         "Interval": lambda: pd.Interval(0, 1, closed="left"),
         **{
-            f"offset {name}": lambda name=name: getattr(pd.offsets, name)()
+            f"offset {name}": getattr(pd.offsets, name)
             for name in (
                 "Day", "Hour", "Minute", "Second", "Milli", "Micro", "Nano", "BusinessDay", "MonthEnd", "MonthBegin",
                 "BusinessMonthEnd", "BusinessMonthBegin", "QuarterEnd", "QuarterBegin", "YearEnd", "YearBegin", "Week",
@@ -214,14 +215,17 @@ def _pandas() -> Models:
         made = _sk("pipeline", "make_pipeline", columns, _sk("linear_model", "LogisticRegression"))
         return Fitted(made.set_output(transform="pandas").fit(frame(), pd.Series(LABELS, name="bought")), frame())
 
+    def framed(make: Callable[[], Any]) -> Any:
+        return make().to_frame("x")
+
+    def series_by(make: Callable[[], Any]) -> Any:
+        return pd.Series(range(len(make())), index=make())
+
     return {
         **{f"column of {name}": make for name, make in _columns().items()},
-        **{f"frame of {name}": lambda make=make: make().to_frame("x") for name, make in _columns().items()},
+        **{f"frame of {name}": partial(framed, make) for name, make in _columns().items()},
         **{f"index of {name}": make for name, make in _indexes().items()},
-        **{
-            f"series by {name}": lambda make=make: pd.Series(range(len(make())), index=make())
-            for name, make in _indexes().items()
-        },
+        **{f"series by {name}": partial(series_by, make) for name, make in _indexes().items()},
         **_scalars(),
         "frame": frame,
         "frame of one dtype": lambda: pd.DataFrame(X, columns=list("abcde")),
@@ -293,10 +297,8 @@ def _xgboost() -> Models:
         "classifier of several classes": lambda: fitted("XGBClassifier", CLASSES),
         "unfitted": lambda: xgb.XGBClassifier(**few),
         **{
-            f"{booster_kind} {tree}": lambda b=booster_kind, t=tree: fitted(
-                "XGBRegressor", TARGET, booster=b, tree_method=t
-            )
-            for booster_kind, tree in (
+            f"{kind} {tree}": partial(fitted, "XGBRegressor", TARGET, booster=kind, tree_method=tree)
+            for kind, tree in (
                 ("gbtree", "hist"), ("gbtree", "exact"), ("gbtree", "approx"), ("dart", "hist"), ("gblinear", "auto")
             )
         },
@@ -360,8 +362,8 @@ def _lightgbm() -> Models:
         "classifier of text": lambda: fitted("LGBMClassifier", np.array(["no", "yes"])[LABELS]),
         "unfitted": lambda: lgb.LGBMClassifier(**few),
         **{
-            f"boosting {kind}": lambda kind=kind: fitted(
-                "LGBMRegressor", TARGET, boosting_type=kind, subsample=0.5, subsample_freq=1
+            f"boosting {kind}": partial(
+                fitted, "LGBMRegressor", TARGET, boosting_type=kind, subsample=0.5, subsample_freq=1
             )
             for kind in ("gbdt", "dart", "rf")
         },

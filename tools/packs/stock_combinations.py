@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp  # type: ignore[import-untyped]
+import scipy.sparse as sp
 
 from packs.stock_data import BINARY, COUNTS, LABELS, MULTI, NUMBERS, TEXTS, X, each, sk
 

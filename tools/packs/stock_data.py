@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp  # type: ignore[import-untyped]
+import scipy.sparse as sp
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -76,7 +76,7 @@ def _values(name: str, constraint: Any) -> Iterator[Any]:
     elif kind == "_IterablesNotString":
         yield from (["a", "b"], ("a", "b"))
     elif kind == "_SparseMatrices":
-        from scipy import sparse  # type: ignore[import-untyped]
+        from scipy import sparse
 
         yield from (sparse.csr_matrix(np.eye(4)), sparse.csr_array(np.eye(4)))
     else:

@@ -187,4 +187,4 @@ def scan(data: bytes, policy: Any = "sklearn", *, record: bool = False, **limits
 
 def codes(data: bytes, policy: Any = "sklearn", **limits: int) -> list[str]:
     """Scan a stream and return the codes of all findings."""
-    return [finding.code for finding in scan(data, policy, **limits).findings]
+    return [finding.code for finding in scan(data, policy, record=False, **limits).findings]

@@ -72,7 +72,7 @@ class Log:
         return {name for name, count in self.pushed.items() if count > self.called.get(name, 0)}
 
 
-class OracleUnpickler(numpy_pickle.NumpyUnpickler):
+class OracleUnpickler(numpy_pickle.NumpyUnpickler):  # type: ignore[misc]  # joblib has no types
     """NumpyUnpickler that writes down what it does."""
 
     dispatch = numpy_pickle.NumpyUnpickler.dispatch.copy()

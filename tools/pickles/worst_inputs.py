@@ -67,7 +67,8 @@ def keys_that_walk(count: int) -> list[int]:
     way = [1]
     while len(way) < half:
         way.append((way[-1] * 5 + 1) % size)
-    taken, walkers, key = set(way), [], 1
+    taken, key = set(way), 1
+    walkers: list[int] = []
     while len(walkers) < count:
         key += size
         place, rest = key % size, key
@@ -99,7 +100,13 @@ def _predictors(n: int) -> bytes:
     sets = np.zeros((0, 8), np.uint32)
     whole = pickle.dumps(TreePredictor(nodes, sets, sets), 2)
     last = max(at for opcode, at, _ in pickletools.genops(whole) if isinstance(at, int) and "PUT" in opcode.name)
-    put, get = (lambda at: b"r" + struct.pack("<I", at)), (lambda at: b"j" + struct.pack("<I", at))
+
+    def put(at: int) -> bytes:
+        return b"r" + struct.pack("<I", at)
+
+    def get(at: int) -> bytes:
+        return b"j" + struct.pack("<I", at)
+
     inner = whole[2:-1] + put(last + 1) + b"](" + get(last + 1) * (min(n // 2, 400_000)) + b"e" + put(last + 2)
     model = line_glob(f"{_HISTOGRAM}.gradient_boosting", "HistGradientBoostingClassifier") + b")\x81"
     state = (

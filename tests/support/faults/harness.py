@@ -16,7 +16,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +24,6 @@ import safeload
 from safeload._loading.rollback_state import RollbackState
 from safeload._signing.re_sign import ReSigner
 from safeload.store import signed_file_at
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 ACTIONS = {"fail": 0, "kill": 1, "short": 2}
 KEY = safeload.SigningKey(bytes(range(32)), algorithm="hmac-sha256", key_id="one")
@@ -153,7 +150,8 @@ class SaveKeyring(Operation):
 class Remember(Operation):
     """A state file that remembers releases."""
 
-    old, new = 1, 2
+    old: int | None = 1
+    new = 2
     again_writes = False
 
     def before(self, folder: Path) -> None:
@@ -332,7 +330,7 @@ class LoadMapped(Load):
         assert (loaded["weights"] == OLD["weights"]).all()
 
 
-OPERATIONS: dict[str, Callable[[], Operation]] = {
+OPERATIONS: dict[str, type[Operation]] = {
     "dump": DumpNew,
     "dump over": DumpOver,
     "dump after a crash": DumpAfterACrash,
