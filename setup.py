@@ -20,7 +20,12 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 # The scanner, by pattern: a new module of it is compiled without being named here.
-PURE = {"safeload/_scan/limits.py", "safeload/_scan/sources.py"}  # read once per artifact; bound by what they call
+PURE = {  # used once per artifact; bound by what they call
+    "safeload/_scan/foreign.py",
+    "safeload/_scan/limits.py",
+    "safeload/_scan/sniff.py",
+    "safeload/_scan/sources.py",
+}
 SCANNER = {path.as_posix() for path in Path("safeload/_scan").rglob("*.py") if path.name != "__init__.py"}
 COMPILED = ["safeload/policy/_patterns.py", *sorted(SCANNER - PURE)]
 # A build has none of the packages that the rest of safeload imports, and mypy's findings are not its business.

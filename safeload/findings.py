@@ -50,6 +50,15 @@ FINDING_KINDS: dict[str, FindingKind] = {
         FindingKind(
             "SL109", "too few signatures", "Have another of the trusted keys sign it, too: safeload countersign FILE."
         ),
+        FindingKind(
+            "SL110",
+            "missing artifact",
+            "Bring the artifact back, or remove the manifest: a file that was signed is not there.",
+            "warning",
+        ),
+        FindingKind(
+            "SL111", "skipped file", "Remove it from the folder, or leave it out on purpose: --exclude PATTERN."
+        ),
         FindingKind("SL120", "channel mismatch", "Restore the version that was promoted, or promote anew."),
         # integrity
         FindingKind("SL201", "digest mismatch", _INSPECT),

@@ -332,7 +332,8 @@ def test_nothing_to_check(run: Callable[..., Outcome], tmp_path: Path, ring: Pat
     (tmp_path / "empty" / "README.txt").write_text("no model")
     for arguments in (["scan"], ["verify", "--keyring", ring], ["sign", "--keyring", ring]):
         outcome = run(*arguments, tmp_path / "empty")
-        assert (outcome.code, outcome.out) == (NOTHING, "")
+        assert outcome.code == NOTHING
+        assert outcome.out.splitlines()[-1].endswith("; 1 skipped (--list-skipped lists them)")
         assert "nothing to" in outcome.err
     assert run("scan", tmp_path / "empty", "--format", "json").document["results"] == []
 
@@ -341,7 +342,7 @@ def test_an_empty_folder_beside_others_is_noted(run: Callable[..., Outcome], mod
     (tmp_path / "empty").mkdir()
     outcome = run("scan", tmp_path / "empty", models)
     assert outcome.code == ALLOWED
-    assert "no .joblib, .pkl or .pickle files" in outcome.err
+    assert "nothing in this folder begins as a pickle" in outcome.err
 
 
 @pytest.mark.parametrize("name", ["scan", "verify", "sign", "inspect"])
@@ -452,7 +453,7 @@ def test_folders_are_walked(run: Callable[..., Outcome], tmp_path: Path) -> None
     others = ["a/m.joblib.manifest.json", ".safeload-1.joblib", "a/notes.txt", "x.pkl.txt", "joblib"]
     for name in wanted + others:
         (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "tree" / name).write_bytes(pickle.dumps(1))
+        (tmp_path / "tree" / name).write_bytes(pickle.dumps(1) if name in wanted else b"no pickle")
     (tmp_path / "tree" / "loop").symlink_to(tmp_path / "tree")
     (tmp_path / "tree" / "gone.pkl").symlink_to("nowhere")
     outcome = run("scan", tmp_path / "tree", "--format", "json")
@@ -484,7 +485,14 @@ def test_a_named_file_is_always_checked_and_once(run: Callable[..., Outcome], tm
     path.write_bytes(pickle.dumps(1))
     outcome = run("scan", path, path, "--format", "json")
     assert outcome.code == ALLOWED
-    assert outcome.document["summary"] == {"checked": 1, "allowed": 1, "refused": 0, "error": 0}
+    assert outcome.document["summary"] == {
+        "checked": 1,
+        "allowed": 1,
+        "refused": 0,
+        "error": 0,
+        "skipped": 0,
+        "excluded": 0,
+    }
 
 
 # ------------------------------------------------------------------------------------------------- output
@@ -496,7 +504,14 @@ def test_json(run: Callable[..., Outcome], models: Path, ring: Path, hostile: Pa
     assert document["schema_version"] == 1
     assert document["tool"]["name"] == "safeload"
     assert document["command"] == "verify"
-    assert document["summary"] == {"checked": 4, "allowed": 2, "refused": 1, "error": 1}
+    assert document["summary"] == {
+        "checked": 4,
+        "allowed": 2,
+        "refused": 1,
+        "error": 1,
+        "skipped": 0,
+        "excluded": 0,
+    }
     by_name = {Path(result["path"]).name: result for result in document["results"]}
     for result in by_name.values():
         assert result.keys() >= {"path", "verdict", "findings", "globals"}

@@ -139,7 +139,14 @@ def test_what_does_not_verify_is_refused_reported_and_left(run: Any, ring: Path,
     assert results["b.joblib"]["findings"][0]["code"] == "SL201"
     assert results["unsigned.joblib"]["findings"][0]["code"] == "SL101"
     assert results["missing.joblib"]["error"] == "there is no such file"
-    assert done.document["summary"] == {"checked": 7, "allowed": 4, "refused": 2, "error": 1}
+    assert done.document["summary"] == {
+        "checked": 7,
+        "allowed": 4,
+        "refused": 2,
+        "error": 1,
+        "skipped": 0,
+        "excluded": 0,
+    }
     assert ((models / "b.joblib").read_bytes(), manifest_path(models / "b.joblib").read_bytes()) == before
     assert not manifest_path(models / "unsigned.joblib").exists()
     assert signers_of(manifest_path(models / "a.joblib")) == ["new"], "one refusal does not stop the others"

@@ -20,13 +20,14 @@ from safeload._cli.options.common import (
     policy_option,
     report_options,
 )
+from safeload._cli.options.walking import selection_options
 from safeload._cli.report.deliver import deliver_lines
 from safeload._cli.report.files import Output, check_output
 from safeload._cli.report.policy_files import policy_name, require_new, write_policy
-from safeload._cli.report.result import Problem, Result, failure, judged
-from safeload._cli.report.text import result_lines, suggestion_lines
+from safeload._cli.report.result import Problem, Result, failure, judged, summary
+from safeload._cli.report.text import result_lines, skipped_count, skipped_lines, suggestion_lines
 from safeload._cli.running.progress import progress
-from safeload._cli.running.walk import find_artifacts, say_empty
+from safeload._cli.running.walk import find_artifacts, say_empty, walked_results
 from safeload._cli.running.workers import each
 from safeload._cli.terminal import Painter, plain, say_error, say_note, table, wrapped
 from safeload.errors import KeyringError
@@ -34,6 +35,7 @@ from safeload.errors import KeyringError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from safeload._cli.running.walk import Found, Selection
     from safeload._scan import Limits
     from safeload.audit import ArtifactAudit, LintFinding, Needs, PolicyLint
     from safeload.policy import Policy
@@ -58,6 +60,7 @@ _TITLES = {"error": "errors", "warning": "warnings", "note": "notes"}
 )
 @keyring_option
 @limits_option
+@selection_options
 @jobs_option
 @report_options
 @debug_option
@@ -71,6 +74,7 @@ def audit(
     minimal: str | None,
     keyring: str | None,
     limits: dict[str, int],
+    selection: Selection,
     jobs: int,
     out: Output,
 ) -> int:
@@ -85,8 +89,9 @@ def audit(
     --against, by the one that is proposed.
     """
     if not paths:
-        for option, value in (("--against", against), ("--minimal", minimal), ("--limit", limits)):
-            if value not in (None, {}):
+        artifacts_only = (("--against", against), ("--minimal", minimal), ("--limit", limits))
+        for option, value in (*artifacts_only, ("--strict", selection.strict), ("--include", selection.include)):
+            if value:
                 raise click.UsageError(f"{option} is about artifacts: name files or folders")
         return _audit_policy(policy, no_import=no_import, out=out)
     if no_import:
@@ -94,7 +99,7 @@ def audit(
             "--no-import is for an audit of the policy alone, without PATH: here nothing is imported"
         )
     task = _Auditing(policy=policy, against=against, keyring=keyring, limits=limits, debug=session.debug)
-    return _audit_artifacts(task, paths, jobs=jobs, minimal=minimal, out=out)
+    return _audit_artifacts(task, paths, selection, jobs=jobs, minimal=minimal, out=out)
 
 
 # ------------------------------------------------------------------------------------------- a policy alone
@@ -236,6 +241,7 @@ class _Auditing:
 def _audit_artifacts(
     task: _Auditing,
     paths: Sequence[str],
+    selection: Selection,
     *,
     jobs: int,
     minimal: str | None,
@@ -245,10 +251,10 @@ def _audit_artifacts(
     from safeload.policy import Policy
 
     require_new(minimal)
-    found = find_artifacts(paths)
+    found = find_artifacts(paths, selection)
     check_output(out.path, found.files)
     work = task.start()
-    results = [Result(path=path, verdict="error", error=why) for path, why in found.unreadable]
+    results = walked_results(found)
     audits: list[ArtifactAudit] = []
     with progress("auditing", len(found.files), quiet=out.quiet) as advance:
         for path, one in each(task, work, found.files, jobs):
@@ -265,9 +271,10 @@ def _audit_artifacts(
         _write_minimal(policy, audits, minimal, task.most(policy))
     deliver_lines(
         results,
-        lambda paint: _artifact_lines(task, policy, results, audits, needs, paint, quiet=out.quiet),
+        lambda paint: _artifact_lines(task, policy, results, found, audits, needs, paint, quiet=out.quiet),
         command="audit",
         out=out,
+        found=found,
         extra={
             "policy": {"name": policy.name, "digest": policy.digest},
             "needs": needs.to_dict(),
@@ -293,7 +300,7 @@ def _result(one: ArtifactAudit) -> Result:
 
 def _verdict(result: Result, task: _Auditing) -> str:
     """Return what counts for the exit code: with another policy proposed, what that makes of the file."""
-    if task.against is None or result.verdict == "error":
+    if task.against is None or "against" not in result.data:
         return result.verdict
     return str(result.data["against"]["verdict"])
 
@@ -322,6 +329,7 @@ def _artifact_lines(
     task: _Auditing,
     policy: Policy,
     results: Sequence[Result],
+    found: Found,
     audits: Sequence[ArtifactAudit],
     needs: Needs,
     paint: Painter,
@@ -338,11 +346,13 @@ def _artifact_lines(
         return
     if listed:
         yield ""
-    counts = [f"{sum(one.report.allowed for one in audits)} allowed"]
-    counts.append(f"{sum(not one.report.allowed for one in audits)} refused")
-    if len(audits) < len(results):
-        counts.append(f"{len(results) - len(audits)} could not be judged")
-    yield f"{len(results)} audited under policy {plain(policy.name)}: {', '.join(counts)}"
+    if not quiet:
+        yield from (line for one in found.shown for line in skipped_lines(one, paint))
+    counts = summary(results, found)
+    parts = [f"{counts['allowed']} allowed", f"{counts['refused']} refused"]
+    if counts["error"]:
+        parts.append(f"{counts['error']} could not be judged")
+    yield f"{len(results)} audited under policy {plain(policy.name)}: {', '.join(parts)}{skipped_count(counts)}"
     if task.against is not None:
         yield ""
         yield from _against_lines(task.against, audits, paint)

@@ -18,14 +18,17 @@ from safeload._cli.options.common import (
     rollback_state_option,
     standard_options,
 )
+from safeload._cli.options.walking import selection_options
 from safeload._cli.report.deliver import deliver
 from safeload._cli.report.files import Output, check_output
 from safeload._cli.report.result import Result, exit_code, judged
-from safeload._cli.running.walk import find_artifacts, say_empty
+from safeload._cli.running.walk import find_artifacts, say_empty, walked_results
 from safeload._cli.running.workers import judge_each, require_shareable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from safeload._cli.running.walk import Selection
 
 __all__ = ["scan", "verify"]
 
@@ -69,6 +72,7 @@ class _Judging:
 @keyring_option
 @click.option("--min-release", metavar="N", type=click.IntRange(min=1), help="Refuse releases before N.")
 @rollback_state_option
+@selection_options
 @standard_options
 @jobs_option
 @report_options
@@ -80,13 +84,15 @@ def verify(
     keyring: str | None,
     min_release: int | None,
     rollback_state: str | None,
+    selection: Selection,
     standard: Standard,
     jobs: int,
     out: Output,
 ) -> int:
     """Check all that safeload.load checks, and every byte, without loading: the step before a deployment.
 
-    PATHs are files, or folders, which are walked for .joblib, .pkl and .pickle files, compressed ones too.
+    PATHs are files, or folders. In folders, files that begin as pickles or as joblib's compressions do are looked at,
+    whatever their names. How many others were skipped is said at the end.
     """
     task = _Judging(
         verify=True,
@@ -96,12 +102,13 @@ def verify(
         rollback_state=rollback_state,
         debug=session.debug,
     )
-    return _check(task, paths, jobs=jobs, out=out)
+    return _check(task, paths, selection, jobs=jobs, out=out)
 
 
 @click.command(short_help="Look into files of unknown origin. Needs no key.")
 @paths_argument
 @click.option("--deep", is_flag=True, help="Have fickling read it, too: a difference is a finding. Slow.")
+@selection_options
 @standard_options
 @jobs_option
 @report_options
@@ -111,6 +118,7 @@ def scan(
     session: Session,
     paths: tuple[str, ...],
     deep: bool,
+    selection: Selection,
     standard: Standard,
     jobs: int,
     out: Output,
@@ -120,21 +128,22 @@ def scan(
     What is allowed here does nothing at load time that the policy does not allow. Who made it, and whether it
     predicts what it should, only a signature can tell: see verify.
 
-    PATHs are files, or folders, which are walked for .joblib, .pkl and .pickle files, compressed ones too.
+    PATHs are files, or folders. In folders, files that begin as pickles or as joblib's compressions do are looked at,
+    whatever their names. How many others were skipped is said at the end.
     """
     task = _Judging(verify=False, standard=standard, deep=deep, debug=session.debug)
-    return _check(task, paths, jobs=jobs, out=out)
+    return _check(task, paths, selection, jobs=jobs, out=out)
 
 
-def _check(task: _Judging, paths: Sequence[str], *, jobs: int, out: Output) -> int:
+def _check(task: _Judging, paths: Sequence[str], selection: Selection, *, jobs: int, out: Output) -> int:
     if task.verify:
         require_shareable(task.keyring, jobs)
-    found = find_artifacts(paths)
+    found = find_artifacts(paths, selection)
     check_output(out.path, found.files)
     judge = task.start()
-    results = [Result(path=path, verdict="error", error=why) for path, why in found.unreadable]
+    results = walked_results(found)
     results += judge_each(task, judge, found.files, jobs, quiet=out.quiet)
     say_empty(found)
     command = "verify" if task.verify else "scan"
-    deliver(results, command=command, policy=task.standard.policy, out=out)
+    deliver(results, command=command, policy=task.standard.policy, out=out, found=found)
     return exit_code(results, "nothing to check")

@@ -29,6 +29,7 @@ from safeload._cli.options.keys import (
     scopes_option,
 )
 from safeload._cli.options.passphrases import choose_passphrase, passphrase_option, signing_keyring
+from safeload._cli.options.walking import selection_options
 from safeload._cli.report.deliver import deliver_lines
 from safeload._cli.running.signing import sign_each
 from safeload._cli.terminal import plain, say_error
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from safeload._cli.report.files import Output
+    from safeload._cli.running.walk import Selection
     from safeload.keys import Keyring
 
 __all__ = ["rotate"]
@@ -60,6 +62,7 @@ __all__ = ["rotate"]
     help="Replace the old key's signatures on this artifact or tree, too; may be repeated.",
 )
 @passphrase_option
+@selection_options
 @standard_options
 @output_options
 @debug_option
@@ -75,6 +78,7 @@ def rotate(
     encrypt: bool,
     trees: tuple[str, ...],
     passphrase_fd: int | None,
+    selection: Selection,
     standard: Standard,
     out: Output,
 ) -> int:
@@ -92,7 +96,7 @@ def rotate(
     for tree in trees:
         if not os.path.lexists(tree):
             raise FileNotFoundError(errno.ENOENT, "there is no such file or folder, so no key was made", tree)
-    found = find_signed(trees, out.path)
+    found = find_signed(trees, selection, out.path)
     if trees and not found.files:
         say_error(f"nothing to sign in {', '.join(map(plain, trees))}, so no key was made")
         return NOTHING

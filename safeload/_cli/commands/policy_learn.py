@@ -10,16 +10,18 @@ import click
 
 from safeload._cli.exit_codes import ALLOWED, ERROR, NOTHING, REFUSED
 from safeload._cli.options.common import PATH, debug_option, limits_option, limits_with, paths_argument, policy_names
+from safeload._cli.options.walking import selection_options
 from safeload._cli.report.deliver import say_failures
 from safeload._cli.report.policy_files import policy_name, require_new, write_policy
-from safeload._cli.report.result import failure
-from safeload._cli.report.text import pack_lines
-from safeload._cli.running.walk import find_artifacts, say_empty
+from safeload._cli.report.result import failure, summary
+from safeload._cli.report.text import pack_lines, skipped_count
+from safeload._cli.running.walk import find_artifacts, say_empty, walked_results
 from safeload._cli.terminal import plain, say_error, say_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from safeload._cli.running.walk import Selection
     from safeload.audit import Lesson
 
 __all__ = ["learn"]
@@ -42,8 +44,16 @@ _MAX_SHOWN = 5
 @click.option("--name", metavar="NAME", help="What to call the policy. Default: as the file is called.")
 @click.option("--output", "-o", metavar="FILE", type=PATH, help="Write it to FILE, which must not be there yet.")
 @limits_option
+@selection_options
 @debug_option
-def learn(paths: tuple[str, ...], on: str, name: str | None, output: str | None, limits: dict[str, int]) -> int:
+def learn(
+    paths: tuple[str, ...],
+    on: str,
+    name: str | None,
+    output: str | None,
+    limits: dict[str, int],
+    selection: Selection,
+) -> int:
     """Propose the smallest policy that allows artifacts which you trust, on top of another one.
 
     Nothing is unpickled. The proposal lists each name with the roles and the forms of arguments that were seen: read
@@ -60,7 +70,7 @@ def learn(paths: tuple[str, ...], on: str, name: str | None, output: str | None,
     require_new(output)
     base = Policy.named(on)
     most = limits_with(base, limits)
-    found = find_artifacts(paths)
+    found = find_artifacts(paths, selection)
     lesson = learned(
         found.files,
         base,
@@ -70,9 +80,16 @@ def learn(paths: tuple[str, ...], on: str, name: str | None, output: str | None,
     )
     failures = [failure(path, error) for path, error in lesson.failed]
     say_failures(failures)
-    for folder, why in found.unreadable:
-        say_error(f"{plain(folder)}: {why}")
+    for result in walked_results(found):
+        for why in (result.error, *(one["message"] for one in result.data.get("findings", ()))):
+            if why:
+                say_error(f"{plain(result.path)}: {why}")
+    for one in found.shown:
+        say_note(f"skipped {plain(one.path)}: {plain(one.reason)}")
     say_empty(found)
+    counts = summary([], found)
+    if counts["skipped"] or counts["excluded"]:
+        say_note(f"{len(found.files)} looked at{skipped_count(counts)}")
     if not found.files and not found.unreadable:
         say_error("nothing to learn from")
         return NOTHING
@@ -86,7 +103,7 @@ def learn(paths: tuple[str, ...], on: str, name: str | None, output: str | None,
         say_error(line)
     if not lesson.text and not lesson.remaining and read:
         say_note(f"nothing to learn: policy {plain(on)} allows {'it' if read == 1 else f'all {read}'} already")
-    if lesson.remaining:
+    if lesson.remaining or (selection.strict and found.skipped):
         return REFUSED
     return ERROR if failures or found.unreadable else ALLOWED
 

@@ -17,12 +17,13 @@ from safeload._cli.options.common import (
     standard_options,
 )
 from safeload._cli.options.passphrases import passphrase_option, signing_keyring, signing_source
+from safeload._cli.options.walking import selection_options
 from safeload._cli.report.deliver import deliver_lines
 from safeload._cli.report.files import Output, check_output
-from safeload._cli.report.result import Result, judged
-from safeload._cli.report.text import result_lines, suggestion_lines
+from safeload._cli.report.result import Result, judged, summary
+from safeload._cli.report.text import result_lines, skipped_count, skipped_lines, suggestion_lines
 from safeload._cli.running.signing import sign_each, signed_code
-from safeload._cli.running.walk import Found, find_artifacts, say_empty
+from safeload._cli.running.walk import Found, Selection, find_artifacts, say_empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +53,7 @@ _key_option = click.option(
     help="Whose signatures go; may be repeated. Default: the keys that the signing key took over from.",
 )
 @passphrase_option
+@selection_options
 @standard_options
 @output_options
 @debug_option
@@ -63,6 +65,7 @@ def re_sign(
     key: str | None,
     replacing: tuple[str, ...],
     passphrase_fd: int | None,
+    selection: Selection,
     standard: Standard,
     out: Output,
 ) -> int:
@@ -73,7 +76,7 @@ def re_sign(
 
     PATHs are artifacts, or folders, which are walked for artifacts and for the channel pointers of stores.
     """
-    found = find_signed(paths, out.path)
+    found = find_signed(paths, selection, out.path)
     re_signer = _re_signer(keyring, key, passphrase_fd, standard, replacing=replacing or None)
     results, interrupted = sign_each(signs(re_signer), found, quiet=out.quiet, debug=session.debug)
     return deliver_signed(results, found, command="re-sign", policy=standard.policy, interrupted=interrupted, out=out)
@@ -84,6 +87,7 @@ def re_sign(
 @keyring_option
 @_key_option
 @passphrase_option
+@selection_options
 @standard_options
 @output_options
 @debug_option
@@ -94,6 +98,7 @@ def countersign(
     keyring: str | None,
     key: str | None,
     passphrase_fd: int | None,
+    selection: Selection,
     standard: Standard,
     out: Output,
 ) -> int:
@@ -104,7 +109,7 @@ def countersign(
 
     PATHs are artifacts, or folders, which are walked for artifacts and for the channel pointers of stores.
     """
-    found = find_signed(paths, out.path)
+    found = find_signed(paths, selection, out.path)
     re_signer = _re_signer(keyring, key, passphrase_fd, standard, beside=True)
     results, interrupted = sign_each(signs(re_signer), found, quiet=out.quiet, debug=session.debug)
     return deliver_signed(
@@ -124,9 +129,9 @@ def _re_signer(
     return ReSigner(key=source, keyring=ring, policy=policy, limits=limits, **how)
 
 
-def find_signed(paths: Sequence[str], output: str | None) -> Found:
+def find_signed(paths: Sequence[str], selection: Selection, output: str | None) -> Found:
     """Return the artifacts and channel pointers that paths mean; the output is none of them."""
-    found = find_artifacts(paths, pointers=True)
+    found = find_artifacts(paths, selection, pointers=True)
     check_output(output, found.files)
     return found
 
@@ -206,19 +211,23 @@ def deliver_signed(
         for result in listed:
             yield from result_lines(result, paint)
         yield from suggestion_lines(listed, policy)
-        if len(results) > 1 and not out.quiet:
-            yield from ("", _summary(results, signed))
+        if out.quiet:
+            return
+        for one in found.shown:
+            yield from skipped_lines(one, paint)
+        if len(results) > 1 or found.skipped or found.excluded:
+            yield from ("", _summary(results, found, signed))
 
     about = {"changed": signed, "interrupted": interrupted, **(extra or {})}
-    deliver_lines(results, lines, command=command, out=out, extra=about)
+    deliver_lines(results, lines, command=command, out=out, found=found, extra=about)
     return signed_code(results, found, signed=signed, interrupted=interrupted)
 
 
-def _summary(results: Sequence[Result], signed: int) -> str:
-    counts = {word: sum(result.verdict == word for result in results) for word in ("allowed", "refused", "error")}
+def _summary(results: Sequence[Result], found: Found, signed: int) -> str:
+    counts = summary(results, found)
     parts = [f"{signed} signed", f"{counts['allowed'] - signed} left as they were"]
     if counts["refused"]:
         parts.append(f"{counts['refused']} refused, and left as they were")
     if counts["error"]:
         parts.append(f"{counts['error']} could not be judged")
-    return f"{len(results)} looked at: {', '.join(parts)}"
+    return f"{counts['checked']} looked at: {', '.join(parts)}{skipped_count(counts)}"

@@ -19,6 +19,7 @@ from safeload._cli.options.common import (
     standard_options,
 )
 from safeload._cli.options.passphrases import passphrase_option, signing_keyring
+from safeload._cli.options.walking import selection_options
 from safeload._cli.report.deliver import deliver
 from safeload._cli.report.files import Output, check_output
 from safeload._cli.report.result import Result, judged, manifest_dict
@@ -29,6 +30,7 @@ from safeload._internal.strictjson import MAX_LINE
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
+    from safeload._cli.running.walk import Selection
     from safeload._judging.report import Report
     from safeload._manifest.manifest import Manifest
 
@@ -47,6 +49,7 @@ _CHANGED = "its bytes are not those that were signed before: make sure that you 
 @click.option("--overwrite", is_flag=True, help="Replace the manifest that is there.")
 @click.option("--allow-lower-release", is_flag=True, help="Also where N is not above the release that is there.")
 @passphrase_option
+@selection_options
 @standard_options
 @report_options
 @debug_option
@@ -63,6 +66,7 @@ def sign(
     overwrite: bool,
     allow_lower_release: bool,
     passphrase_fd: int | None,
+    selection: Selection,
     standard: Standard,
     out: Output,
 ) -> int:
@@ -70,10 +74,13 @@ def sign(
 
     To sign is to vouch: sign what you wrote yourself, or have from somebody you trust. The manifest goes beside
     the artifact, which stays as it is.
+
+    PATHs are files, or folders. In folders, files that begin as pickles or as joblib's compressions do are scanned,
+    whatever their names. How many others were skipped is said at the end.
     """
     import safeload
 
-    found = find_artifacts(paths)
+    found = find_artifacts(paths, selection)
     check_output(out.path, found.files)
     claims = merged_metadata(metadata, texts)
     policy, limits = standard.load()
@@ -101,7 +108,7 @@ def sign(
 
     results, interrupted = sign_each(sign_one, found, quiet=out.quiet, debug=session.debug)
     say_empty(found)
-    deliver(results, command="sign", policy=standard.policy, out=out, extra={"interrupted": interrupted})
+    deliver(results, command="sign", policy=standard.policy, out=out, found=found, extra={"interrupted": interrupted})
     signed = sum(result.word == "signed" for result in results)
     then = _REST if overwrite else AGAIN
     return signed_code(results, found, signed=signed, interrupted=interrupted, then=then)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from safeload._cli.report.result import Result
+    from safeload._cli.running.walk import Skipped
     from safeload._cli.terminal import Painter
 
 __all__ = ["Content"]
@@ -23,6 +24,7 @@ class Content:
         facts: what JSON has.
         lines: what text has, line by line.
         results: one for each file; empty for commands that judge no files.
+        skipped: the files that are listed as skipped.
         sections: tables below the results of a page; each has `title`, `headings` and `rows`.
     """
 
@@ -30,4 +32,5 @@ class Content:
     facts: Mapping[str, Any]
     lines: Callable[[Painter], Iterable[str]]
     results: Sequence[Result] = ()
+    skipped: Sequence[Skipped] = ()
     sections: Sequence[Mapping[str, Any]] = ()

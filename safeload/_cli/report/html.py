@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from safeload._cli.report.result import finding_rows, row_place, row_text
 from safeload._cli.terminal import human_size, plain, plain_lines, tool_version
+from safeload.findings import FINDING_KINDS
 
 if TYPE_CHECKING:
     from safeload._cli.report.content import Content
@@ -39,9 +40,20 @@ def render(content: Content, _paint: Painter) -> str:
         version=tool_version(),
         counts=content.facts["summary"],
         files=[_html_file(result) for result in sorted(content.results, key=lambda one: order[one.verdict])],
+        skipped=[
+            {
+                "path": one.path,
+                "said": one.reason if one.code is None else f"{one.code} {_titled(one.code)}: {one.reason}",
+            }
+            for one in content.skipped
+        ],
         sections=content.sections,
     )
     return page
+
+
+def _titled(code: str) -> str:
+    return FINDING_KINDS[code].title
 
 
 def _html_file(result: Result) -> dict[str, Any]:

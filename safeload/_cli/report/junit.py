@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from safeload._cli.report.result import finding_rows, row_place, row_text
 from safeload._cli.terminal import plain, plain_lines
+from safeload.findings import FINDING_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,13 +21,22 @@ __all__ = [
 
 
 def render(content: Content, _paint: Painter) -> str:
-    """Return the results as JUnit XML: a test case for each file, failed where refused, in error where not judged."""
+    """Return the results as JUnit XML: a test case for each file, failed where refused, in error where not judged.
+
+    How many files were skipped stands in the properties, because test cases are only those that are listed.
+    """
     from xml.etree import ElementTree as ET
 
     results, command, counts = content.results, content.command, content.facts["summary"]
-    totals = {"tests": str(len(results)), "failures": str(counts["refused"]), "errors": str(counts["error"])}
+    tests = len(results) + len(content.skipped)
+    totals = {"tests": str(tests), "failures": str(counts["refused"]), "errors": str(counts["error"])}
     root = ET.Element("testsuites", {"name": "safeload", **totals})
-    suite = ET.SubElement(root, "testsuite", {"name": f"safeload {command}", **totals, "skipped": "0"})
+    suite = ET.SubElement(
+        root, "testsuite", {"name": f"safeload {command}", **totals, "skipped": str(len(content.skipped))}
+    )
+    properties = ET.SubElement(suite, "properties")
+    for name in ("skipped", "excluded"):
+        ET.SubElement(properties, "property", {"name": f"files {name}", "value": str(counts[name])})
     for result in results:
         case = ET.SubElement(suite, "testcase", {"classname": f"safeload.{command}", "name": plain(result.path)})
         findings = list(finding_rows(result))
@@ -42,6 +52,10 @@ def render(content: Content, _paint: Painter) -> str:
             problem.text = _junit_lines(findings)
         elif findings:
             ET.SubElement(case, "system-out").text = _junit_lines(findings)
+    for one in content.skipped:
+        case = ET.SubElement(suite, "testcase", {"classname": f"safeload.{command}", "name": plain(one.path)})
+        code = "" if one.code is None else f"{one.code} {FINDING_KINDS[one.code].title}: "
+        ET.SubElement(case, "skipped", {"message": f"{code}{plain(one.reason)}"})
     ET.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 

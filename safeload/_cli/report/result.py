@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from safeload._cli.exit_codes import NOTHING, worst
 from safeload._cli.terminal import plain_lines, say_error
-from safeload.findings import FINDING_KINDS
+from safeload.findings import FINDING_KINDS, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from safeload._cli.running.walk import Found, Skipped
     from safeload._judging.report import Report
     from safeload._manifest.manifest import Manifest
     from safeload._scan import GlobalUse
@@ -31,6 +32,7 @@ __all__ = [
     "problem_of",
     "row_place",
     "row_text",
+    "skipped_dict",
     "summary",
 ]
 
@@ -127,12 +129,19 @@ def exit_code(results: Iterable[Result], nothing: str) -> int:
     return code
 
 
-def summary(results: Sequence[Result]) -> dict[str, int]:
-    """Return how many results there are, and how many of each verdict."""
+def summary(results: Sequence[Result], found: Found | None = None) -> dict[str, int]:
+    """Return how many results there are, how many of each verdict, and how many files the walk skipped or left out."""
     counts = dict.fromkeys(("allowed", "refused", "error"), 0)
     for result in results:
         counts[result.verdict] += 1
-    return {"checked": len(results), **counts}
+    skipped, excluded = (0, 0) if found is None else (len(found.skipped), len(found.excluded))
+    return {"checked": len(results), **counts, "skipped": skipped, "excluded": excluded}
+
+
+def skipped_dict(skipped: Skipped) -> dict[str, Any]:
+    """Return a skipped file as JSON can hold it."""
+    findings = [] if skipped.code is None else [Finding(skipped.code, skipped.reason).to_dict()]
+    return {"path": skipped.path, "reason": skipped.reason, "findings": findings}
 
 
 def finding_rows(result: Result) -> Iterator[dict[str, Any]]:

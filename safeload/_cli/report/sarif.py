@@ -10,7 +10,7 @@ import os
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from safeload._cli.report.result import finding_rows, row_text
+from safeload._cli.report.result import Result, finding_rows, row_text, skipped_dict
 from safeload._cli.terminal import plain_lines, tool_version
 from safeload.findings import FINDING_KINDS
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from safeload._cli.report.content import Content
-    from safeload._cli.report.result import Result
+    from safeload._cli.running.walk import Skipped
     from safeload._cli.terminal import Painter
 
 __all__ = [
@@ -32,7 +32,8 @@ def render(content: Content, _paint: Painter) -> str:
     """Return the results as SARIF 2.1.0: a result for each finding, a notification for what could not be judged."""
     results = content.results
     listed = [(result, finding) for result in results for finding in finding_rows(result)]
-    codes = sorted({finding["code"] for _, finding in listed})
+    orphans = [one for one in content.skipped if one.code is not None]
+    codes = sorted({finding["code"] for _, finding in listed}.union(one.code for one in orphans if one.code))
     failed = [result for result in results if result.verdict == "error"]
     run = {
         "tool": {
@@ -52,15 +53,29 @@ def render(content: Content, _paint: Painter) -> str:
                         "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(result.path)}}}],
                     }
                     for result in failed
+                ]
+                + [
+                    {
+                        "level": "note",
+                        "message": {"text": f"skipped: {plain_lines(one.reason)}"},
+                        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(one.path)}}}],
+                    }
+                    for one in content.skipped
+                    if one.code is None
                 ],
             }
         ],
         "artifacts": [
             {"location": {"uri": _uri(result.path)}, "roles": ["analysisTarget"]} for result in results if result.path
         ],
-        "results": [_sarif_result(result, finding, codes) for result, finding in listed],
+        "results": [_sarif_result(result, finding, codes) for result, finding in listed]
+        + [_sarif_result(Result(path=one.path, verdict="skipped"), _orphan(one), codes) for one in orphans],
         "columnKind": "utf16CodeUnits",
-        "properties": {"command": content.command},
+        "properties": {
+            "command": content.command,
+            "skipped": content.facts["summary"]["skipped"],
+            "excluded": content.facts["summary"]["excluded"],
+        },
     }
     document = {"$schema": _SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
@@ -101,6 +116,11 @@ def _sarif_result(result: Result, finding: Mapping[str, Any], codes: Sequence[st
 
 def _sentences(message: str, advice: str | None) -> str:
     return message if advice is None else f"{message}. {advice}"
+
+
+def _orphan(skipped: Skipped) -> dict[str, Any]:
+    (finding,) = skipped_dict(skipped)["findings"]
+    return {**finding, "severity": FINDING_KINDS[finding["code"]].severity}
 
 
 def _uri(path: str) -> str:

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from safeload._cli.report.second_opinion import opinion_lines
 from safeload._cli.terminal import Painter, human_size, plain, wrapped
+from safeload.findings import FINDING_KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from safeload._cli.report.content import Content
     from safeload._cli.report.result import Result
+    from safeload._cli.running.walk import Skipped
     from safeload._cli.terminal import Painter
     from safeload.policy import Policy
 
@@ -22,6 +24,8 @@ __all__ = [
     "pack_lines",
     "render",
     "result_lines",
+    "skipped_count",
+    "skipped_lines",
     "suggestion_lines",
 ]
 
@@ -41,7 +45,28 @@ def count_line(counts: dict[str, int]) -> str:
     parts = [f"{counts['allowed']} allowed", f"{counts['refused']} refused"]
     if counts["error"]:
         parts.append(f"{counts['error']} could not be judged")
-    return f"{counts['checked']} checked: {', '.join(parts)}"
+    return f"{counts['checked']} checked: {', '.join(parts)}{skipped_count(counts)}"
+
+
+def skipped_count(counts: Mapping[str, int]) -> str:
+    """Say how many files were not looked at, as the end of a line; nothing where there are none."""
+    parts = []
+    if counts["skipped"]:
+        parts.append(f"{counts['skipped']} skipped (--list-skipped lists them)")
+    if counts["excluded"]:
+        parts.append(f"{counts['excluded']} excluded")
+    return f"; {', '.join(parts)}" if parts else ""
+
+
+def skipped_lines(skipped: Skipped, paint: Painter) -> Iterator[str]:
+    """Say of a file why it was not looked at."""
+    yield f"{paint.verdict('skipped')}  {paint(plain(skipped.path), bold=True)}"
+    if skipped.code is None:
+        yield from _wrapped(plain(skipped.reason), paint)
+        return
+    kind = FINDING_KINDS[skipped.code]
+    yield from _wrapped(f"{kind.code} {kind.title}: {plain(skipped.reason)}", paint)
+    yield from _wrapped(kind.advice, paint)
 
 
 def result_lines(result: Result, paint: Painter) -> Iterator[str]:

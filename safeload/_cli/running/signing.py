@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from safeload._cli.exit_codes import ERROR, REFUSED
 from safeload._cli.report.result import Result, exit_code, failure, judged
 from safeload._cli.running.progress import progress
+from safeload._cli.running.walk import walked_results
 from safeload._cli.terminal import say_error, say_traceback
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def sign_each(
     sign_one: Callable[[str], Result], found: Found, *, quiet: bool, debug: bool
 ) -> tuple[list[Result], bool]:
     """Sign what was found, with a progress bar; return what became of each, and whether Ctrl-C ended it early."""
-    results = [Result(path=path, verdict="error", error=why) for path, why in found.unreadable]
+    results = walked_results(found)
     with progress("signing", len(found.files), quiet=quiet) as advance:
         try:
             for path in found.files:
@@ -50,7 +51,7 @@ def _outcome(sign_one: Callable[[str], Result], path: str, *, debug: bool) -> Re
 def signed_code(results: Sequence[Result], found: Found, *, signed: int, interrupted: bool, then: str = AGAIN) -> int:
     """Return the exit code; say where nothing was signed, and how far it came if it was interrupted."""
     if interrupted:
-        looked = len(results) - len(found.unreadable)
+        looked = len(results) - len(walked_results(found))
         say_error(f"interrupted, {looked} of {len(found.files)} looked at, {signed} signed and the rest not: {then}")
         return REFUSED if any(result.verdict == "refused" for result in results) else ERROR
     return exit_code(results, "nothing to sign")
