@@ -10,7 +10,7 @@ Most callers want these two.  `verify` is the step before a deployment, `scan` l
 
 from __future__ import annotations
 
-from safeload._api import countersign, dump, load, re_sign, read_manifest, scan, sign, verify
+from safeload._api import countersign, dump, dumps, load, loads, re_sign, read_manifest, scan, sign, verify
 from safeload._judging.report import Report
 from safeload._loading.loader import Loader
 from safeload._loading.watch import LoadedModel, Watch
@@ -83,7 +83,9 @@ __all__ = [
     "__version__",
     "countersign",
     "dump",
+    "dumps",
     "load",
+    "loads",
     "re_sign",
     "read_manifest",
     "reissue",

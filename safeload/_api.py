@@ -1,19 +1,25 @@
 """The public functions: dump and sign write a signed pair, load and verify open one, scan looks at any artifact.
 
 dump    joblib.dump to a temporary, digest, scan, manifest, sign, commit the pair
+dumps   the same into bytes, which loads takes
 load    and verify, read_manifest: what a Loader does, for one artifact (see `loader`)
 scan    the scan alone, for an artifact of unknown origin
 """
 
 from __future__ import annotations
 
+import os
+from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from safeload._internal.files import PathLike, checked_path, open_artifact
+from safeload._internal.blob import BytesBlob, immutable
+from safeload._internal.files import PathLike, checked_path, open_artifact, storage_errors
 from safeload._judging.decisions import decision
 from safeload._judging.examine import examine
 from safeload._loading.loader import Accept, Loader, MmapMode, OnMismatch
+from safeload._manifest.manifest import BYTES_NAME, checked_name
 from safeload._signing.claims import Claims
 from safeload._signing.new_pair import Compress, NewPair, checked_target
 from safeload._signing.re_sign import ReSigned, ReSigner
@@ -23,9 +29,10 @@ from safeload.store import signed_file_at
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from contextlib import AbstractContextManager
     from datetime import datetime, timedelta
-    from pathlib import Path
 
+    from safeload._internal.blob import FileBlob
     from safeload._judging.report import Report
     from safeload._manifest.manifest import Manifest
     from safeload._scan import Limits
@@ -38,12 +45,16 @@ __all__ = [
     "OnMismatch",
     "PathLike",
     "dump",
+    "dumps",
     "load",
+    "loads",
     "read_manifest",
     "scan",
     "sign",
     "verify",
 ]
+
+Scannable = PathLike | bytes | bytearray | memoryview | BinaryIO
 
 
 # ------------------------------------------------------------------------------------------------- writing
@@ -138,6 +149,44 @@ def sign(
     return manifest
 
 
+def dumps(
+    obj: Any,
+    compress: Compress = 0,
+    protocol: int | None = None,
+    *,
+    name: str = BYTES_NAME,
+    key: SigningSources = None,
+    policy: PolicySource = None,
+    metadata: dict[str, Any] | None = None,
+    version: str | None = None,
+    release: int | None = None,
+    expires: datetime | timedelta | None = None,
+    limits: Limits | None = None,
+) -> tuple[bytes, bytes]:
+    """Save an object as bytes, scan them, and sign them: for databases, caches and message queues.
+
+    Args:
+        name: what the artifact is called, like a file's name. It is signed, and `loads` asks for the same: so nobody
+            can put the bytes of one model in the place of another's. A scope of a key is held against it.
+        release: as for `dump`, but nothing is there to count on from, so None means 1.
+        obj, compress, protocol, key, policy, metadata, version, expires, limits: as for `dump`.
+
+    Returns:
+        The artifact, which is what joblib.dump would write to a file, and its manifest.
+
+    Raises:
+        ValueError: `name` is not like a file's name.
+        PolicyViolationError, MalformedArtifactError, LimitExceededError: `loads` would refuse it.
+        KeyringError, PolicyFileError: as they say.
+    """
+    signers = resolve_signers(key, checked_name(name))
+    pair = NewPair(signers, resolve_policy(policy), limits)
+    claims = Claims(metadata, version, release, expires)
+    with decision("dumps", name, pair.policy.digest) as made:
+        artifact, envelope, made.manifest = pair.to_bytes(obj, name, compress, protocol, claims)
+    return artifact, envelope
+
+
 # ------------------------------------------------------------------------------------------------- reading
 
 
@@ -182,6 +231,38 @@ def load(
     return loader.load(path, mmap_mode)
 
 
+def loads(
+    artifact: bytes | bytearray | memoryview,
+    manifest: bytes | bytearray | memoryview,
+    *,
+    name: str = BYTES_NAME,
+    keyring: KeyringSource = None,
+    policy: PolicySource = None,
+    min_release: int | None = None,
+    limits: Limits | None = None,
+    on_version_mismatch: OnMismatch = "warn",
+    rollback_state: PathLike | None = None,
+) -> Any:
+    """Return the object that `dumps` made bytes of, checked in all that `load` checks of a file.
+
+    Args:
+        artifact, manifest: the two parts that `dumps` returned. Those that are not `bytes` are copied first.
+        name: what the artifact has to be signed as. Of a file's bytes, that is the name of the file.
+        keyring, policy, min_release, limits, on_version_mismatch, rollback_state: see `Loader`.
+
+    Raises: what `load` does, but nothing about files. Bytes cannot be mapped into memory: only `load` can do that.
+    """
+    loader = Loader(
+        keyring=keyring,
+        policy=policy,
+        min_release=min_release,
+        limits=limits,
+        on_version_mismatch=on_version_mismatch,
+        rollback_state=rollback_state,
+    )
+    return loader.loads(artifact, manifest, name=name)
+
+
 def verify(
     path: PathLike,
     *,
@@ -214,11 +295,14 @@ def read_manifest(path: PathLike, *, keyring: KeyringSource = None) -> Manifest:
     return Loader(keyring=keyring).read_manifest(path)
 
 
-def scan(path: PathLike, *, policy: PolicySource = None, limits: Limits | None = None, deep: bool = False) -> Report:
+def scan(path: Scannable, *, policy: PolicySource = None, limits: Limits | None = None, deep: bool = False) -> Report:
     """Look into an artifact of unknown origin, without a key and without unpickling anything.
 
     An artifact that is allowed here does nothing at load time that the policy does not allow. Who made it, and
     whether it predicts what it should, only a signature can tell.
+
+    `path` may also be the bytes themselves, or a binary file that is open: that is read from where it stands to its
+    end, into memory.
 
     With `deep`, fickling reads it too, in a process of its own and for at most 20 seconds: where it reads something
     else than the scanner, that is a finding; what it thinks of it is the report's `second_opinion`.
@@ -226,17 +310,46 @@ def scan(path: PathLike, *, policy: PolicySource = None, limits: Limits | None =
     Raises:
         FileNotFoundError, PolicyFileError, StorageError: it could not be judged.
     """
-    target = checked_path(path)
     in_force = resolve_policy(policy)
     in_force_limits = in_force.limits(limits)
-    with decision("scan", str(target), in_force.digest) as made:
-        report = _scan(target, in_force, in_force_limits, deep)
+    target = _target_of(path)
+    with decision("scan", str(target), in_force.digest) as made, _opened(path, target) as blob:
+        report = _scan(blob, target, in_force, in_force_limits, deep)
         made.reported(report)
         return report
 
 
-def _scan(target: Path, policy: Policy, limits: Limits, deep: bool) -> Report:
-    with open_artifact(target) as blob, blob.stream() as stream:
+def _target_of(given: Scannable) -> Path:
+    """Return the path that a report names: the file's own where it has one, else a text in angle brackets."""
+    if isinstance(given, bytes | bytearray | memoryview):
+        return Path("<bytes>")
+    if isinstance(given, str | os.PathLike):
+        return checked_path(given)
+    name = getattr(given, "name", None)
+    return Path(name if isinstance(name, str) and name else "<file>")
+
+
+def _opened(given: Scannable, target: Path) -> AbstractContextManager[FileBlob | BytesBlob]:
+    """Open an artifact by its path, or take the bytes that there are.
+
+    Raises:
+        TypeError: it is a file of text, or one that reads no bytes.
+    """
+    if isinstance(given, bytes | bytearray | memoryview):
+        return nullcontext(BytesBlob(immutable(given, "the artifact"), str(target)))
+    if isinstance(given, str | os.PathLike):
+        return open_artifact(target)
+    if not hasattr(given, "read"):
+        raise TypeError(f"cannot scan a {type(given).__name__}: pass a path, bytes or a binary file")
+    with storage_errors("read", target):
+        data = given.read()
+    if not isinstance(data, bytes):
+        raise TypeError(f"cannot scan {target}: its read() returns {type(data).__name__}. Open it with mode 'rb'.")
+    return nullcontext(BytesBlob(data, str(target)))
+
+
+def _scan(blob: FileBlob | BytesBlob, target: Path, policy: Policy, limits: Limits, deep: bool) -> Report:
+    with blob.stream() as stream:
         size = blob.size
         report = examine(stream, target, size, policy, limits)[0]
         if not deep:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    import io
     from types import TracebackType
     from typing import Self
 
-__all__ = ["Blob", "FileBlob", "read_bytes"]
+__all__ = ["Blob", "BytesBlob", "FileBlob", "immutable", "read_bytes"]
 
 
 class Blob(Protocol):
@@ -76,6 +76,46 @@ class FileBlob:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+class BytesBlob:
+    """Bytes in memory as a Blob; they lie in no folder, and nobody can change them."""
+
+    __slots__ = ("data", "name")
+
+    def __init__(self, data: bytes, name: str) -> None:
+        self.data = data
+        self.name = name
+
+    @property
+    def size(self) -> int:
+        """The number of bytes."""
+        return len(self.data)
+
+    def read_into(self, offset: int, into: memoryview, /) -> int:
+        """Copy bytes from `offset` on, as many as fit or fewer; return their number."""
+        part = memoryview(self.data)[offset : offset + len(into)]
+        into[: len(part)] = part
+        return len(part)
+
+    def fileno(self) -> None:
+        """Return None: no file holds them."""
+        return
+
+    def stream(self) -> io.BufferedReader[Any]:
+        """Return the bytes as a stream from their start."""
+        return io.BufferedReader(io.BytesIO(self.data))
+
+
+def immutable(data: object, what: str) -> bytes:
+    """Return bytes that nobody else can change: `data` itself where it is bytes, else a copy.
+
+    Raises:
+        TypeError: it is not bytes, a bytearray or a memoryview; `what` is what it is called.
+    """
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data)
+    raise TypeError(f"{what} must be bytes, a bytearray or a memoryview, not {type(data).__name__}")
 
 
 def read_bytes(blob: Blob, offset: int, size: int) -> bytes:

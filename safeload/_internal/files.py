@@ -256,7 +256,12 @@ def checked_path(path: PathLike) -> Path:
         TypeError: it is a stream.
     """
     if hasattr(path, "write") or hasattr(path, "read"):
-        raise TypeError("safeload needs a path: a signature has to stand beside the artifact, not in a stream")
+        raise TypeError(
+            "safeload needs a path: a signature has to stand beside the artifact, not in a stream. "
+            "For artifacts without a file, use safeload.dumps and safeload.loads."
+        )
+    if isinstance(path, bytes | bytearray | memoryview):
+        raise TypeError("safeload needs a path, not bytes. For artifacts that are bytes, use safeload.loads.")
     return _path(path) if type(path) is str else Path(path)
 
 

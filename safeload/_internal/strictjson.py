@@ -19,8 +19,10 @@ from safeload.errors import ManifestError
 __all__ = [
     "MAX_INTEGER",
     "MAX_LINE",
+    "MAX_NAME_BYTES",
     "Node",
     "format_time",
+    "is_file_name",
     "is_line",
     "is_text",
     "parse_json",
@@ -31,7 +33,7 @@ MAX_INTEGER = (1 << 63) - 1  # of what is counted: bytes, releases, sequence num
 
 _MIN_INT, _MAX_INT = -(1 << 63), (1 << 64) - 1
 _MAX_INT_DIGITS = 20
-_MAX_NAME_BYTES = 255
+MAX_NAME_BYTES = 255
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{6})?Z")
 
@@ -63,6 +65,11 @@ def is_text(value: object) -> bool:
 def is_line(text: str) -> bool:
     """Return whether this is one printable line of 1 to `MAX_LINE` characters."""
     return 0 < len(text) <= MAX_LINE and text.isprintable()
+
+
+def is_file_name(text: str) -> bool:
+    """Return whether this is a plain file name of up to `MAX_NAME_BYTES` bytes; `is_text` has accepted it."""
+    return text not in ("", ".", "..") and "/" not in text and "\0" not in text and len(text.encode()) <= MAX_NAME_BYTES
 
 
 def parse_json(data: bytes) -> Any:
@@ -180,8 +187,8 @@ class Node:
     def file_name(self) -> str:
         """Return a plain file name."""
         name = self.text()
-        if name in ("", ".", "..") or "/" in name or "\0" in name or len(name.encode()) > _MAX_NAME_BYTES:
-            raise self.error(f"must be a plain file name of at most {_MAX_NAME_BYTES} bytes")
+        if not is_file_name(name):
+            raise self.error(f"must be a plain file name of at most {MAX_NAME_BYTES} bytes")
         return name
 
     def integer(self) -> int:

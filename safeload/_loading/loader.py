@@ -13,8 +13,10 @@ import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from safeload._internal.blob import BytesBlob, immutable
 from safeload._internal.files import PathLike, checked_path
 from safeload._judging.decisions import Decision, decision
 from safeload._judging.examine import examine
@@ -28,7 +30,14 @@ from safeload._loading.unpickle import import_modules, load_mapped, load_stream
 from safeload._loading.versions import check_versions, version_mismatches, warn_caller
 from safeload._loading.watch import INTERVAL, Pair, Watch
 from safeload._manifest.digests import FileDigests
-from safeload._manifest.manifest import KnownManifests, Manifest, open_envelope
+from safeload._manifest.manifest import (
+    BYTES_NAME,
+    MANIFEST,
+    KnownManifests,
+    Manifest,
+    checked_name,
+    open_envelope,
+)
 from safeload._storage.backends import absolute
 from safeload._storage.copies import FolderOfCopies, mappable
 from safeload._storage.opening import with_pair
@@ -39,7 +48,6 @@ from safeload.policy import PolicySource, resolve_policy
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from safeload._internal.blob import Blob
     from safeload._judging.report import Report
@@ -128,6 +136,25 @@ class Loader:
         """
         obj, manifest = self._load(path, mmap_mode, accept)
         return obj, manifest.copied()
+
+    def loads(
+        self,
+        artifact: bytes | bytearray | memoryview,
+        manifest: bytes | bytearray | memoryview,
+        *,
+        name: str = BYTES_NAME,
+    ) -> Any:
+        """Return the object of an artifact and its manifest, both as bytes; see `safeload.loads`."""
+        target = Path(checked_name(name))
+        blob = BytesBlob(immutable(artifact, "the artifact"), name)
+        envelope = immutable(manifest, "the manifest")
+        with decision("loads", name, self._policy.digest) as made:
+            if len(envelope) > MANIFEST.max_bytes:
+                raise ManifestError(f"not a manifest: more than {MANIFEST.max_bytes} bytes", path=target)
+            obj, opened = self._load_open(blob, envelope, target, None, made, None)
+            if self._rollback_state is not None:
+                self._rollback_state.raise_release(opened.name, opened.release)
+            return obj
 
     def watch(
         self,
@@ -260,7 +287,8 @@ class Loader:
         """Hold the envelope against the keyring and against what it is beside; nothing of the artifact is read."""
         made.manifest = None  # of a try before, while a writer was at work
         try:
-            manifest = open_envelope(envelope, self._trust.keyring, folder=target.parent, known=self._manifests)
+            folder = None if isinstance(blob, BytesBlob) else target.parent
+            manifest = open_envelope(envelope, self._trust.keyring, folder=folder, known=self._manifests)
         except VerificationError as error:
             error.path = str(target)
             error.advice = error.advice or FINDING_KINDS[error.code].advice

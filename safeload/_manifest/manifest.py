@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from safeload._internal.clock import utc_now
 from safeload._internal.forking import MemoryLock
-from safeload._internal.strictjson import Node, format_time
+from safeload._internal.strictjson import MAX_NAME_BYTES, Node, format_time, is_file_name, is_text
 from safeload._manifest.digests import check_chunking
 from safeload._manifest.envelope import (
     Envelope,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "BYTES_NAME",
     "COMPRESSIONS",
     "FORMATS",
     "MANIFEST",
@@ -54,6 +55,7 @@ __all__ = [
     "KnownManifests",
     "Manifest",
     "Producer",
+    "checked_name",
     "clean_metadata",
     "open_envelope",
     "seal",
@@ -68,6 +70,7 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:safeload:manifest:v1"
 FORMATS = ("joblib", "pickle")
 COMPRESSIONS = ("none", "zlib", "gzip", "bz2", "xz", "lzma", "lz4")
+BYTES_NAME = "artifact"  # the name of bytes that the caller gives none
 ROLES = ("import", "call", "new", "state", "items")
 
 _ANY_PREDICATE = re.compile(r"urn:safeload:manifest:v([0-9]{1,9})")
@@ -271,6 +274,17 @@ def open_envelope(
     if before is None and known is not None:
         known.put(data, _Known(envelope, manifest, held))
     return manifest
+
+
+def checked_name(name: str) -> str:
+    """Return a name that an artifact can be signed under.
+
+    Raises:
+        ValueError: it is not a plain file name.
+    """
+    if not is_text(name) or not is_file_name(name):
+        raise ValueError(f"name must be like a file's name: up to {MAX_NAME_BYTES} bytes, without /; it is {name!r}")
+    return name
 
 
 def unverified_sha256(data: bytes) -> str | None:

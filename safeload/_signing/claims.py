@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from safeload.keys import Signers
     from safeload.policy import Policy
 
-__all__ = ["Claims", "describe", "end_of"]
+__all__ = ["Claims", "describe", "end_of", "next_release"]
 
 SCANNER = "1"  # what the manifest says of the rules that an artifact was scanned by
 
@@ -81,7 +81,15 @@ def end_of(expires: datetime | timedelta, now: datetime) -> datetime:
 
 
 def describe(
-    blob: Blob, target: Path, signing: Signers, policy: Policy, limits: Limits, claims: Claims, *, written_here: bool
+    blob: Blob,
+    target: Path,
+    signing: Signers,
+    policy: Policy,
+    limits: Limits,
+    claims: Claims,
+    *,
+    release: int,
+    written_here: bool,
 ) -> Manifest:
     """Scan the open artifact as `load` will, and return what is to be signed about those very bytes.
 
@@ -101,7 +109,7 @@ def describe(
         digest_algorithm=digests.algorithm,
         chunks=digests.chunks,
         sha256=digests.sha256,
-        release=_release(target, signing, claims),
+        release=release,
         version=claims.version,
         created=claims.created,
         expires=claims.expires,
@@ -129,7 +137,7 @@ def _another_process(trace: Trace) -> Producer:
     return Producer(python=UNKNOWN, platform=UNKNOWN, packages={"scikit-learn": versions} if versions else {})
 
 
-def _release(target: Path, signing: Signers, claims: Claims) -> int:
+def next_release(target: Path, signing: Signers, claims: Claims) -> int:
     """Count on from the manifest that is there, or take the signer's word for a number above it."""
     before = _release_there(target, signing, claims)
     if claims.release is None:

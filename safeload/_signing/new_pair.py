@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safeload._internal.blob import BytesBlob
 from safeload._internal.files import PathLike, checked_path, storage_errors
 from safeload._internal.strictjson import is_text
 from safeload._manifest.digests import digest_file
 from safeload._manifest.manifest import Manifest, seal, unverified_sha256
-from safeload._signing.claims import Claims, describe
+from safeload._signing.claims import Claims, describe, next_release
 from safeload._storage.backends import resolve
 from safeload.errors import StorageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from safeload._internal.blob import Blob
     from safeload._scan import Limits
     from safeload.keys import Signers
@@ -63,7 +64,8 @@ class NewPair:
             with storage_errors("write", target), writer.stream() as file:
                 numpy_pickle.dump(obj, file, compress=_compression_for(target.name, compress), protocol=protocol)
             with writer.flushing():
-                manifest = self._described(writer.blob, target, claims, written_here=True)
+                release = next_release(target, self.signing, claims)
+                manifest = self._described(writer.blob, target, claims, release, written_here=True)
             writer.commit(seal(manifest, self.signing.signers))
         return manifest
 
@@ -72,13 +74,37 @@ class NewPair:
         backend, name = resolve(target)
         with backend.signing(name, overwrite=self.overwrite, belongs=belongs) as writer:
             with backend.open_artifact(name) as blob:
-                manifest = self._described(blob, target, claims, written_here=False)
+                release = next_release(target, self.signing, claims)
+                manifest = self._described(blob, target, claims, release, written_here=False)
             writer.commit(seal(manifest, self.signing.signers))
         return manifest
 
-    def _described(self, blob: Blob, target: Path, claims: Claims, *, written_here: bool) -> Manifest:
-        limits = self.policy.limits(self.limits)
-        return describe(blob, target, self.signing, self.policy, limits, claims, written_here=written_here)
+    def to_bytes(
+        self, obj: Any, name: str, compress: Compress, protocol: int | None, claims: Claims
+    ) -> tuple[bytes, bytes, Manifest]:
+        """Return the bytes of an object, those of their manifest, and the manifest; else as `dumps`, without a record.
+
+        There is no pair to count on from, so without a release it is the first.
+        """
+        from joblib import numpy_pickle  # as in `write`
+
+        file = io.BytesIO()
+        numpy_pickle.dump(obj, file, compress=_compression_for("", compress), protocol=protocol)
+        blob = BytesBlob(file.getvalue(), name)
+        manifest = self._described(blob, Path(name), claims, claims.release or 1, written_here=True)
+        return blob.data, seal(manifest, self.signing.signers), manifest
+
+    def _described(self, blob: Blob, target: Path, claims: Claims, release: int, *, written_here: bool) -> Manifest:
+        return describe(
+            blob,
+            target,
+            self.signing,
+            self.policy,
+            self.policy.limits(self.limits),
+            claims,
+            release=release,
+            written_here=written_here,
+        )
 
 
 def _compression_for(name: str, compress: Compress) -> Any:

@@ -44,8 +44,8 @@ class Signers:
         return tuple(signer.verifying_key.key_id for signer in self.signers)
 
 
-def resolve_signers(key: SigningSources, target: Path) -> Signers:
-    """Return who signs the artifact at `target`, from whatever the caller passed.
+def resolve_signers(key: SigningSources, target: Path | str) -> Signers:
+    """Return who signs the artifact at `target`, from whatever the caller passed. A str is a name in no folder.
 
     That is a Signer (a SigningKey, or a hook), a Keyring (its active key that may sign this), a path of a keyring or of
     a private key as PEM, None (the default keyring), or a list of such: each of them signs.
@@ -87,7 +87,7 @@ def key_and_keyring(
     return trusted if key is None else key, trusted
 
 
-def _resolve(source: Any, target: Path) -> tuple[Signer, Keyring]:
+def _resolve(source: Any, target: Path | str) -> tuple[Signer, Keyring]:
     if isinstance(source, VerifyingKey):
         raise TypeError("a VerifyingKey cannot sign: pass a SigningKey, a Keyring or a keyring's path")
     if isinstance(source, Signer):
@@ -108,7 +108,8 @@ def _resolve(source: Any, target: Path) -> tuple[Signer, Keyring]:
         ring = keyring_from(found)
     else:
         raise TypeError(f"key must be a SigningKey, a Keyring or a path, not {type(source).__name__}")
-    return ring.signing_key(name=target.name, folder=target.parent), ring
+    name, folder = (target, None) if isinstance(target, str) else (target.name, target.parent)
+    return ring.signing_key(name=name, folder=folder), ring
 
 
 class SecuresystemslibSigner:
