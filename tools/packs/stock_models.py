@@ -68,8 +68,8 @@ def every_kind() -> list[tuple[str, Any]]:
     return list(all_estimators())
 
 
-def _every_estimator(only: str, fits: int) -> Iterator[tuple[str, Any]]:
-    for name, kind in every_kind():
+def _every_estimator(only: str, fits: int, share: slice) -> Iterator[tuple[str, Any]]:
+    for name, kind in every_kind()[share]:
         if only.lower() not in name.lower():
             continue
         try:
@@ -90,13 +90,14 @@ def _every_estimator(only: str, fits: int) -> Iterator[tuple[str, Any]]:
             print(f"# never fitted: {name}", file=sys.stderr)
 
 
-def stock_models(only: str = "", *, fits: int = 4) -> Iterator[tuple[str, Any]]:
+def stock_models(only: str = "", *, fits: int = 4, share: slice = slice(None)) -> Iterator[tuple[str, Any]]:
     """Give every estimator and combination by name, fitted; `only` those whose name contains that text.
 
-    Each estimator comes unfitted, and fitted on up to `fits` kinds of data.
+    Each estimator comes unfitted, and fitted on up to `fits` kinds of data. `share` takes only some of the estimators
+    and some of the combinations, so that several processes can fit the rest.
     """
-    yield from _every_estimator(only, fits)
-    for name, make in combinations().items():
+    yield from _every_estimator(only, fits, share)
+    for name, make in list(combinations().items())[share]:
         if only.lower() not in name.lower():
             continue
         try:
