@@ -195,15 +195,26 @@ def test_output_that_cannot_hold_a_name_is_escaped(tmp_path: Path) -> None:
     assert "\\u6a21\\u578b.pkl" in done.stdout
 
 
+# A command whose progress bar appears after so many seconds, and not when the machine has been slow for one.
+PATIENT = """
+import sys
+from safeload._cli import main
+from safeload._cli.running import progress
+
+progress._PATIENCE = {patience}
+__name__ == "__main__" and main(sys.argv[1:])
+"""
+
+
 def run_on_terminal(
-    *arguments: str | Path, start: tuple[str, ...] = ("-m", "safeload"), columns: int = 0, **environment: str
+    *arguments: str | Path, patience: float = 1000, columns: int = 0, **environment: str
 ) -> tuple[int, bytes]:
     """Run a command with stdout and stderr on a terminal; return its exit code and all that it showed."""
     leader, follower = pty.openpty()
     if columns:
         termios.tcsetwinsize(follower, (40, columns))
     process = subprocess.Popen(
-        [sys.executable, *start, *(os.fspath(argument) for argument in arguments)],
+        [sys.executable, "-c", PATIENT.format(patience=patience), *(os.fspath(argument) for argument in arguments)],
         stdin=subprocess.DEVNULL,
         stdout=follower,
         stderr=follower,
@@ -239,16 +250,12 @@ def test_colours_are_for_terminals_and_not_with_no_color(models: Path, ring: Pat
 
 
 def test_progress_is_shown_to_who_watches_long_work(models: Path) -> None:
-    code = (
-        "import sys; from safeload._cli import main; from safeload._cli.running import progress\n"
-        "progress._PATIENCE = 0\n"
-        "__name__ == '__main__' and main(sys.argv[1:])"
-    )
     # Two processes: their start alone takes longer than the bar's.
     arguments: list[str | Path] = ["scan", models, models, "--jobs", "2"]
-    assert b"checking" in run_on_terminal(*arguments, start=("-c", code))[1]
-    assert b"checking" not in run_on_terminal(*arguments, "--quiet", start=("-c", code))[1]
-    piped = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, check=True)
+    assert b"checking" in run_on_terminal(*arguments, patience=0)[1]
+    assert b"checking" not in run_on_terminal(*arguments, "--quiet", patience=0)[1]
+    command = [sys.executable, "-c", PATIENT.format(patience=0), *map(str, arguments)]
+    piped = subprocess.run(command, capture_output=True, check=True)
     assert (piped.stderr, b"checking" in piped.stdout) == (b"", False)
 
 
