@@ -115,7 +115,8 @@ def _signature(key: Signer, message: bytes) -> bytes:
     except BadSignatureError:
         raise KeyringError(
             f"cannot sign with key {key.verifying_key.key_id!r}: its signer returned a signature that is not valid "
-            "under its public key. Nothing was written; check which key the signer uses"
+            "under its public key",
+            advice="Check which key the signer uses. Nothing was written.",
         ) from None
     return signature
 
@@ -181,7 +182,8 @@ def check_signatures(
             except BadSignatureError:
                 raise BadSignatureError(
                     f"the signature by key {key_id!r} is not valid: the {kind.noun} was changed after it was signed, "
-                    "or another key of this id signed it. Do not load it; get it again from its source"
+                    "or another key of this id signed it",
+                    advice="Do not load it. Get it again from its source.",
                 ) from None
             held[key_id] = entry.verifying_key
         try:

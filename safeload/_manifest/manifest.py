@@ -145,9 +145,9 @@ def seal(manifest: Manifest, keys: Sequence[Signer]) -> bytes:
         payload = json.dumps(_statement(manifest), allow_nan=False, separators=(",", ":")).encode()
         readable = _read_statement(payload) == replace(manifest, key_ids=())
     except (ManifestError, RecursionError) as error:
-        raise ValueError(f"this manifest cannot be signed: {error}") from error
+        raise ValueError(f"cannot sign this manifest: {error}") from error
     if not readable:
-        raise ValueError("this manifest cannot be signed: it would read back as another one; clean_metadata() first")
+        raise ValueError("cannot sign this manifest: it would read back as another one. Call clean_metadata() first.")
     return seal_payload(MANIFEST, payload, keys)
 
 
@@ -266,8 +266,9 @@ def open_envelope(
     key_ids = within_scope(keyring, signers, manifest.name, folder)
     if manifest.expires is not None and now > manifest.expires:
         raise ExpiredError(
-            f"{manifest.name!r}, release {manifest.release}: the manifest expired at {format_time(manifest.expires)}, "
-            f"and it is {format_time(now)}. Sign it again, or deploy a newer release"
+            f"the manifest of {manifest.name!r}, release {manifest.release}, expired at "
+            f"{format_time(manifest.expires)}; it is {format_time(now)} now",
+            advice="Sign it again, or deploy a newer release.",
         )
     if manifest.key_ids != key_ids:
         manifest = replace(manifest, key_ids=key_ids)
@@ -324,7 +325,8 @@ def _read_statement(payload: bytes) -> Manifest:
         if version is not None and int(version[1]) > 1:
             raise ManifestError(
                 f"the manifest was written by a newer safeload (manifest version {int(version[1])}, this one reads "
-                "version 1): pip install -U safeload"
+                "version 1)",
+                advice="Run: pip install -U safeload",
             )
     statement.fields("_type", "subject", "predicateType", "predicate")
     if statement["_type"].text() != STATEMENT_TYPE:

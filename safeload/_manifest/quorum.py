@@ -35,14 +35,15 @@ def require_enough(keyring: Keyring, trusted: Sequence[str], refusals: Sequence[
     known = [error for error in refusals if not isinstance(error, UnknownKeyError)]
     if not trusted:
         first, *more = known or refusals
-        raise type(first)("; ".join(map(str, (first, *more))), code=first.code)
-    others = "".join(f". Not counted: {error}" for error in known)
+        raise type(first)("; ".join(one.message for one in (first, *more)), advice=first.advice, code=first.code)
+    others = "".join(f"; not counted: {error.message}" for error in known)
     if len(refusals) > len(known):
-        others += f". Not counted: {len(refusals) - len(known)} by keys that it does not have under these ids"
+        others += f"; not counted: {len(refusals) - len(known)} by keys that it does not have under these ids"
     ids = ", ".join(entry.key_id for entry in keyring.entries if entry.status != "revoked")
     raise VerificationError(
         f"{keyring.where} demands signatures by {keyring.threshold} of its keys ({ids}), and there are {len(trusted)} "
-        f"({', '.join(trusted)}): have another of them sign it, too, with safeload countersign{others}",
+        f"({', '.join(trusted)}){others}",
+        advice="Have another of these keys sign it, too: safeload countersign.",
         code="SL109",
     )
 
@@ -64,8 +65,10 @@ def within_scope(keyring: Keyring, key_ids: Sequence[str], name: str, folder: Pa
         if entry.key_id not in kept
     )
     demanded = (
-        f". Signatures by {keyring.threshold} keys are demanded, and there are {len(kept)}: {', '.join(kept)}"
+        f"; signatures by {keyring.threshold} keys are demanded, and there are {len(kept)}: {', '.join(kept)}"
         if kept
         else ""
     )
-    raise VerificationError(f"{refused}{demanded}. Sign it with a key whose scopes cover this path", code="SL106")
+    raise VerificationError(
+        f"{refused}{demanded}", advice="Sign it with a key whose scopes cover this path.", code="SL106"
+    )

@@ -168,8 +168,8 @@ class _Ed25519(Algorithm):
     def check_public(self, public: bytes) -> None:
         if int.from_bytes(public, "little") % (1 << 255) in _SMALL_ORDER:
             raise KeyringError(
-                "cannot use this Ed25519 public key: it is a point of small order, so anybody could sign for it. Get "
-                "the real key from its owner"
+                "cannot use this Ed25519 public key: it is a point of small order, so anybody could sign for it",
+                advice="Get the real key from its owner.",
             )
 
     def private_object(self, secret: bytes) -> Any:
@@ -205,7 +205,7 @@ def algorithm_named(name: object) -> Algorithm:
     """
     found = ALGORITHMS.get(name) if isinstance(name, str) else None
     if found is None:
-        raise KeyringError(f"unknown key algorithm: use one of {', '.join(ALGORITHMS)}")
+        raise KeyringError("unknown key algorithm", advice=f"Use one of {', '.join(ALGORITHMS)}.")
     return found
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from safeload._internal.atomic import locked
 from safeload.errors import KeyringError
-from safeload.keys._algorithms import titles_of
+from safeload.keys._algorithms import names_of, titles_of
 from safeload.keys._file import (
     KeyringText,
     entry_values,
@@ -51,7 +51,9 @@ def editing(path: PathLike) -> Iterator[Keyring]:
     """
     name = os.fsdecode(path)
     if descriptor_of(name) is not None:
-        raise KeyringError(f"a keyring that was passed as a descriptor ({name}) cannot be changed: name its file")
+        raise KeyringError(
+            f"cannot change keyring {name}: it was passed as a descriptor", advice="Name the keyring's file."
+        )
     Keyring.load(name)  # said before a lock file is made: that it is not there, or not private
     target = Path(os.path.realpath(name))
     with locked(target.with_name(f".{target.name}.lock"), name):
@@ -75,10 +77,10 @@ def public_part(keyring: Keyring, *, without_hmac: bool = False) -> Keyring:
     secret = [entry for entry in keyring.entries if entry.verifying_key.is_secret and entry.status != "revoked"]
     if secret and not without_hmac:
         raise KeyringError(
-            f"{keyring.where}: {', '.join(entry.key_id for entry in secret)}: {titles_of(symmetric=True)} keys have no "
-            "public half, so everybody who can verify with one can also sign. Sign with a key that has one "
-            f"({titles_of(symmetric=False)}) from now on, and leave the others out (without_hmac=True, "
-            "--without-hmac): artifacts that only they signed are then refused"
+            f"cannot export {', '.join(entry.key_id for entry in secret)} of {keyring.where}: "
+            f"{titles_of(symmetric=True)} keys have no public half, so everybody who can verify with one can also sign",
+            advice=f"Sign with a key that has a public half ({titles_of(symmetric=False)}) from now on, and leave the "
+            "others out (without_hmac=True, --without-hmac). Artifacts that only they signed are then refused.",
         )
     public = [
         replace(
@@ -92,7 +94,8 @@ def public_part(keyring: Keyring, *, without_hmac: bool = False) -> Keyring:
     ]
     if not public:
         raise KeyringError(
-            f"{keyring.where} has no {titles_of(symmetric=False)} key, so there is nothing that could be made public"
+            f"cannot export public keys: {keyring.where} has no {titles_of(symmetric=False)} key",
+            advice=f"Make one: safeload key new --algorithm {names_of(has_pem=True)}.",
         )
     return Keyring(public, threshold=keyring.threshold)
 

@@ -73,7 +73,9 @@ class KeyEntry:
         encrypted = None
         if passphrase is not None:
             if not isinstance(key, SigningKey):
-                raise KeyringError(f"key {key.key_id!r} is public: there is nothing to encrypt")
+                raise KeyringError(
+                    f"cannot encrypt key {key.key_id!r}: it is a public key", advice="Leave the passphrase out."
+                )
             encrypted = key.to_pem(passphrase).decode("ascii")
         return cls(
             key=key,
@@ -180,7 +182,7 @@ def _status_problems(entry: KeyEntry) -> Iterator[str]:
     if entry.status not in STATUSES:
         yield f"status must be one of {', '.join(STATUSES)}"
     if entry.status == "active" and not entry.can_sign:
-        yield 'it cannot sign, so it cannot be active: set status = "verify-only"'
+        yield 'it is active, but a public key cannot sign: set status = "verify-only"'
     if entry.revoked is not None and entry.status != "revoked":
         yield 'it has a time of revocation: set status = "revoked", or remove `revoked`'
 

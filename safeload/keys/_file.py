@@ -59,7 +59,7 @@ _PUBLIC_HEAD = "A safeload keyring of public keys. It is not secret, but nobody 
 
 @dataclass(frozen=True, slots=True)
 class KeyringText:
-    """What a keyring file says."""
+    """The content of a keyring file."""
 
     entries: tuple[KeyEntry, ...]
     threshold: int = 1
@@ -74,13 +74,15 @@ def parse_keyring(data: bytes, name: str) -> KeyringText:
     """
     where = f"keyring {name}"
     if is_pem(data) and b"[[" not in data:
-        raise KeyringError(f"{name} is a PEM file, not a keyring: put its key in one with safeload key import")
+        raise KeyringError(
+            f"{name} is a PEM file, not a keyring", advice="Put its key in a keyring: safeload key import."
+        )
     document = _parse_toml(data, where)
     version = document.get("version")
     if type(version) is int and version > _VERSION:  # said before anything else: it explains unknown fields
         raise KeyringError(
-            f"{where} was written by a newer safeload (version {version}, this one reads {_VERSION}): "
-            "pip install -U safeload"
+            f"{where} was written by a newer safeload (version {version}, this one reads {_VERSION})",
+            advice="Run: pip install -U safeload",
         )
     _check_fields(document, required={"version", "keys"}, optional={"threshold", "rotating_to"}, where=where)
     if type(version) is not int or version != _VERSION:
@@ -112,7 +114,9 @@ def _parse_toml(data: bytes, where: str) -> dict[str, Any]:
     except ValueError as error:  # TOMLDecodeError, and int() on too many digits
         place = re.search(r"at line \d+, column \d+", str(error))
         problem = f"is not valid TOML {place.group() if place else '(see its end)'}"
-    raise KeyringError(f"{where} {problem}. Restore it from a backup, or make a new one: safeload key new --out PATH")
+    raise KeyringError(
+        f"{where} {problem}", advice="Restore it from a backup, or make a new one: safeload key new --out PATH"
+    )
 
 
 def _parse_entry(table: dict[str, Any], where: str) -> KeyEntry:
@@ -151,7 +155,7 @@ def _parse_key(table: dict[str, Any], where: str) -> SigningKey | VerifyingKey:
     secret = _material(table, "secret" if algorithm.symmetric else "private", algorithm.secret_size, where)
     key = SigningKey(secret, algorithm=algorithm.name, key_id=table["id"])
     if "public" in table and _material(table, "public", algorithm.public_size, where) != key.verifying_key.reveal():
-        raise KeyringError(f"{where}: public does not belong to private")
+        raise KeyringError(f"{where}: the public key does not belong to the private key")
     return key
 
 
@@ -159,7 +163,7 @@ def _encrypted(table: dict[str, Any], where: str) -> str:
     """Return the encrypted private key, which only a passphrase can check."""
     pem: str = table["encrypted"]
     if "private" in table or "public" not in table:
-        raise KeyringError(f"{where}: beside encrypted stands public, and not private")
+        raise KeyringError(f"{where}: an encrypted key needs the field public, and must not have private")
     try:
         if pem.isascii() and len(pem) <= MAX_PEM_BYTES and is_encrypted_pem(pem.encode()):
             return pem

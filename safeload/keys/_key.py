@@ -139,7 +139,8 @@ class VerifyingKey(_Guarded):
                 pass
         raise BadSignatureError(
             f"the signature by key {self._key_id!r} is not valid: the message was changed after it was signed, or "
-            "another key signed it"
+            "another key signed it",
+            advice="Do not use the message. Get it again from its source.",
         )
 
     def reveal(self) -> bytes:
@@ -221,7 +222,7 @@ def _checked_material(material: bytes, size: int) -> bytes:
     if not isinstance(material, bytes | bytearray):
         raise TypeError(f"a key is made of bytes, not {type(material).__name__}")
     if len(material) != size:
-        raise KeyringError(f"a key has exactly {size} bytes, this one has {len(material)}")
+        raise KeyringError(f"a key of this algorithm has {size} bytes, and this one has {len(material)}")
     return bytes(material)
 
 

@@ -51,6 +51,8 @@ __all__ = [
     "text_of",
 ]
 
+_SIGN_AGAIN = "Sign the artifact again with an active key."
+
 
 class Keyring:
     """The keys that this process trusts, and how many of them have to have signed an artifact.
@@ -76,9 +78,12 @@ class Keyring:
         for entry in entries:
             self._insert(entry)
         if not self._entries:  # an empty keyring would trust nobody: a mistake, so say it at once
-            raise KeyringError(f"{self.where} has no keys; {how_to_make(path)}")
+            raise KeyringError(f"{self.where} has no keys", advice=how_to_make(path))
         if rotating_to is not None and rotating_to not in self._entries:
-            raise KeyringError(f"{self.where}: rotating_to names {rotating_to!r}, which is not one of its keys")
+            raise KeyringError(
+                f"{self.where}: rotating_to names {rotating_to!r}, which is not one of its keys",
+                advice="Name one of its keys, or remove the line.",
+            )
 
     @classmethod
     def from_keys(cls, keys: Iterable[SigningKey | VerifyingKey], *, threshold: int = 1) -> Keyring:
@@ -160,31 +165,35 @@ class Keyring:
             if isinstance(key, SigningKey):
                 return key
             raise KeyringError(
-                f"{self.where}: key {key.key_id!r} is encrypted, and needs its passphrase: Keyring.unlock(…), or "
-                "safeload sign, which asks for it"
+                f"cannot sign with key {key.key_id!r} of {self.where}: it is encrypted",
+                advice="Decrypt it with its passphrase: Keyring.unlock(PASSPHRASE). The command safeload sign asks for "
+                "it.",
             )
         if usable:
             ids = ", ".join(entry.key_id for entry in usable)
             raise KeyringError(
-                f'{self.where} has {len(usable)} active keys ({ids}): set status = "verify-only" on all but the '
-                "one that signs, or pass that SigningKey itself"
+                f"cannot tell which key signs: {self.where} has {len(usable)} active keys ({ids})",
+                advice='Set status = "verify-only" on all but the one that signs, or pass that SigningKey itself.',
             )
         if timely:
             scopes = "; ".join(f"{entry.key_id}: {', '.join(entry.scopes)}" for entry in timely)
-            raise KeyringError(f"{self.where}: no active key may sign {shown_place(name, folder)} (scopes: {scopes})")
+            raise KeyringError(
+                f"no active key of {self.where} is allowed to sign {shown_place(name, folder)} (scopes: {scopes})",
+                advice="Use a key whose scopes cover this path.",
+            )
         if active:
             times = "; ".join(f"{entry.key_id}: {shown_times(entry)}" for entry in active)
             raise KeyringError(
-                f"{self.where}: no active key is within its time, and it is {format_time(now)} ({times}). For a "
-                f"new one: safeload key rotate{self._named_by_option}"
+                f"no active key of {self.where} is valid now, at {format_time(now)} ({times})",
+                advice=f"Make a new key: safeload key rotate{self._named_by_option}",
             )
         known = "; ".join(
             f"{entry.key_id}: {entry.status}{revocation(entry) if entry.status == 'revoked' else ''}"
             for entry in self.entries
         )
         raise KeyringError(
-            f"{self.where} has no active key to sign with ({known}). For a new one: "
-            f"safeload key rotate{self._named_by_option}"
+            f"{self.where} has no active key to sign with ({known})",
+            advice=f"Make a new key: safeload key rotate{self._named_by_option}",
         )
 
     def verifying_key(self, key_id: str, *, now: datetime | None = None) -> VerifyingKey:
@@ -201,25 +210,27 @@ class Keyring:
             known = ", ".join(self._entries)
             shown = repr(key_id) if is_key_id(key_id) else "(malformed)"
             raise UnknownKeyError(
-                f"{self.where} has no key {shown}, only {known}. Add the signer's key to it if you trust it: "
-                "safeload key import"
+                f"{self.where} has no key {shown}, only {known}",
+                advice="If you trust the signer, add its key to the keyring: safeload key import.",
             )
         if entry.status == "revoked":
             raise VerificationError(
-                f"key {key_id!r} was revoked{revocation(entry)}, says {self.where}: "
-                "sign the artifact again with an active key",
+                f"key {key_id!r} was revoked{revocation(entry)} in {self.where}",
+                advice=_SIGN_AGAIN,
                 code="SL106",
             )
         if entry.not_before is not None and now < entry.not_before:
             raise VerificationError(
-                f"key {key_id!r} is trusted only from {format_time(entry.not_before)} on, says {self.where} "
-                f"(not_before), and it is {format_time(now)}",
+                f"key {key_id!r} is trusted only from {format_time(entry.not_before)} on (not_before in {self.where}); "
+                f"it is {format_time(now)} now",
+                advice="Check the clock of this host, or sign the artifact with a key that is trusted now.",
                 code="SL106",
             )
         if entry.not_after is not None and now > entry.not_after:
             raise ExpiredError(
-                f"key {key_id!r} was trusted until {format_time(entry.not_after)}, says {self.where} (not_after), and "
-                f"it is {format_time(now)}: sign the artifact again with an active key"
+                f"key {key_id!r} was trusted until {format_time(entry.not_after)} (not_after in {self.where}); it is "
+                f"{format_time(now)} now",
+                advice=_SIGN_AGAIN,
             )
         return entry.verifying_key
 
@@ -241,12 +252,16 @@ class Keyring:
     def _insert(self, entry: KeyEntry) -> None:
         entry = check_entry(entry, self.where)
         if entry.key_id in self._entries:
-            raise KeyringError(f"{self.where}: key id {entry.key_id!r} is taken: each of its keys needs another")
+            raise KeyringError(
+                f"cannot add key {entry.key_id!r}: {self.where} has another key of this id",
+                advice="Choose another id.",
+            )
         # Under a second id a revoked key would go on, and one key would count for two.
         for other in self._entries.values():
             if material_of(other) & material_of(entry):
                 raise KeyringError(
-                    f"{self.where}: {other.key_id!r} and {entry.key_id!r} are the same key, which may be there once"
+                    f"{self.where}: {other.key_id!r} and {entry.key_id!r} are the same key",
+                    advice="Keep one of the two.",
                 )
         self._entries[entry.key_id] = entry
 
@@ -258,14 +273,20 @@ class Keyring:
         """
         encrypted = [entry for entry in self.entries if entry.status == "active" and entry.encrypted is not None]
         if not encrypted:
-            raise KeyringError(f"{self.where} has no active key that needs a passphrase")
+            raise KeyringError(
+                f"{self.where} has no active key that needs a passphrase", advice="Sign without a passphrase."
+            )
         for entry in encrypted:
             try:
                 key = SigningKey.from_pem((entry.encrypted or "").encode(), passphrase=passphrase, key_id=entry.key_id)
             except KeyringError as error:
-                raise KeyringError(f"{self.where}, key {entry.key_id!r}: {error}") from None
+                raise KeyringError(
+                    f"cannot decrypt key {entry.key_id!r} of {self.where}: {error.message}", advice=error.advice
+                ) from None
             if key.verifying_key.reveal() != entry.verifying_key.reveal():
-                raise KeyringError(f"{self.where}, key {entry.key_id!r}: public does not belong to encrypted")
+                raise KeyringError(
+                    f"{self.where}, key {entry.key_id!r}: the public key does not belong to the encrypted one"
+                )
             self._entries[entry.key_id] = replace(entry, key=key)
 
     @property
@@ -281,9 +302,11 @@ class Keyring:
         """
         entry = self._known(key_id)
         if entry.status == "revoked":
-            raise KeyringError(f"key {key_id!r} was revoked{revocation(entry)} already, says {self.where}")
+            raise KeyringError(f"key {key_id!r} of {self.where} was revoked{revocation(entry)} already")
         if not reason.strip():
-            raise KeyringError("cannot revoke a key without a reason: refusals show it. Pass one line of text")
+            raise KeyringError(
+                "cannot revoke a key without a reason: refusals show it", advice="Pass one line of text as the reason."
+            )
         now = utc_now().replace(microsecond=0)
         self._entries[key_id] = check_entry(replace(entry, status="revoked", revoked=now, reason=reason), self.where)
 
@@ -297,11 +320,16 @@ class Keyring:
         if key_id is not None:
             entry = self._known(key_id)
             if entry not in active:
-                raise KeyringError(f"key {key_id!r} is not active, says {self.where}: only an active key is rotated")
+                raise KeyringError(
+                    f"cannot rotate key {key_id!r}: it is {entry.status} in {self.where}", advice="Name an active key."
+                )
             return entry
         if len(active) > 1:
             ids = ", ".join(entry.key_id for entry in active)
-            raise KeyringError(f"{self.where} has {len(active)} active keys: say which one to rotate ({ids})")
+            raise KeyringError(
+                f"cannot tell which key to rotate: {self.where} has {len(active)} active keys ({ids})",
+                advice="Name one of them.",
+            )
         return active[0] if active else None
 
     def rotate(

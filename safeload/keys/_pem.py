@@ -107,12 +107,15 @@ def read_private(pem: bytes, passphrase: bytes | None) -> tuple[Algorithm, bytes
     if label not in (_PRIVATE_LABEL, _ENCRYPTED_LABEL):
         raise KeyringError(
             f"it holds a {label}, not a private key in PKCS #8 (-----BEGIN PRIVATE KEY----- or -----BEGIN "
-            "ENCRYPTED PRIVATE KEY-----)"
+            "ENCRYPTED PRIVATE KEY-----)",
+            advice="Convert it: openssl pkcs8 -topk8 -in KEY -out NEW.pem",
         )
     if label == _ENCRYPTED_LABEL and not passphrase:
         raise KeyringError("it is encrypted, and needs its passphrase")
     if label == _PRIVATE_LABEL and passphrase is not None:
-        raise KeyringError("it is not encrypted, and yet there is a passphrase for it: is this the right file?")
+        raise KeyringError(
+            "a passphrase was given, and it is not encrypted", advice="Check the path, or leave the passphrase out."
+        )
     key = _loaded(load_pem_private_key, pem, passphrase)
     for algorithm in ALGORITHMS.values():
         if algorithm.has_pem and (secret := algorithm.raw_private(key)) is not None:
@@ -136,8 +139,8 @@ def _loaded(load: Any, pem: bytes, *arguments: Any) -> Any:
 def _other_algorithm(key: Any) -> KeyringError:
     kind = type(key).__name__.lstrip("_").removesuffix("PrivateKey").removesuffix("PublicKey") or "key"
     return KeyringError(
-        f"it is of another algorithm ({kind}): safeload signs with {titles_of(symmetric=False)}. Make a key with: "
-        f"safeload key new --algorithm {names_of(has_pem=True)}"
+        f"its algorithm, {kind}, is not supported: safeload signs with {titles_of(symmetric=False)}",
+        advice=f"Make a key with: safeload key new --algorithm {names_of(has_pem=True)}",
     )
 
 
@@ -155,8 +158,9 @@ def require_pem(algorithm: Algorithm, key_id: str) -> None:
     if algorithm.symmetric:
         raise KeyringError(
             f"cannot write key {key_id!r} as PEM: {algorithm.title} keys have no public half, and everybody who "
-            "verifies with one can also sign. Copy its keyring file to where it is trusted, or change over: "
-            f"safeload key new --algorithm {names_of(has_pem=True)}"
+            "verifies with one can also sign",
+            advice="Copy its keyring file to where it is trusted, or use a key that has a public half: "
+            f"safeload key new --algorithm {names_of(has_pem=True)}",
         )
     raise KeyringError(f"cannot write key {key_id!r} as PEM: {algorithm.title} keys have no PEM form")
 
@@ -179,8 +183,9 @@ def write_private(algorithm: Algorithm, secret: bytes, passphrase: bytes) -> byt
 
     if not _MIN_PASSPHRASE <= len(passphrase) <= _MAX_PASSPHRASE:
         raise KeyringError(
-            f"a passphrase has {_MIN_PASSPHRASE} to {_MAX_PASSPHRASE} bytes: everybody who gets the file can try many "
-            "in a second"
+            f"cannot encrypt with this passphrase: it must have {_MIN_PASSPHRASE} to {_MAX_PASSPHRASE} bytes, because "
+            "everybody who gets the file can try many in a second",
+            advice="Choose a longer one, such as several random words.",
         )
     key = algorithm.private_object(secret)
     pem: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(passphrase))

@@ -31,7 +31,9 @@ class PemFile:
         """
         found = cls.of(read_source(path, else_pem=True))
         if found is None:
-            raise KeyringError(f"{path} is not PEM: there is no line -----BEGIN … KEY-----")
+            raise KeyringError(
+                f"{path} is not a PEM file: it has no line -----BEGIN … KEY-----", advice="Check the path."
+            )
         return found
 
     @classmethod

@@ -56,13 +56,16 @@ def resolve_signers(key: SigningSources, target: Path | str) -> Signers:
     """
     sources = key if isinstance(key, list | tuple) else (key,)
     if not sources:
-        raise KeyringError("an empty list of keys signs nothing")
+        raise KeyringError("cannot sign: the list of keys is empty", advice="Pass at least one key.")
     pairs = [_resolve(source, target) for source in sources]
     keys = [signer.verifying_key for signer, _ in pairs]
     for number, one in enumerate(keys):
         for other in keys[:number]:
             if one.key_id == other.key_id or one.reveal() == other.reveal():
-                raise KeyringError(f"{other.key_id!r} and {one.key_id!r} are one key: several signatures need several")
+                raise KeyringError(
+                    f"cannot sign twice with one key: {other.key_id!r} and {one.key_id!r} are the same",
+                    advice="Pass each key once.",
+                )
     return Signers(tuple(signer for signer, _ in pairs), tuple(ring for _, ring in pairs))
 
 
@@ -103,7 +106,7 @@ def _resolve(source: Any, target: Path | str) -> tuple[Signer, Keyring]:
             try:
                 signer = pem.signing_key()
             except KeyringError as error:
-                raise KeyringError(f"cannot sign with {found.name}: {error}") from None
+                raise KeyringError(f"cannot sign with {found.name}: {error.message}", advice=error.advice) from None
             return signer, Keyring.from_keys([signer])
         ring = keyring_from(found)
     else:
@@ -131,13 +134,16 @@ class SecuresystemslibSigner:
         shared = {one.securesystemslib: one for one in ALGORITHMS.values() if one.securesystemslib is not None}
         if kind not in shared:
             known = " and ".join(one.title for one in shared.values())
-            raise KeyringError(f"this signer signs with {kind[1] or 'an unknown scheme'}: safeload knows {known}")
+            raise KeyringError(
+                f"cannot use this signer: it signs with {kind[1] or 'an unknown scheme'}",
+                advice=f"Use a key for {known}.",
+            )
         algorithm = shared[kind]
         try:
             material = bytes.fromhex(public.keyval["public"])
         except (KeyError, TypeError, ValueError):
             raise KeyringError(
-                f"this signer's public key is not {algorithm.public_size} bytes in hexadecimal"
+                f"cannot use this signer: its public key is not {algorithm.public_size} bytes in hexadecimal"
             ) from None
         self._signer = signer
         self._verifying_key = VerifyingKey(material, algorithm=algorithm.name, key_id=key_id)

@@ -85,14 +85,19 @@ def default_keyring_path() -> str:
 
         path = user_config_path("safeload", appauthor=False) / "keyring.toml"
         if not path.is_absolute():  # no home folder: a relative path would be looked up in the working directory
-            raise KeyringError(f"there is no config directory here: set {ENVIRONMENT_VARIABLE} to a keyring's path")
+            raise KeyringError(
+                "there is no default keyring: this user has no config directory",
+                advice=f"Set {ENVIRONMENT_VARIABLE} to a keyring's path.",
+            )
         return str(path)
     if not named:  # falling back would trust other keys than the ones that were meant
-        raise KeyringError(f"{ENVIRONMENT_VARIABLE} is set but empty: unset it, or let it name a keyring file")
+        raise KeyringError(
+            f"{ENVIRONMENT_VARIABLE} is set but empty", advice="Unset it, or set it to a keyring's path."
+        )
     if looks_secret(named):
         raise KeyringError(
-            f"{ENVIRONMENT_VARIABLE} must name a keyring file; it seems to hold key material itself. "
-            f"If it has to come from the environment, put it in {DATA_VARIABLE}"
+            f"{ENVIRONMENT_VARIABLE} must name a keyring file, and seems to hold key material itself",
+            advice=f"Put the text of a keyring in {DATA_VARIABLE}, or its path in {ENVIRONMENT_VARIABLE}.",
         )
     return named
 
@@ -107,17 +112,17 @@ def default_source() -> KeySource:
     if text is None:
         return read_source(default_keyring_path())
     if ENVIRONMENT_VARIABLE in os.environ:  # which of them was meant?
-        raise KeyringError(f"both {ENVIRONMENT_VARIABLE} and {DATA_VARIABLE} are set: unset one of them")
+        raise KeyringError(f"both {ENVIRONMENT_VARIABLE} and {DATA_VARIABLE} are set", advice="Unset one of them.")
     data = os.fsencode(text)
     if len(data) > MAX_KEYRING_BYTES:
-        raise KeyringError(f"{DATA_VARIABLE} has more than {MAX_KEYRING_BYTES} bytes, so it is no keyring")
+        raise KeyringError(f"{DATA_VARIABLE} is not a keyring: it has more than {MAX_KEYRING_BYTES} bytes")
     try:
         # For what cannot pass on more than one line, or breaks it anew; no keyring's text is base64.
         data = decode_base64("".join(text.split()))
     except ValueError:
         pass
     if not data:
-        raise KeyringError(f"{DATA_VARIABLE} is set but empty: unset it, or put a keyring's text in it")
+        raise KeyringError(f"{DATA_VARIABLE} is set but empty", advice="Unset it, or put the text of a keyring in it.")
     return KeySource(data, f"in {DATA_VARIABLE}")
 
 
@@ -150,7 +155,10 @@ def editable_path(path: str | None) -> str:
         KeyringError: the default keyring is not a file, or there is none.
     """
     if path is None and DATA_VARIABLE in os.environ:
-        raise KeyringError(f"the keyring in {DATA_VARIABLE} cannot be changed: name its file with --keyring")
+        raise KeyringError(
+            f"cannot change the keyring in {DATA_VARIABLE}: it is not a file",
+            advice="Name a keyring's file: --keyring PATH.",
+        )
     return default_keyring_path() if path is None else path
 
 
@@ -172,19 +180,20 @@ def read_source(name: str, *, else_pem: bool = False) -> KeySource:
         fd, status = open_regular(name)  # links are followed, and the file that they lead to is judged
     except FileNotFoundError:
         if else_pem:
-            problem = f"there is no key file at {_shown(name)} (safeload key new --out PATH makes a keyring)"
+            problem, advice = f"there is no key file at {_shown(name)}", f"Check the path. {how_to_make(None)}"
         else:
-            problem = f"there is no keyring at {_shown(name)}; {how_to_make(name)}"
+            problem, advice = f"there is no keyring at {_shown(name)}", how_to_make(name)
     except NotRegularError:
-        problem = f"{_shown(name)} is not a regular file, so it is not a keyring; {how_to_make(None)}"
+        problem, advice = f"{_shown(name)} is not a keyring: it is not a regular file", "Check the path."
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         problem = f"cannot read keyring {_shown(name)}: {_reason_of(error)}"
+        advice = "Check the path, and the owner and mode of the file and of its folder."
     else:
         try:
             return KeySource(_read_bounded(fd, name), name, _check_owner(status, name))
         finally:
             os.close(fd)
-    raise KeyringError(problem)
+    raise KeyringError(problem, advice=advice)
 
 
 def _read_descriptor(fd: int, name: str) -> KeySource:
@@ -193,13 +202,17 @@ def _read_descriptor(fd: int, name: str) -> KeySource:
         status = os.fstat(fd)
     except OSError as error:
         raise KeyringError(
-            f"cannot read keyring {name}: {_reason_of(error)}. Open it for this process, as in: "
-            f"safeload verify --keyring {name} model.joblib {fd}<ring.toml"
+            f"cannot read keyring {name}: {_reason_of(error)}",
+            advice="Open the descriptor for this process, as in: "
+            f"safeload verify --keyring {name} model.joblib {fd}<ring.toml",
         ) from None
     if stat.S_ISREG(status.st_mode):  # read by position, so that its own position does not matter
         return KeySource(_read_bounded(fd, name, 0), name, _check_owner(status, name))
     if not (stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode)):
-        raise KeyringError(f"{name} is neither a file nor a pipe, so it is no keyring")
+        raise KeyringError(
+            f"{name} is not a keyring: the descriptor is neither a file nor a pipe",
+            advice="Open a keyring's file as this descriptor.",
+        )
     key = (fd, status.st_dev, status.st_ino)
     with _Consumed.lock:
         if key not in _Consumed.contents:
@@ -213,8 +226,8 @@ def _check_owner(status: os.stat_result, name: str) -> int | None:
     why = exposure(status)
     if why == "owner":
         raise KeyringError(
-            f"keyring {name} belongs to user {status.st_uid}, who could change it at any time, not to you. "
-            f"If you trust it, run: chown {os.geteuid()} {quoted} && chmod 600 {quoted}"
+            f"cannot trust keyring {name}: it belongs to user {status.st_uid}, who could change it at any time",
+            advice=f"If you trust its content, run: chown {os.geteuid()} {quoted} && chmod 600 {quoted}",
         )
     mode = stat.S_IMODE(status.st_mode)
     if why == "mode":
@@ -225,8 +238,9 @@ def _check_owner(status: os.stat_result, name: str) -> int | None:
 def exposed(name: str, mode: int) -> KeyringError:
     """Return the error about a file that others can use, and must not."""
     return KeyringError(
-        f"others can use keyring {name} (mode {mode:04o}). Run: chmod 600 {shlex.quote(name)}. "
-        "If others may have read it, make new keys too."
+        f"cannot trust keyring {name}: other users can use it (mode {mode:04o})",
+        advice=f"Run: chmod 600 {'FILE' if descriptor_of(name) is not None else shlex.quote(name)}. "
+        "If others may have read it, make new keys, too.",
     )
 
 
@@ -235,9 +249,11 @@ def _read_bounded(fd: int, name: str, position: int | None = None) -> bytes:
     try:
         data = read_to_end(fd, MAX_KEYRING_BYTES, start=position)
     except OSError as error:
-        raise KeyringError(f"cannot read keyring {name}: {_reason_of(error)}") from None
+        raise KeyringError(f"cannot read keyring {name}: {_reason_of(error)}", advice="Check the file.") from None
     if len(data) > MAX_KEYRING_BYTES:
-        raise KeyringError(f"{name} is larger than {MAX_KEYRING_BYTES} bytes, so it is no keyring; {how_to_make(None)}")
+        raise KeyringError(
+            f"{name} is not a keyring: it has more than {MAX_KEYRING_BYTES} bytes", advice="Check the path."
+        )
     return data
 
 
@@ -253,12 +269,18 @@ def write_key_file(name: str, data: bytes, *, overwrite: bool, public: bool) -> 
     except FileExistsError:
         raise
     except (OSError, ValueError) as error:
-        raise KeyringError(f"cannot write {name}: {_reason_of(error)}") from None
+        raise KeyringError(
+            f"cannot write {name}: {_reason_of(error)}",
+            advice="Check the owner and mode of its folder, or write elsewhere.",
+        ) from None
 
 
 def _write_private(name: str, data: bytes, *, overwrite: bool, mode: int) -> None:
     if descriptor_of(name) is not None:
-        raise KeyringError(f"{name} means an open descriptor, which is only read: for a file of this name, ./{name}")
+        raise KeyringError(
+            f"cannot write to {name}: it means an open descriptor, which is only read",
+            advice=f"For a file of this name, use ./{name}",
+        )
     target = os.path.realpath(name)  # a link stays a link
     folder = os.path.dirname(target)  # noqa: PTH120 - paths may be any string here
     if not os.path.isdir(folder):  # noqa: PTH112
@@ -304,9 +326,9 @@ def _remove_leftovers(folder: str) -> None:
 
 
 def how_to_make(path: str | None) -> str:
-    """Return what to run for a new keyring at this path."""
+    """Return the advice to make a new keyring at this path."""
     shown = "PATH" if path is None or looks_secret(path) else shlex.quote(path)
-    return f"make one with: safeload key new --out {shown}"
+    return f"Make a keyring: safeload key new --out {shown}"
 
 
 def _shown(name: str) -> str:

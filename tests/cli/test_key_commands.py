@@ -205,7 +205,7 @@ def test_a_rotation_that_was_killed_goes_on_when_it_is_run_again(
     for other in (("key", "rotate", "--keyring", ring), (*rotate, "--id", "third")):
         refused = run(*other)
         assert refused.code == ERROR
-        assert f"the rotation to key {new!r} has not come to its end" in refused.err
+        assert f"to key {new!r} is not finished" in refused.err
     done = run(*rotate)
     assert done.code == ALLOWED
     assert done.document["key"] == {"id": new, "algorithm": "ed25519", "replaces": "old"}
@@ -430,7 +430,7 @@ def test_two_different_new_passphrases_make_nothing(tmp_path: Path) -> None:
     new.answer(b"12 bytes or more: ", PASSPHRASE)
     new.answer(b"The same again: ", PASSPHRASE + "x")
     code, shown = new.end()
-    assert (code, b"two different passphrases" in shown) == (ERROR, True)
+    assert (code, b"two passphrases differ" in shown) == (ERROR, True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -464,7 +464,7 @@ def test_every_command_that_signs_takes_a_passphrase_from_a_descriptor(
     assert signs("reissue", path, "--from-release", "2").code == ALLOWED
     wrong = signs("reissue", path, "--from-release", "9", passphrase="wrong wrong wrong")
     assert wrong.code == ERROR
-    assert "key 'k': the passphrase is wrong" in wrong.err
+    assert "the passphrase is wrong" in wrong.err
     # The new key is encrypted because the old one is.
     assert signs("key", "rotate", "--id", "k2", "--re-sign", path).code == ALLOWED
     assert [bool(entry.encrypted) for entry in Keyring.load(encrypted).entries] == [True, True]
@@ -492,7 +492,7 @@ def test_without_a_terminal_and_a_descriptor_it_says_what_is_needed(encrypted: P
     joblib.dump([1], tmp_path / "m.joblib")
     done = command("sign", tmp_path / "m.joblib", "--keyring", encrypted, start_new_session=True)
     assert done.returncode == ERROR
-    assert f"key 'k' in keyring {encrypted} needs a passphrase, and there is no terminal" in done.stderr
+    assert f"cannot ask for the passphrase of key 'k' in keyring {encrypted}: there is no terminal" in done.stderr
     assert "--passphrase-fd 3 3<FILE" in done.stderr
     assert not manifest_path(tmp_path / "m.joblib").exists()
 
@@ -548,7 +548,7 @@ def test_the_public_half_is_exported_and_verifies(run: Any, ring: Path, models: 
     with_mac.save(ring, overwrite=True)
     refused = run("key", "export", "--keyring", ring)
     assert (refused.code, refused.out) == (ERROR, "")
-    assert "mac: HMAC keys have no public half" in refused.err
+    assert "cannot export mac of keyring" in refused.err
     assert "--without-hmac" in refused.err
     assert "give them this keyring, which is secret" in run("key", "rotate", "--keyring", ring).out
     assert "mac" not in run("key", "export", "--keyring", ring, "--without-hmac").out
@@ -575,7 +575,7 @@ def test_only_files_of_public_keys_are_written_over(run: Any, encrypted: Path, t
     before = out.read_bytes()
     refused = run("key", "export", "--keyring", encrypted, "--out", out, "--overwrite")
     assert (refused.code, out.read_bytes()) == (ERROR, before)
-    assert "no file of public keys, and was left as it is" in refused.err
+    assert "is not a file of public keys" in refused.err
     for what in ((), ("--pem",), ()):
         out = tmp_path / "public"
         assert run("key", "export", "--keyring", encrypted, "--out", out, "--overwrite", *what).code == ALLOWED
@@ -659,8 +659,8 @@ def test_a_key_of_openssl_is_imported_and_what_is_no_such_key_is_not(run: Any, r
     for path, message in (
         (pem, "chmod 600"),
         (tmp_path / "missing.pem", "there is no key file at "),
-        (ring, "is not PEM"),
-        (Path(sys.executable), "is not PEM|larger than"),
+        (ring, "is not a PEM file"),
+        (Path(sys.executable), "is not a PEM file|has more than"),
     ):
         refused = run("key", "import", path, "--keyring", ring)
         assert refused.code == ERROR
@@ -668,7 +668,7 @@ def test_a_key_of_openssl_is_imported_and_what_is_no_such_key_is_not(run: Any, r
         assert base64.b64encode(Keyring.load(ring).signing_key().reveal()).decode() not in refused.err
     public = tmp_path / "p.pem"
     public.write_bytes(Keyring.load(mine).entries[0].verifying_key.to_pem())
-    assert "nothing to encrypt" in run("key", "import", public, "--keyring", ring, "--encrypt").err
+    assert "a public key, which is not encrypted" in run("key", "import", public, "--keyring", ring, "--encrypt").err
     assert ring.read_bytes() == before
 
 
@@ -685,7 +685,7 @@ def test_new_keys_have_scopes_and_times(run: Any, tmp_path: Path) -> None:
     assert all(text in shown for text in ("not before 2", "not after 2", "may sign only fraud-*"))
     early = run("sign", path, "--keyring", path)
     assert early.code == ERROR
-    assert re.search(r"no active key is within its time, and it is 2.*k: from 2.* until 2.*key rotate", early.err)
+    assert re.search(r"(?s)no active key of .* is valid now, at 2.*k: from 2.* until 2.*key rotate", early.err)
 
 
 def test_a_revoked_key_is_named_with_its_reason(run: Any, ring: Path, models: Path) -> None:
@@ -746,7 +746,7 @@ def test_a_keyring_in_the_environment_is_not_changed(run: Any, ring: Path, monke
     for arguments in (("key", "rotate"), ("key", "revoke", "old", "--reason", "x")):
         outcome = run(*arguments)
         assert outcome.code == ERROR
-        assert "SAFELOAD_KEYRING_DATA cannot be changed: name its file with --keyring" in outcome.err
+        assert "cannot change the keyring in SAFELOAD_KEYRING_DATA" in outcome.err
 
 
 def test_scripts_read_what_was_done_as_json(run: Any, models: Path, tmp_path: Path) -> None:

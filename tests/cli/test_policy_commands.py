@@ -168,7 +168,7 @@ def test_learning_never_overwrites(run: Callable[..., Outcome], models: Path, tm
     policy = write(tmp_path / "acme.toml", "precious")
     outcome = run("policy", "learn", models, "-o", policy)
     assert outcome.code == ERROR
-    assert "left as it is" in outcome.err
+    assert "exists already" in outcome.err
     assert policy.read_text() == "precious"
     link = tmp_path / "link.toml"
     link.symlink_to(tmp_path / "nowhere")

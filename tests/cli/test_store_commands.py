@@ -204,7 +204,7 @@ def test_all_commands_write_to_files_and_are_quiet_alike(run: Any, store: Store,
     for command in (("list",), ("show", "fraud")):
         quiet = run("store", *command, "-q")
         assert (quiet.code, quiet.out[:8], quiet.out.count("\n")) == (REFUSED, "refused ", 2)
-        assert quiet.out.splitlines()[1].startswith("  Get ")
+        assert quiet.out.splitlines()[1].startswith("  Do not load it. ")
 
 
 def test_verify_in_several_processes_finds_the_same(run: Any, store: Store, folder: Path) -> None:

@@ -115,7 +115,7 @@ OTHERS: dict[str, PemKey] = {
 
 @pytest.mark.parametrize("kind", OTHERS)
 def test_keys_of_other_algorithms_are_refused_by_name(kind: str) -> None:
-    message = f"another algorithm \\(({kind})\\): safeload signs with Ed25519"
+    message = f"its algorithm, ({kind}), is not supported: safeload signs with Ed25519"
     with pytest.raises(KeyringError, match=message):
         SigningKey.from_pem(private_pem(OTHERS[kind]))
     with pytest.raises(KeyringError, match=message):
@@ -198,9 +198,9 @@ def test_an_encrypted_key_signs_only_once_unlocked_and_verifies_always(tmp_path:
     loaded = Keyring.load(path)
     assert loaded.locked
     assert safeload.load(tmp_path / "m.joblib", keyring=loaded) == MODEL
-    with pytest.raises(KeyringError, match="'trainer' is encrypted, and needs its passphrase"):
+    with pytest.raises(KeyringError, match=r"'trainer' of .*: it is encrypted"):
         safeload.dump(MODEL, tmp_path / "n.joblib", key=loaded)
-    with pytest.raises(KeyringError, match="'trainer': the passphrase is wrong"):
+    with pytest.raises(KeyringError, match=r"'trainer' of .*: the passphrase is wrong"):
         loaded.unlock(b"wrong wrong wrong")
     loaded.unlock(PASSPHRASE)
     safeload.dump(MODEL, tmp_path / "n.joblib", key=loaded)
@@ -219,7 +219,7 @@ def test_an_encrypted_key_of_another_public_key_is_refused(tmp_path: Path) -> No
     text = (tmp_path / "ring.toml").read_text()
     public, swapped = (base64.b64encode(k.verifying_key.reveal()).decode() for k in (key, other))
     (tmp_path / "ring.toml").write_text(text.replace(public, swapped))
-    with pytest.raises(KeyringError, match="public does not belong to encrypted"):
+    with pytest.raises(KeyringError, match="does not belong to the encrypted one"):
         Keyring.load(tmp_path / "ring.toml").unlock(PASSPHRASE)
 
 
@@ -241,12 +241,12 @@ def test_a_keyring_can_demand_several_keys(tmp_path: Path) -> None:
     assert few.value.code == "SL109"
     stranger = edwards("stranger")
     safeload.dump(MODEL, path, key=[one, stranger], overwrite=True)
-    with pytest.raises(VerificationError, match=r"there are 1 .*Not counted: 1 by keys that it does not have"):
+    with pytest.raises(VerificationError, match=r"there are 1 .*not counted: 1 by keys that it does not have"):
         safeload.load(path, keyring=ring)
     safeload.dump(MODEL, path, key=[one, two, stranger], overwrite=True)
     assert safeload.load(path, keyring=ring) == MODEL
     ring.revoke("two", "laptop lost")
-    with pytest.raises(VerificationError, match=r"there are 1 .*Not counted: key 'two' was revoked on .*laptop lost"):
+    with pytest.raises(VerificationError, match=r"there are 1 .*not counted: key 'two' was revoked on .*laptop lost"):
         safeload.load(path, keyring=ring)
     with pytest.raises(UnknownKeyError):
         safeload.load(path, keyring=Keyring.from_keys([three.verifying_key], threshold=2))
@@ -265,7 +265,7 @@ def test_one_key_never_counts_twice(tmp_path: Path) -> None:
     with pytest.raises(KeyringError, match="same key"):
         Keyring.from_keys([one.verifying_key, SigningKey(one.verifying_key.reveal(), key_id="mac")])  # fmt: skip
     for keys in ([one, again], [one, one], [one, SigningKey.generate(key_id="one")]):
-        with pytest.raises(KeyringError, match="are one key"):
+        with pytest.raises(KeyringError, match="are the same"):
             safeload.dump(MODEL, tmp_path / "m.joblib", key=keys)
     safeload.dump(MODEL, tmp_path / "m.joblib", key=one)
     envelope = json.loads(manifest_path(tmp_path / "m.joblib").read_text())
@@ -359,7 +359,9 @@ def test_a_key_is_trusted_for_what_it_may_sign_only(tmp_path: Path) -> None:
     assert safeload.dump(MODEL, fraud, key=ring).key_ids == ("fraud-team",), "the active key that may sign it"
     assert safeload.dump(MODEL, risk, key=ring).key_ids == ("risk-team",)
     assert safeload.load(fraud, keyring=ring) == safeload.load(risk, keyring=ring) == MODEL
-    with pytest.raises(KeyringError, match=r"no active key may sign 'model\.joblib' in .*fraud-team: fraud-\*\.joblib"):
+    with pytest.raises(
+        KeyringError, match=r"no active key of .* is allowed to sign 'model\.joblib' in .*fraud-team: fraud-\*\.joblib"
+    ):
         safeload.dump(MODEL, tmp_path / "model.joblib", key=ring)
     safeload.dump(MODEL, risk, key=key, overwrite=True)
     with pytest.raises(
@@ -480,14 +482,17 @@ def test_descriptors_that_are_no_keyring_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "ring.toml"
     Keyring.from_keys([SigningKey.generate()]).save(path)
     path.chmod(0o644)
-    with path.open("rb") as file, pytest.raises(KeyringError, match="others can use keyring fd:"):
+    with (
+        path.open("rb") as file,
+        pytest.raises(KeyringError, match=r"cannot trust keyring fd:.*other users can use it"),
+    ):
         Keyring.load(f"fd:{file.fileno()}")
-    with pytest.raises(KeyringError, match="cannot be changed"), editing("fd:3"):
+    with pytest.raises(KeyringError, match="cannot change keyring fd:"), editing("fd:3"):
         pass
     reading, writing = os.pipe()
     with subprocess.Popen(["sh", "-c", "exec head -c 3000000 /dev/zero"], stdout=writing):
         os.close(writing)
-        with pytest.raises(KeyringError, match="larger than"):
+        with pytest.raises(KeyringError, match="has more than"):
             Keyring.load(f"fd:{reading}")
         os.close(reading)
 
@@ -512,7 +517,7 @@ def test_a_keyring_may_stand_in_the_environment(deployed: Path, form: Callable[[
         ({"SAFELOAD_KEYRING_DATA": ""}, "set but empty"),
         ({"SAFELOAD_KEYRING_DATA": "hello"}, "keyring in SAFELOAD_KEYRING_DATA is not valid TOML"),
         ({"SAFELOAD_KEYRING_DATA": "x", "SAFELOAD_KEYRING": "/x"}, "both SAFELOAD_KEYRING and SAFELOAD_KEYRING_DATA"),
-        ({"SAFELOAD_KEYRING": "[[keys]]\n"}, "put it in SAFELOAD_KEYRING_DATA"),
+        ({"SAFELOAD_KEYRING": "[[keys]]\n"}, "Put the text of a keyring in SAFELOAD_KEYRING_DATA"),
     ],
 )
 def test_a_broken_environment_is_refused(deployed: Path, env: dict[str, str], message: str) -> None:
@@ -527,7 +532,7 @@ def test_public_keyrings_may_be_read_by_all_and_changed_by_nobody(deployed: Path
     assert Keyring.load(path).is_public
     for mode in (0o664, 0o646, 0o666):
         path.chmod(mode)
-        with pytest.raises(KeyringError, match="others can use"):
+        with pytest.raises(KeyringError, match="other users can use it"):
             Keyring.load(path)
 
 
@@ -554,7 +559,7 @@ def test_a_public_keyring_verifies_what_the_whole_one_does_and_signs_nothing(tmp
     ]
     assert (entry_of(read, "a").scopes, entry_of(read, "a").not_after) == (("*.joblib",), NOW + timedelta(days=9999))
     ring.add(SigningKey.generate(key_id="mac"), status="verify-only")
-    with pytest.raises(KeyringError, match="mac: HMAC keys have no public half"):
+    with pytest.raises(KeyringError, match=r"cannot export mac of .*: HMAC keys have no public half"):
         public_part(ring)
     assert len(public_part(ring, without_hmac=True).entries) == 3
     with pytest.raises(KeyringError, match="no Ed25519 key"):
@@ -894,5 +899,5 @@ def test_signers_of_securesystemslib_sign(tmp_path: Path) -> None:
     safeload.dump(MODEL, tmp_path / "m.joblib", key=hook)
     assert safeload.load(tmp_path / "m.joblib", keyring=hook.verifying_key) == MODEL
     assert "kms" in repr(hook)
-    with pytest.raises(KeyringError, match="safeload knows Ed25519"):
+    with pytest.raises(KeyringError, match="Use a key for Ed25519"):
         SecuresystemslibSigner(signers.CryptoSigner.generate_ecdsa())

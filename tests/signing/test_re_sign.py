@@ -195,7 +195,10 @@ def test_who_would_not_be_trusted_for_it_does_not_sign_it(path: Path, ring: Keyr
     old, new = ring.entries
     for entry, message in (
         (KeyEntry(late, "active", NOW, not_after=NOW), r"no active key .*until 2026-11-02T09:30:00Z"),
-        (KeyEntry(late, "active", NOW, scopes=("x.joblib",)), r"may sign 'm\.joblib' in .*scopes: late: x\.joblib"),
+        (
+            KeyEntry(late, "active", NOW, scopes=("x.joblib",)),
+            r"allowed to sign 'm\.joblib' in .*scopes: late: x\.joblib",
+        ),
     ):
         with pytest.raises(KeyringError, match=message):
             safeload.re_sign(path, key=Keyring([old, entry]), replacing=["old"])

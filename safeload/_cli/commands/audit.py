@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safeload._cli.exit_codes import ALLOWED, NOTHING, REFUSED, worst
+from safeload._cli.failures import MisuseError
 from safeload._cli.options.common import (
     PATH,
     Session,
@@ -92,11 +93,12 @@ def audit(
         artifacts_only = (("--against", against), ("--minimal", minimal), ("--limit", limits))
         for option, value in (*artifacts_only, ("--strict", selection.strict), ("--include", selection.include)):
             if value:
-                raise click.UsageError(f"{option} is about artifacts: name files or folders")
+                raise MisuseError(f"{option} is for an audit of artifacts", advice="Name files or folders.")
         return _audit_policy(policy, no_import=no_import, out=out)
     if no_import:
-        raise click.UsageError(
-            "--no-import is for an audit of the policy alone, without PATH: here nothing is imported"
+        raise MisuseError(
+            "--no-import is for an audit of the policy alone: an audit of artifacts imports nothing",
+            advice="Leave it out, or leave out PATH.",
         )
     task = _Auditing(policy=policy, against=against, keyring=keyring, limits=limits, debug=session.debug)
     return _audit_artifacts(task, paths, selection, jobs=jobs, minimal=minimal, out=out)
@@ -216,7 +218,7 @@ class _Auditing:
 
         Raises:
             KeyringError, PolicyFileError: they cannot be used.
-            click.BadParameter: there are no such limits.
+            BadValueError: there are no such limits.
         """
         from safeload.audit import look_at
         from safeload.keys import resolve_keyring

@@ -50,7 +50,7 @@ class _Judging:
 
         Raises:
             KeyringError, PolicyFileError: they cannot be used, so no file could be judged.
-            click.BadParameter: there are no such limits.
+            BadValueError: there are no such limits.
         """
         import safeload
 

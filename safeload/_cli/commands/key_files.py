@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from safeload._cli.exit_codes import ERROR
+from safeload._cli.failures import MisuseError
 from safeload._cli.options.common import PATH, debug_option, keyring_option, output_options
 from safeload._cli.options.keys import (
     check_key_id,
@@ -122,18 +123,23 @@ def _check_options(
     """Refuse options that contradict each other.
 
     Raises:
-        click.UsageError: two of them do.
+        MisuseError: two of them do.
     """
     if pem and private:
-        raise click.UsageError("--pem is the public key, --private the private one: give one of them")
+        raise MisuseError(
+            "--pem and --private exclude each other",
+            advice="Use --pem for the public key, or --private for the private.",
+        )
     if private and target is None:
-        raise click.UsageError("a private key goes to a file: add --out PATH")
+        raise MisuseError("a private key goes to a file", advice="Add --out PATH.")
     if with_passphrase and not private:
-        raise click.UsageError("--passphrase-fd is for --private")
+        raise MisuseError("--passphrase-fd is for --private", advice="Leave it out, or add --private.")
     if by_id and not (pem or private):
-        raise click.UsageError("--id is for --pem and --private: a keyring is exported whole")
+        raise MisuseError(
+            "--id is for --pem and --private: a keyring is exported whole", advice="Leave it out, or add one of them."
+        )
     if without_hmac and (pem or private):
-        raise click.UsageError("--without-hmac is for keyrings, and not for --pem or --private")
+        raise MisuseError("--without-hmac is for keyrings, not for --pem or --private", advice="Leave it out.")
 
 
 def _private_key(ring: Keyring, key_id: str | None, descriptor: int | None) -> _Exported:
@@ -144,12 +150,18 @@ def _private_key(ring: Keyring, key_id: str | None, descriptor: int | None) -> _
     entry = _chosen(ring, key_id, signing=True)
     if entry.encrypted is not None:  # nobody needs to decrypt it for that
         if descriptor is not None:
-            raise KeyringError(f"key {entry.key_id!r} is encrypted already, and keeps its passphrase: none is needed")
+            raise KeyringError(
+                f"key {entry.key_id!r} is encrypted already, and keeps its passphrase",
+                advice="Leave out --passphrase-fd.",
+            )
         data = entry.encrypted.encode()
     else:
         entry.verifying_key.to_pem()  # a key that has no PEM form is refused before a passphrase is asked for
         if not isinstance(entry.key, SigningKey):
-            raise KeyringError(f"key {entry.key_id!r} has no private half here")
+            raise KeyringError(
+                f"cannot export the private key {entry.key_id!r}: the keyring has only its public half",
+                advice="Use the keyring that signs with it, or --pem for the public key.",
+            )
         data = entry.key.to_pem(choose_passphrase(f"the copy of key {entry.key_id!r}", descriptor))
     return _Exported(
         data, [entry], "private key", f"wrote the private key {entry.key_id}", note=", encrypted", secret=True
@@ -207,10 +219,14 @@ def _require_replaceable(out: str) -> None:
     with open(out, "rb") as file:  # noqa: PTH123
         data = file.read(_MAX_BYTES)
     if _SECRET.search(data):
-        raise KeyringError(f"{out} holds private keys, which would be lost: name another file, or remove it yourself")
+        raise KeyringError(
+            f"cannot replace {out}: it holds private keys, which would be lost",
+            advice="Name another file, or remove it yourself.",
+        )
     if data and not _PUBLIC.search(data):
         raise KeyringError(
-            f"{out} is no file of public keys, and was left as it is: name another, or remove it yourself"
+            f"cannot replace {out}: it is not a file of public keys",
+            advice="Name another file, or remove it yourself.",
         )
 
 
@@ -227,9 +243,11 @@ def _chosen(ring: Keyring, key_id: str | None, *, signing: bool) -> KeyEntry:
         return entries[0]
     known = ", ".join(entry.key_id for entry in ring.entries)
     if entries:
-        raise KeyringError(f"{ring.where} has several keys: say which one with --id ({known})")
+        raise KeyringError(
+            f"cannot tell which key: {ring.where} has several ({known})", advice="Name one of them: --id ID."
+        )
     what = "private key" if signing else "key"
-    raise KeyringError(f"{ring.where} has no such {what}: its keys are {known}")
+    raise KeyringError(f"{ring.where} has no such {what}", advice=f"Use one of its keys: {known}.")
 
 
 def _write(target: str, exported: _Exported, *, overwrite: bool) -> None:
@@ -322,11 +340,13 @@ def _read_key(
     try:
         if not found.is_private:
             if encrypt or descriptor is not None:
-                raise KeyringError("it is a public key, so there is nothing to encrypt or decrypt")
+                raise KeyringError(
+                    "it is a public key, which is not encrypted", advice="Leave out --encrypt and --passphrase-fd."
+                )
             return found.verifying_key(key_id), None
         key = found.signing_key(ask, key_id=key_id)
     except KeyringError as error:
-        raise KeyringError(f"cannot import {shlex.quote(pem)}: {error}") from None
+        raise KeyringError(f"cannot import {shlex.quote(pem)}: {error.message}", advice=error.advice) from None
     if verify_only:
         return key.verifying_key, None
     if encrypt and passphrase is None:  # else it is encrypted, and keeps its passphrase

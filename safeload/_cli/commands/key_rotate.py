@@ -137,9 +137,9 @@ def _unfinished(path: str, trees: Sequence[str], descriptor: int | None, *, fres
         return None, ""
     if not trees or fresh:
         raise KeyringError(
-            f"{ring.where}: the rotation to key {entry.key_id!r} has not come to its end. Go on with: safeload key "
-            f"rotate --keyring {shlex.quote(path)} --re-sign PATH. If it should not go on, take the line rotating_to "
-            "out of the keyring"
+            f"the rotation of {ring.where} to key {entry.key_id!r} is not finished",
+            advice=f"Continue with: safeload key rotate --keyring {shlex.quote(path)} --re-sign PATH. To stop it "
+            "instead, remove the line rotating_to from the keyring.",
         )
     return signing_keyring(path, descriptor), entry.key_id
 
@@ -162,7 +162,10 @@ def _rotated(
 
     before = (ring := Keyring.load(path)).to_rotate(old)
     if unfinished and before is None:
-        raise KeyringError(f"keyring {path} has no active key, so there is nothing to sign again for its successor")
+        raise KeyringError(
+            f"cannot re-sign for a new key: keyring {path} has no active key, so no signatures would be replaced",
+            advice="Leave out --re-sign.",
+        )
     # After the only key was revoked, the next one is like it all the same.
     like = before or next((entry for entry in reversed(ring.entries) if entry.can_sign), None)
     if like is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from safeload._cli.failures import CommandError
 from safeload._cli.options.common import PATH, Standard, debug_option, keyring_option, output_options, standard_options
 from safeload._cli.options.passphrases import passphrase_option, signing_keyring
 from safeload._cli.report.deliver import deliver_facts
@@ -51,7 +52,7 @@ def reissue(
     try:
         manifest = sign_again(path, from_release, key=ring, policy=policy, limits=limits)
     except ValueError as error:  # about the release that is there
-        raise click.ClickException(str(error)) from None
+        raise CommandError(str(error)) from None
     version = "" if manifest.version is None else f" (version {manifest.version})"
     done = (
         f"{plain(path)}{plain(version)} is release {manifest.release} now: "

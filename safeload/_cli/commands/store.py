@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from safeload._cli.exit_codes import ALLOWED, NOTHING, worst
+from safeload._cli.failures import CommandError, MisuseError
 from safeload._cli.options.claims import claims_options, merged_metadata
 from safeload._cli.options.common import (
     PATH,
@@ -404,7 +405,7 @@ def promote(
     try:
         pointer = opened.promote(name, version, channel, expires=expires, reason=reason, sequence=sequence)
     except ValueError as error:
-        raise click.UsageError(str(error)) from None
+        raise MisuseError(str(error)) from None
     return _say_moved("store promote", at, pointer, out)
 
 
@@ -437,7 +438,7 @@ def rollback(
     try:
         pointer = opened.rollback(name, channel, to=to, expires=expires, reason=reason)
     except ValueError as error:  # about what is in the store, as the options have been checked
-        raise click.ClickException(str(error)) from None
+        raise CommandError(str(error)) from None
     return _say_moved("store rollback", at, pointer, out)
 
 

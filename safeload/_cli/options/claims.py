@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from safeload._cli.failures import BadValueError
 from safeload._cli.options.common import parse_when
 from safeload._cli.terminal import plain
 from safeload._internal.clock import utc_now
@@ -30,7 +31,7 @@ def _parse_expiry(
 ) -> datetime | timedelta | None:
     moment = None if value is None else parse_when(value)
     if isinstance(moment, datetime) and moment <= utc_now():
-        raise click.BadParameter("it is in the past")
+        raise BadValueError("the time is in the past", advice="Use a later one.")
     return moment
 
 
@@ -44,15 +45,17 @@ def _read_metadata(_context: click.Context, _parameter: click.Parameter, value: 
             with Path(value).open("rb") as file:
                 data = file.read(_MAX_METADATA + 1)
     except OSError as error:
-        raise click.BadParameter(f"{plain(value)}: {error.strerror or error}") from None
+        raise BadValueError(f"cannot read {plain(value)}: {error.strerror or error}") from None
     if len(data) > _MAX_METADATA:
-        raise click.BadParameter(f"{plain(value)} has more than {_MAX_METADATA} bytes")
+        raise BadValueError(
+            f"{plain(value)} has more than {_MAX_METADATA} bytes", advice="Keep such data in a file of its own."
+        )
     try:
         metadata = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise click.BadParameter(f"{plain(value)} is not JSON: {error}") from None
+        raise BadValueError(f"{plain(value)} is not JSON: {error}") from None
     if not isinstance(metadata, dict):
-        raise click.BadParameter(f"{plain(value)} has to hold a JSON object: {{...}}")
+        raise BadValueError(f"{plain(value)} does not hold a JSON object", advice="Write it as {...}.")
     return metadata
 
 
@@ -60,7 +63,7 @@ def merged_metadata(metadata: dict[str, Any], texts: tuple[str, ...]) -> dict[st
     """Return the metadata of the file and of the options, as it will be signed.
 
     Raises:
-        click.BadParameter: it cannot be signed.
+        BadValueError: it cannot be signed.
     """
     from safeload._manifest.manifest import clean_metadata
 
@@ -68,14 +71,18 @@ def merged_metadata(metadata: dict[str, Any], texts: tuple[str, ...]) -> dict[st
     for text in texts:
         name, equals, value = text.partition("=")
         if not name or not equals:
-            raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--set")
+            raise BadValueError(
+                f"{text!r} is not NAME=VALUE",
+                advice="Write it as in owner=risk.",
+                option="--set",
+            )
         if name in given:
-            raise click.BadParameter(f"{name!r} is given twice", param_hint="--set")
+            raise BadValueError(f"{name!r} is given twice", advice="Give each name once.", option="--set")
         given[name] = value
     try:
         return clean_metadata({**metadata, **given})
     except (TypeError, ValueError) as error:
-        raise click.BadParameter(str(error), param_hint="--metadata") from None
+        raise BadValueError(str(error), option="--metadata") from None
 
 
 def expires_option(what: str) -> Callable[[_Command], _Command]:

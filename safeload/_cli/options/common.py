@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from safeload._cli.failures import BadValueError
 from safeload._cli.report.files import Output
 from safeload._cli.report.formats import format_names
 from safeload._cli.terminal import say_note
@@ -75,13 +76,13 @@ def parse_when(value: str) -> datetime | timedelta:
     """Return the time that an option means: a date, a time with its zone, or a span from now on.
 
     Raises:
-        click.BadParameter: it is none, or one that no clock will show.
+        BadValueError: it is none, or one that no clock will show.
     """
     try:
         moment = _when(value)
         (utc_now() + moment if isinstance(moment, timedelta) else moment).astimezone(UTC)
     except OverflowError:
-        raise click.BadParameter("it is not within the years 1 to 9999") from None
+        raise BadValueError("the time is not within the years 1 to 9999") from None
     return moment
 
 
@@ -92,11 +93,13 @@ def _when(value: str) -> datetime | timedelta:
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:
-        raise click.BadParameter("a date, a time (2027-06-30T12:00:00Z), or a span such as 90d, 12h or 8w") from None
+        raise BadValueError(
+            "this is not a time", advice="Use a date, a time (2027-06-30T12:00:00Z), or a span such as 90d, 12h or 8w."
+        ) from None
     if _DATE.fullmatch(value):
         moment = moment.replace(tzinfo=UTC)
     if moment.tzinfo is None:
-        raise click.BadParameter(f"a time needs its zone: {moment.isoformat()}Z")
+        raise BadValueError("this time has no zone", advice=f"Add the zone, as in {moment.isoformat()}Z.")
     return moment
 
 
@@ -173,9 +176,9 @@ def _parse_limits(_context: click.Context, _parameter: click.Parameter, texts: t
     for text in texts:
         found = _LIMIT.fullmatch(text)
         if found is None or not 0 < len(found[2]) <= 25:
-            raise click.BadParameter(f"{text[:100]!r} is not NAME=NUMBER, such as max_opcodes=200_000_000")
+            raise BadValueError(f"{text[:100]!r} is not NAME=NUMBER", advice="Write it as in max_opcodes=200_000_000.")
         if found[1] in given:
-            raise click.BadParameter(f"{found[1]} is given twice")
+            raise BadValueError(f"{found[1]} is given twice", advice="Give each limit once.")
         given[found[1]] = int(found[2].replace("_", ""))
     return given
 
@@ -204,7 +207,7 @@ class Standard:
 
         Raises:
             PolicyFileError: the policy is not valid.
-            click.BadParameter: there are no such limits.
+            BadValueError: there are no such limits.
         """
         from safeload.policy import Policy
 
@@ -219,17 +222,17 @@ def limits_with(policy: Policy, given: Mapping[str, int]) -> Limits:
     """Return the limits that a policy has, with those that --limit gave in their place.
 
     Raises:
-        click.BadParameter: there is no such limit, or its number makes no sense.
+        BadValueError: there is no such limit, or its number makes no sense.
     """
     limits = policy.limits()
     known = type(limits).__dataclass_fields__
     unknown = ", ".join(name for name in given if name not in known)
     if unknown:
-        raise click.BadParameter(f"there is no limit {unknown}; there are {', '.join(known)}", param_hint="--limit")
+        raise BadValueError(f"there is no limit {unknown}", advice=f"Use one of {', '.join(known)}.", option="--limit")
     try:
         return replace(limits, **given)
     except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--limit") from None
+        raise BadValueError(str(error), option="--limit") from None
 
 
 def _note_missing(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -267,7 +270,9 @@ def line_option(name: str, help_text: str, *, most: int, required: bool = False)
 
     def check(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
         if value is not None and not (value.strip() and value.isprintable() and len(value) <= most):
-            raise click.BadParameter(f"one line, of up to {most} printable characters")
+            raise BadValueError(
+                "the text is too long, or not one printable line", advice=f"Use one line of up to {most} characters."
+            )
         return value
 
     return click.option(name, metavar="TEXT", required=required, callback=check, help=help_text)

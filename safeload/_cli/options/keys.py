@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from safeload._cli.failures import BadValueError, MisuseError
 from safeload._cli.options.common import parse_when
 from safeload._cli.report.files import check_output
 from safeload._internal.clock import utc_now
@@ -50,7 +51,7 @@ def _parse_time(_context: click.Context, _parameter: click.Parameter, value: str
 def _parse_end(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
     moment = _parse_time(context, parameter, value)
     if moment is not None and moment <= utc_now():
-        raise click.BadParameter("it is in the past, so the key would be of no use")
+        raise BadValueError("the time is in the past, so nobody would trust the key", advice="Use a later one.")
     return moment
 
 
@@ -61,7 +62,7 @@ def _check_scopes(_context: click.Context, _parameter: click.Parameter, values: 
         try:
             check_scope(value)
         except ValueError as error:
-            raise click.BadParameter(str(error)) from None
+            raise BadValueError(str(error)) from None
     return values
 
 
@@ -71,7 +72,9 @@ def check_key_id(_context: click.Context, _parameter: click.Parameter, value: st
 
     if value is not None and not is_key_id(value):
         # Not repeated: it might be a key, in the wrong place.
-        raise click.BadParameter("1 to 100 letters, digits and ._@:+-, a letter or digit first")
+        raise BadValueError(
+            "this is not a key id", advice="Use 1 to 100 letters, digits and ._@:+-, a letter or digit first."
+        )
     return value
 
 
@@ -129,14 +132,14 @@ def check_encryption(algorithm: str, descriptor: int | None, *, encrypt: bool) -
     """Refuse --encrypt for keys that cannot be encrypted, and a passphrase for a key that is not to be.
 
     Raises:
-        click.UsageError: the options contradict each other.
+        MisuseError: the options contradict each other.
     """
     if encrypt and not ALGORITHMS[algorithm].has_pem:
         known = [one for one in ALGORITHMS.values() if one.has_pem]
         titles = " and ".join(one.title for one in known)
-        raise click.UsageError(f"only {titles} keys can be encrypted: add --algorithm {known[0].name}")
+        raise MisuseError(f"only {titles} keys can be encrypted", advice=f"Add --algorithm {known[0].name}.")
     if descriptor is not None and not encrypt:
-        raise click.UsageError("--passphrase-fd is for an encrypted key: add --encrypt")
+        raise MisuseError("--passphrase-fd is for an encrypted key", advice="Add --encrypt.")
 
 
 def described_key(entry: KeyEntry) -> dict[str, Any]:
@@ -163,12 +166,13 @@ def require_target(target: str | None, out: Output) -> None:
     """Refuse a report where the key's own file is not named: it may have been meant, or go the same way.
 
     Raises:
-        click.UsageError: it is.
+        MisuseError: it is.
     """
     check_output(out.path, ())
     if target is None and (out.layout != "text" or out.path is not None):
-        raise click.UsageError(
-            "--format and --output are of the report about what was written; where the key goes says --out PATH"
+        raise MisuseError(
+            "--format and --output are for the report, and the report needs the key to go elsewhere",
+            advice="Name the key's file: --out PATH.",
         )
 
 

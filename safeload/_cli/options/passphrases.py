@@ -45,7 +45,9 @@ def signing_keyring(keyring: str | None, descriptor: int | None) -> Keyring:
     if ring.locked:
         ring.unlock(read_passphrase(_locked(ring), descriptor))
     elif descriptor is not None:  # is this the keyring that was meant?
-        raise KeyringError(f"{ring.where} has no active key that needs a passphrase: leave out --passphrase-fd")
+        raise KeyringError(
+            f"{ring.where} has no active key that needs a passphrase", advice="Leave out --passphrase-fd."
+        )
     return ring
 
 
@@ -60,7 +62,7 @@ def signing_source(path: str, descriptor: int | None) -> Keyring | SigningKey:
     try:
         return pem.signing_key(lambda: read_passphrase(f"the key in {path}", descriptor))
     except KeyringError as error:
-        raise KeyringError(f"cannot sign with {path}: {error}") from None
+        raise KeyringError(f"cannot sign with {path}: {error.message}", advice=error.advice) from None
 
 
 def _locked(ring: Keyring) -> str:
@@ -85,7 +87,7 @@ def choose_passphrase(what: str, descriptor: int | None) -> bytes:
         return _read(descriptor)
     chosen = _ask(f"New passphrase for {plain(what)}, 12 bytes or more: ", what)
     if _ask("The same again: ", what) != chosen:
-        raise KeyringError("these were two different passphrases, so nothing was written: try again")
+        raise KeyringError("the two passphrases differ", advice="Try again. Nothing was written.")
     return chosen
 
 
@@ -96,15 +98,15 @@ def _ask(prompt: str, what: str) -> bytes:
 
     if not _has_terminal():  # without one, getpass would read it in the open, or somebody else's input
         raise KeyringError(
-            f"{what} needs a passphrase, and there is no terminal to ask at: pass it in a descriptor, as in "
-            "--passphrase-fd 3 3<FILE"
+            f"cannot ask for the passphrase of {what}: there is no terminal",
+            advice="Pass it in a descriptor, as in --passphrase-fd 3 3<FILE",
         )
     try:
         text = getpass.getpass(prompt)
     except EOFError:
         text = ""
     if not text:
-        raise KeyringError(f"{what} needs a passphrase, and none was given")
+        raise KeyringError(f"{what} needs a passphrase, and none was given", advice="Try again.")
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -127,14 +129,19 @@ def _read(descriptor: int) -> bytes:
     where = f"descriptor {descriptor} (--passphrase-fd)"
     try:
         if os.isatty(descriptor):
-            raise KeyringError(f"{where} is a terminal, which would show the passphrase: leave it out to be asked")
+            raise KeyringError(
+                f"{where} is a terminal, which would show the passphrase",
+                advice="Leave out --passphrase-fd to be asked for it.",
+            )
         data = read_to_end(descriptor, _MAX_BYTES)
     except OSError as error:
         raise KeyringError(
-            f"cannot read a passphrase from {where}: {error.strerror}. Open it for this process, as in: "
-            f"--passphrase-fd {descriptor} {descriptor}<FILE"
+            f"cannot read a passphrase from {where}: {error.strerror}",
+            advice=f"Open it for this process, as in: --passphrase-fd {descriptor} {descriptor}<FILE",
         ) from None
     passphrase = data.removesuffix(b"\n").removesuffix(b"\r")
     if not passphrase or len(data) > _MAX_BYTES or b"\n" in passphrase:
-        raise KeyringError(f"{where} has to hold exactly one line, the passphrase")
+        raise KeyringError(
+            f"{where} does not hold exactly one line", advice="Write the passphrase, and nothing else, to it."
+        )
     return passphrase

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from safeload._cli.failures import BadValueError
 from safeload._cli.options.claims import expires_option
 from safeload._cli.options.common import PATH, Standard, gathering, keyring_option, line_option, standard_options
 from safeload._cli.options.passphrases import passphrase_option, signing_keyring
@@ -47,7 +48,7 @@ def checked(kind: str) -> Callable[[click.Context, click.Parameter, str | None],
             try:
                 getattr(store, f"check_{kind}")(value)
             except ValueError as error:
-                raise click.BadParameter(str(error)) from None
+                raise BadValueError(str(error)) from None
         return value
 
     return check
@@ -82,7 +83,7 @@ class Opening:
         Raises:
             FileNotFoundError, NotADirectoryError: there is no such folder.
             KeyringError, PolicyFileError: they cannot be used.
-            click.BadParameter: there are no such limits.
+            BadValueError: there are no such limits.
         """
         from safeload.store import Store
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from safeload._cli.failures import BadValueError, CommandError
 from safeload._cli.terminal import (
     plain,
 )
@@ -44,7 +45,7 @@ def emit(text: str, output: str | None) -> None:
     """Write to stdout, or to a file: whole or not at all.
 
     Raises:
-        click.ClickException: it cannot be written.
+        CommandError: it cannot be written.
     """
     try:
         if output is not None:
@@ -55,7 +56,7 @@ def emit(text: str, output: str | None) -> None:
         drop_output()  # who reads has seen enough; the verdict is still the exit code
     except OSError as error:
         where = "stdout" if output is None else plain(output)
-        raise click.ClickException(f"cannot write the result to {where}: {error.strerror or error}") from error
+        raise CommandError(f"cannot write the result to {where}: {error.strerror or error}") from error
 
 
 def drop_output() -> None:
@@ -75,7 +76,7 @@ def check_output(output: str | None, inputs: Iterable[str]) -> None:
     and policies are, no report is.
 
     Raises:
-        click.BadParameter: it is.
+        BadValueError: it is.
     """
     if output is None:
         return
@@ -88,12 +89,16 @@ def check_output(output: str | None, inputs: Iterable[str]) -> None:
         for one in (path, f"{path}{MANIFEST_SUFFIX}"):
             with contextlib.suppress(OSError, ValueError):  # there is no such file, or that is no name of one
                 if target.samefile(one):
-                    raise click.BadParameter(
-                        f"{plain(output)} is one of the files to check or use", param_hint="--output"
+                    raise BadValueError(
+                        f"{plain(output)} is one of the files that the command reads",
+                        advice="Name another file.",
+                        option="--output",
                     )
     if target.suffix.lower() == ".toml":
-        raise click.BadParameter(
-            f"{plain(output)} is there, and by its name no report but a keyring or policy", param_hint="--output"
+        raise BadValueError(
+            f"{plain(output)} exists, and its name is that of a keyring or policy, not of a report",
+            advice="Name another file.",
+            option="--output",
         )
 
 
@@ -103,7 +108,9 @@ def _require_apart(output: str, inputs: Iterable[str]) -> None:
     written = [params[name] for name in ("keyring", "target", "minimal") if params.get(name)]
     written += [f"{path}{MANIFEST_SUFFIX}" for path in inputs]
     if os.path.realpath(output) in map(os.path.realpath, written):
-        raise click.BadParameter(f"{plain(output)} is what the command writes besides", param_hint="--output")
+        raise BadValueError(
+            f"{plain(output)} is a file that the command itself writes", advice="Name another file.", option="--output"
+        )
 
 
 def _named_files() -> Iterator[str]:

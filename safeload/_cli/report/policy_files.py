@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import click
-
+from safeload._cli.failures import CommandError
 from safeload._cli.report.files import emit
 from safeload._cli.terminal import plain
 
@@ -17,10 +16,10 @@ def require_new(path: str | None) -> None:
     """Refuse a file that is there, before any work is done for it.
 
     Raises:
-        click.ClickException: it is.
+        CommandError: it is.
     """
     if path is not None and os.path.lexists(path):
-        raise click.ClickException(f"{plain(path)} is there already, and was left as it is: name another file")
+        raise CommandError(f"cannot write the policy: {plain(path)} exists already", advice="Name another file.")
 
 
 def policy_name(path: str | None, default: str) -> str:
@@ -33,7 +32,7 @@ def write_policy(text: str, path: str | None) -> None:
     """Write a policy to a new file, whole or not at all, or to stdout.
 
     Raises:
-        click.ClickException: it cannot be written, or the file is there by now.
+        CommandError: it cannot be written, or the file is there by now.
     """
     if path is None:
         emit(text, None)
@@ -48,4 +47,4 @@ def write_policy(text: str, path: str | None) -> None:
             Path(path).unlink(missing_ok=True)
         if not isinstance(error, OSError):
             raise
-        raise click.ClickException(f"cannot write the policy to {plain(path)}: {error.strerror or error}") from error
+        raise CommandError(f"cannot write the policy to {plain(path)}: {error.strerror or error}") from error

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import click
-
+from safeload._cli.failures import MisuseError
 from safeload._cli.report.result import Problem, Result, failure, problem_of
 from safeload._cli.running.progress import progress
 from safeload._cli.terminal import say_traceback
@@ -89,12 +88,15 @@ def require_shareable(keyring: str | None, jobs: int) -> None:
     """Refuse a keyring that several processes cannot read.
 
     Raises:
-        click.UsageError: it is passed as a descriptor.
+        MisuseError: it is passed as a descriptor.
     """
     from safeload.keys import is_shareable
 
     if jobs > 1 and not is_shareable(keyring):
-        raise click.UsageError("a keyring that is passed as a descriptor reaches one process only: leave out --jobs")
+        raise MisuseError(
+            "cannot use several processes: a keyring that is passed as a descriptor reaches one process only",
+            advice="Leave out --jobs.",
+        )
 
 
 def _batches(files: Sequence[str], most: int) -> Iterator[list[str]]:
