@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import os
-import pickle
 import platform
 import statistics
 import subprocess
@@ -25,8 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import joblib
-from models import MODELS, array, forest
-from scanners import SCANNERS
+from models import MODELS, array
 from timing import Ratio, paired
 
 import safeload
@@ -135,20 +133,6 @@ def dumps(bench: Bench) -> Iterator[Row]:
         plain.unlink()
 
 
-def scanners(bench: Bench) -> Iterator[Row]:
-    """A plain pickle, which all of them read to its end."""
-    path = bench.folder / "plain.pkl"
-    path.write_bytes(pickle.dumps(forest(200), protocol=4))
-    goals = {"picklescan": "0.10", "modelscan": "", "fickling": "0.02"}
-    for name, goal in goals.items():
-        try:
-            ask, version = SCANNERS[name](), importlib.metadata.version(name)
-        except ImportError:
-            continue
-        found = paired(always(safeload.scan, path), always(ask, str(path)), max(3, bench.rounds // 3))
-        yield "scan a plain pickle", f"{name} {version}", goal, f"{found.ratio:.3f}", found.seconds
-
-
 def skops(bench: Bench) -> Iterator[Row]:
     try:
         from skops import io
@@ -235,7 +219,6 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "compressed": compressed,
     "warm": warm,
     "dump": dumps,
-    "scanners": scanners,
     "skops": skops,
     "memory": memory,
     "folder": folders,
@@ -244,7 +227,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Row]]] = {
 
 
 def versions() -> str:
-    names = ("joblib", "scikit-learn", "numpy", "skops", "picklescan", "modelscan", "fickling")
+    names = ("joblib", "scikit-learn", "numpy", "skops")
     found = []
     for name in names:
         try:
