@@ -10,15 +10,30 @@ Most callers want these two.  `verify` is the step before a deployment, `scan` l
 
 from __future__ import annotations
 
-from safeload._api import countersign, dump, dumps, load, loads, re_sign, read_manifest, scan, sign, verify
-from safeload._judging.report import Report
-from safeload._loading.loader import Loader
-from safeload._loading.watch import LoadedModel, Watch
-from safeload._manifest.manifest import Manifest
-from safeload._scan import Limits
-from safeload._signing.re_sign import ReSigned
+from safeload._api import (
+    Scannable,
+    countersign,
+    dump,
+    dumps,
+    load,
+    loads,
+    re_sign,
+    read_manifest,
+    scan,
+    sign,
+    verify,
+)
+from safeload._internal.files import PathLike
+from safeload._judging.report import Report, SecondOpinion
+from safeload._loading.loader import Accept, Loader, MmapMode, OnMismatch
+from safeload._loading.rollback_state import RollbackState
+from safeload._loading.watch import Followed, LoadedModel, OnRefused, OnSwapped, Watch
+from safeload._manifest.manifest import Manifest, Producer
+from safeload._scan import GlobalUse, Limits
+from safeload._signing.new_pair import Compress
+from safeload._signing.re_sign import ReSigned, SignedContent
 from safeload._signing.reissue import reissue
-from safeload._storage.copies import SealedCopies
+from safeload._storage.copies import Copies, SealedCopies
 from safeload.errors import (
     BadSignatureError,
     DigestMismatchError,
@@ -47,10 +62,15 @@ from safeload.store import Store
 __version__ = "0.1.0"
 
 __all__ = [
+    "Accept",
     "BadSignatureError",
+    "Compress",
+    "Copies",
     "DigestMismatchError",
     "ExpiredError",
     "Finding",
+    "Followed",
+    "GlobalUse",
     "Keyring",
     "KeyringError",
     "LimitExceededError",
@@ -60,14 +80,24 @@ __all__ = [
     "MalformedArtifactError",
     "Manifest",
     "ManifestError",
+    "MmapMode",
+    "OnMismatch",
+    "OnRefused",
+    "OnSwapped",
+    "PathLike",
     "Policy",
     "PolicyFileError",
     "PolicyViolationError",
+    "Producer",
     "ReSigned",
     "Report",
     "RollbackError",
+    "RollbackState",
     "SafeloadError",
+    "Scannable",
     "SealedCopies",
+    "SecondOpinion",
+    "SignedContent",
     "Signer",
     "SigningKey",
     "StorageError",

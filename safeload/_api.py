@@ -22,10 +22,9 @@ from safeload._loading.loader import Accept, Loader, MmapMode, OnMismatch
 from safeload._manifest.manifest import BYTES_NAME, checked_name
 from safeload._signing.claims import Claims
 from safeload._signing.new_pair import Compress, NewPair, checked_target
-from safeload._signing.re_sign import ReSigned, ReSigner
 from safeload.keys import SigningSources, resolve_signers
 from safeload.policy import Policy, PolicySource, resolve_policy
-from safeload.store import signed_file_at
+from safeload.store import ReSigner
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from safeload._judging.report import Report
     from safeload._manifest.manifest import Manifest
     from safeload._scan import Limits
+    from safeload._signing.re_sign import ReSigned
     from safeload.keys import KeyringSource, SigningSources
 
 __all__ = [
@@ -390,9 +390,7 @@ def re_sign(
         VerificationError, PolicyViolationError, MalformedArtifactError, LimitExceededError: it is refused, and left.
         FileNotFoundError, KeyringError, PolicyFileError, StorageError: as they say.
     """
-    return ReSigner(key=key, keyring=keyring, policy=policy, limits=limits, replacing=replacing).sign(
-        signed_file_at(checked_target(path))
-    )
+    return ReSigner(key=key, keyring=keyring, policy=policy, limits=limits, replacing=replacing).sign(path)
 
 
 def countersign(
@@ -408,6 +406,4 @@ def countersign(
     One signature by a trusted key is enough for that, whatever the keyring's threshold; the result says how many are
     still missing. The arguments and errors are those of `re_sign`.
     """
-    return ReSigner(key=key, keyring=keyring, policy=policy, limits=limits, beside=True).sign(
-        signed_file_at(checked_target(path))
-    )
+    return ReSigner(key=key, keyring=keyring, policy=policy, limits=limits, beside=True).sign(path)

@@ -1,13 +1,22 @@
 """Print the public API: names, signatures, attributes. Kept in tests/api/public_api.txt, which a test compares.
 
 python tools/public_api.py > tests/api/public_api.txt
+
+It fails where an annotation of the public API has a type that users cannot import from a public module.
 """
 
 from __future__ import annotations
 
+import builtins
+import collections.abc
 import dataclasses
+import datetime as dt
 import importlib
 import inspect
+import pathlib
+import re
+import sys
+import typing
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,7 +48,7 @@ def described(name: str, value: Any) -> Iterator[str]:
         for attribute in sorted(set(vars(value)) | fields):
             if not attribute.startswith("_"):
                 yield f"    {attribute}{form(value, attribute)}"
-    elif callable(value):
+    elif inspect.isfunction(inspect.unwrap(value)):
         yield f"def {name}{inspect.signature(value)}"
     else:
         yield f"{name}: {type(value).__name__}"
@@ -54,5 +63,42 @@ def form(owner: type, attribute: str) -> str:
     return str(inspect.signature(found)) if inspect.isfunction(found) else ""
 
 
+def without_address() -> Iterator[str]:
+    """Return the types in annotations of the public API that no public module has, and where each is met."""
+    known = {name for module in (builtins, collections.abc, dt, pathlib, typing) for name in vars(module)}
+    known |= {name for module in MODULES for name in importlib.import_module(module).__all__}
+    for module in MODULES:
+        found = importlib.import_module(module)
+        for name in found.__all__:
+            for where, annotation in annotated(f"{module}.{name}", getattr(found, name)):
+                for word in re.findall(r"[A-Za-z_][A-Za-z0-9_]*", re.sub(r"'[^']*'|\"[^\"]*\"", "", annotation)):
+                    if word not in known:
+                        yield f"{word}, in {where}: {annotation}"
+
+
+def annotated(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Return the annotations of a public function, or of all public members of a public class."""
+    value = inspect.unwrap(value)
+    if inspect.isfunction(value):
+        yield from ((f"{name}({part})", str(annotation)) for part, annotation in value.__annotations__.items())
+    elif inspect.isclass(value):
+        fields = inspect.get_annotations(value)
+        yield from (
+            (f"{name}.{field}", getattr(its, "__forward_arg__", str(its)))  # a reference, in a TypedDict
+            for field, its in fields.items()
+            if not field.startswith("_")
+        )
+        for owner in value.__mro__:
+            for member, found in vars(owner).items() if owner.__module__.startswith("safeload") else ():
+                if member.startswith("_") and member != "__init__":
+                    continue
+                plain = found.fget if isinstance(found, property) else getattr(found, "__func__", found)
+                if inspect.isfunction(plain):
+                    yield from annotated(f"{name}.{member}", plain)
+
+
 if __name__ == "__main__":
+    missing = sorted(set(without_address()))
+    if missing:
+        sys.exit("no public module has these types:\n" + "\n".join(missing))
     print("\n".join(lines()))

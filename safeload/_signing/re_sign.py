@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from safeload.keys import Keyring, KeyringSource
     from safeload.policy import PolicySource
 
-__all__ = ["ReSigned", "ReSigner", "SignedArtifact", "SignedContent", "SignedFile"]
+__all__ = ["FileReSigner", "ReSigned", "SignedArtifact", "SignedContent", "SignedFile"]
 
 
 class SignedContent(Protocol):
@@ -138,8 +138,8 @@ class ReSigned:
     missing: int = 0
 
 
-class ReSigner:
-    """`re_sign` and `countersign` for many files, configured once; artifacts and channel pointers of stores alike.
+class FileReSigner:
+    """What `ReSigner` of the store does, for files that were looked up: artifacts and channel pointers alike.
 
     Args:
         key, keyring, policy, limits: as for `re_sign`.

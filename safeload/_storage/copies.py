@@ -10,9 +10,10 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from safeload._internal.atomic import SCRATCH_PREFIX, locked, new_file, remove_scratch, write_all
 from safeload._internal.blob import FileBlob
@@ -42,20 +43,57 @@ _LOCK_TIMEOUT = 600.0  # seconds: another process may be copying many gigabytes
 _BLOCK = 4 << 20
 
 
-class Copies(Protocol):
+class Copies(ABC):
     """Where private copies are kept; by the SHA-256 of their content, as it was signed."""
 
-    def find(self, sha256: str) -> FileBlob | None:
+    def _copy_of(self, blob: Blob, reader: VerifiedReader, digests: FileDigests) -> tuple[FileBlob, VerifiedReader]:
+        """Return a verified copy, made if there is none, for the caller to close, and its reader.
+
+        Raises: DigestMismatchError, StorageError.
+        """
+        found = self._verified(digests)
+        if found is None:
+            self._make(digests.sha256, reader)
+            found = self._verified(digests)
+        if found is None:
+            raise StorageError(
+                "its private copy differs from the bytes that were written to it",
+                advice="Check the disk.",
+                path=blob.name,
+            )
+        return found
+
+    def _verified(self, digests: FileDigests) -> tuple[FileBlob, VerifiedReader] | None:
+        """Return the copy there is; None also if the disk changed it, since nobody else can have."""
+        found = self._find(digests.sha256)
+        if found is None:
+            return None
+        try:
+            reader = verified_reader(found, digests)
+            reader.verify_all()
+        except DigestMismatchError:
+            found.close()
+            self._drop(digests.sha256)
+            return None
+        except BaseException:
+            found.close()
+            raise
+        return found, reader
+
+    @abstractmethod
+    def _find(self, sha256: str) -> FileBlob | None:
         """Return the copy there is, for the caller to close; its name is a path that this user can open it by."""
 
-    def make(self, sha256: str, reader: VerifiedReader) -> None:
+    @abstractmethod
+    def _make(self, sha256: str, reader: VerifiedReader) -> None:
         """Copy what the reader verifies, unless somebody else has meanwhile."""
 
-    def drop(self, sha256: str) -> None:
+    @abstractmethod
+    def _drop(self, sha256: str) -> None:
         """Forget a copy that is not what was copied."""
 
 
-class FolderOfCopies:
+class FolderOfCopies(Copies):
     """Copies as read-only files in a folder that only this user can enter.
 
     Files are removed by nobody else: delete those you no longer need, also while they are mapped.
@@ -72,7 +110,7 @@ class FolderOfCopies:
         with self._opened():
             pass
 
-    def find(self, sha256: str) -> FileBlob | None:
+    def _find(self, sha256: str) -> FileBlob | None:
         """Return the copy, if it is there and nobody made it writable."""
         path = self._folder / sha256
         with self._opened() as folder, storage_errors("read", path):
@@ -87,7 +125,7 @@ class FolderOfCopies:
             raise _not_as_left(path)
         return FileBlob(fd, str(path))
 
-    def make(self, sha256: str, reader: VerifiedReader) -> None:
+    def _make(self, sha256: str, reader: VerifiedReader) -> None:
         """Copy into a temporary, and put it in its place once it is whole and on the disk."""
         path = self._folder / sha256
         with (
@@ -103,7 +141,7 @@ class FolderOfCopies:
                 new.settle(0o400)
                 new.place(path, overwrite=True)
 
-    def drop(self, sha256: str) -> None:
+    def _drop(self, sha256: str) -> None:
         """Remove the file; whoever has it mapped keeps it."""
         with storage_errors("remove", self._folder / sha256):
             (self._folder / sha256).unlink(missing_ok=True)
@@ -127,7 +165,7 @@ class FolderOfCopies:
             os.close(folder)
 
 
-class SealedCopies:
+class SealedCopies(Copies):
     """Copies in memory files (memfd) that are sealed: not even this process can change them any more.
 
     They take memory once, for this process and those that it forks, and live as long as this object or an array
@@ -149,14 +187,14 @@ class SealedCopies:
         for fd in getattr(self, "_copies", {}).values():
             os.close(fd)
 
-    def find(self, sha256: str) -> FileBlob | None:
+    def _find(self, sha256: str) -> FileBlob | None:
         """Return the copy, if this object holds it."""
         with self._lock:
             fd = self._copies.get(sha256)
             # The name is how joblib's worker processes find it, as long as this process has it open.
             return None if fd is None else FileBlob(os.dup(fd), f"/proc/{os.getpid()}/fd/{fd}")
 
-    def make(self, sha256: str, reader: VerifiedReader) -> None:
+    def _make(self, sha256: str, reader: VerifiedReader) -> None:
         """Copy into a memory file, and seal it."""
         with storage_errors("copy the artifact into", "a memory file"):
             fd = os.memfd_create(f"safeload-{sha256[:16]}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -171,7 +209,7 @@ class SealedCopies:
             if self._copies.setdefault(sha256, fd) != fd:  # another thread was quicker
                 os.close(fd)
 
-    def drop(self, sha256: str) -> None:
+    def _drop(self, sha256: str) -> None:
         """Let go of the memory file; whoever has it mapped keeps it."""
         with self._lock:
             fd = self._copies.pop(sha256, None)
@@ -194,34 +232,9 @@ def mappable(
         reader.verify_all()
         yield blob, reader
         return
-    found = _verified_copy(copies, digests)
-    if found is None:
-        copies.make(digests.sha256, reader)
-        found = _verified_copy(copies, digests)
-    if found is None:
-        raise StorageError(
-            "its private copy differs from the bytes that were written to it", advice="Check the disk.", path=blob.name
-        )
+    found = copies._copy_of(blob, reader, digests)  # noqa: SLF001 - not for users, who only pass the copies on
     with found[0]:
         yield found
-
-
-def _verified_copy(copies: Copies, digests: FileDigests) -> tuple[FileBlob, VerifiedReader] | None:
-    """Return the copy there is; None also if the disk changed it, since nobody else can have."""
-    found = copies.find(digests.sha256)
-    if found is None:
-        return None
-    try:
-        reader = verified_reader(found, digests)
-        reader.verify_all()
-    except DigestMismatchError:
-        found.close()
-        copies.drop(digests.sha256)
-        return None
-    except BaseException:
-        found.close()
-        raise
-    return found, reader
 
 
 def _copy(reader: VerifiedReader, write: Callable[[memoryview], object]) -> None:

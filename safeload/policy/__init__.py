@@ -35,6 +35,7 @@ __all__ = [
     "POLICY_VARIABLE",
     "AllowRule",
     "Fault",
+    "Grant",
     "Policy",
     "PolicyFile",
     "PolicySource",

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from safeload.store._files import pointer_at, signed_file_at
+from safeload._loading.rollback_state import Mark
+from safeload.store._files import ReSigner, is_pointer
 from safeload.store._names import check_channel, check_name, check_version
-from safeload.store._pointer import POINTER, Place, Pointer, open_pointer
+from safeload.store._pointer import Place, Pointer
+from safeload.store._reading import StoreReader
 from safeload.store._store import Store
 from safeload.store._versions import PRODUCTION, Part, StoredVersion
 
 __all__ = [
-    "POINTER",
     "PRODUCTION",
+    "Mark",
     "Part",
     "Place",
     "Pointer",
+    "ReSigner",
     "Store",
+    "StoreReader",
     "StoredVersion",
     "check_channel",
     "check_name",
     "check_version",
-    "open_pointer",
-    "pointer_at",
-    "signed_file_at",
+    "is_pointer",
 ]

@@ -8,23 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safeload._signing.re_sign import SignedArtifact
+from safeload._signing.new_pair import checked_target
+from safeload._signing.re_sign import FileReSigner, SignedArtifact
 from safeload.store._layout import Layout
 from safeload.store._names import is_plain
 from safeload.store._pointer import POINTER, Pointer, pointer_bytes, pointer_for
 from safeload.store._versions import acceptor, leads_nowhere
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from typing import Any
 
+    from safeload._internal.files import PathLike
     from safeload._judging.decisions import Decision
     from safeload._loading.loader import Loader
     from safeload._manifest.envelope import Kind
-    from safeload._signing.re_sign import SignedFile
-    from safeload.keys import Keyring
+    from safeload._scan import Limits
+    from safeload._signing.re_sign import ReSigned, SignedFile
+    from safeload.keys import Keyring, KeyringSource, SigningSources
+    from safeload.policy import PolicySource
 
-__all__ = ["PointerFile", "pointer_at", "signed_file_at"]
+__all__ = ["PointerFile", "ReSigner", "is_pointer", "signed_file_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ class PointerFile:
             yield lambda data: self.layout.put_pointer(self.channel, data)
 
 
-def pointer_at(path: Path) -> PointerFile | None:
+def _pointer_at(path: Path) -> PointerFile | None:
     """Return the pointer's file if a path is where a store keeps one, or None."""
     # Relative as it was given, where that says enough: messages name it as the caller does.
     place = path if len(path.parts) > 2 and ".." not in path.parts else Path(os.path.abspath(path))  # noqa: PTH100
@@ -104,6 +108,42 @@ def pointer_at(path: Path) -> PointerFile | None:
     return PointerFile(Layout(model.parent, model.name), place.stem)
 
 
+def is_pointer(path: Path) -> bool:
+    """Return whether a path is where a store keeps the pointer of a channel; the file need not be there."""
+    return _pointer_at(path) is not None
+
+
 def signed_file_at(path: Path) -> SignedFile[Any]:
     """Return the channel pointer at this path of a store, or else the signed artifact there."""
-    return pointer_at(path) or SignedArtifact(path)
+    return _pointer_at(path) or SignedArtifact(path)
+
+
+class ReSigner:
+    """`safeload.re_sign` and `safeload.countersign` for many files, configured once.
+
+    Args:
+        key, keyring, policy, limits: as for `safeload.re_sign`.
+        beside: sign beside all existing signatures, as `safeload.countersign` does.
+        replacing: as for `safeload.re_sign`.
+
+    Raises:
+        KeyringError, PolicyFileError: they cannot be used, or it is not said whose signatures are to be replaced.
+    """
+
+    def __init__(
+        self,
+        *,
+        key: SigningSources = None,
+        keyring: KeyringSource = None,
+        policy: PolicySource = None,
+        limits: Limits | None = None,
+        beside: bool = False,
+        replacing: Collection[str] | None = None,
+    ) -> None:
+        self._files = FileReSigner(
+            key=key, keyring=keyring, policy=policy, limits=limits, beside=beside, replacing=replacing
+        )
+
+    def sign(self, path: PathLike) -> ReSigned:
+        """Verify an artifact or a channel pointer, and sign it; errors as for `safeload.re_sign`."""
+        return self._files.sign(signed_file_at(checked_target(path)))

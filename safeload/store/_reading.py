@@ -49,14 +49,14 @@ if TYPE_CHECKING:
     from safeload.policy import PolicySource
 
 __all__ = [
-    "Reader",
+    "StoreReader",
 ]
 
 
 _MAX_TRIES = 20
 
 
-class Reader:
+class StoreReader:
     """The part of `Store` that needs no key to sign with."""
 
     def __init__(

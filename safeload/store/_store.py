@@ -18,7 +18,7 @@ from safeload.keys import resolve_signers
 from safeload.store._layout import Layout, plain_names
 from safeload.store._names import check_version, require_distinct
 from safeload.store._pointer import MAX_HISTORY, Place, Pointer, read_pointer, seal_pointer
-from safeload.store._reading import Reader
+from safeload.store._reading import StoreReader
 from safeload.store._versions import (
     PRODUCTION,
     acceptor,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Store"]
 
 
-class Store(Reader):
+class Store(StoreReader):
     """Versions of models in a folder, and signed channels that point to them.
 
     Every version is a signed pair as `safeload.dump` writes it, which plain joblib can read; versions never change.

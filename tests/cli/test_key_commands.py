@@ -161,7 +161,7 @@ DYING = textwrap.dedent(
     """
     import os, signal, sys
     from safeload._cli import main
-    from safeload._signing.re_sign import ReSigner
+    from safeload.store import ReSigner
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits it ignored
     real, count = ReSigner.sign, 0
@@ -351,7 +351,7 @@ def test_who_watches_sees_how_far_it_is(run: Any, ring: Path, models: Path) -> N
     run("key", "rotate", "--keyring", ring)
     slow = (
         "import time; from safeload._cli.running import progress; progress._PATIENCE = 0\n"
-        "from safeload._signing.re_sign import ReSigner; real = ReSigner.sign\n"
+        "from safeload.store import ReSigner; real = ReSigner.sign\n"
         "ReSigner.sign = lambda *arguments: (time.sleep(0.1), real(*arguments))[1]\n"
     )
     code, shown = Terminal("re-sign", models, "--keyring", ring, first=slow).end()

@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 
 import safeload
-from safeload._signing.re_sign import ReSigner
 from safeload._storage.pair import manifest_path
 from safeload.errors import DigestMismatchError, KeyringError, VerificationError
 from safeload.keys import KeyEntry, Keyring, SigningKey
-from safeload.store import signed_file_at
+from safeload.store import ReSigner
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 MODEL = {"weights": [1.0, 2.0]}
@@ -315,9 +314,9 @@ def test_a_store_survives_the_revocation_of_the_old_key(stored: Path, ring: Keyr
     assert server.load("fraud", channel="production") == [2]
     re_signer = ReSigner(key=ring)
     for file in files_of(stored):
-        assert re_signer.sign(signed_file_at(file)).removed == ("old",)
+        assert re_signer.sign(file).removed == ("old",)
         assert server.load("fraud", channel="production") == [2]
-        assert re_signer.sign(signed_file_at(file)).added == ()
+        assert re_signer.sign(file).added == ()
     ring.revoke("old", "rotated")
     store = safeload.Store(stored, key=ring, rollback_state=tmp_path / "rollback-state.json")
     assert store.load("fraud", channel="production") == [2]

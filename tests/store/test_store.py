@@ -455,7 +455,7 @@ def test_a_key_that_may_sign_one_model_moves_no_channel_of_another(folder: Path,
 
 def test_a_pointer_that_leads_out_of_the_store(store: Store, folder: Path, key: SigningKey) -> None:
     from safeload._manifest.envelope import seal_payload
-    from safeload.store import POINTER
+    from safeload.store._pointer import POINTER
 
     signed = store.promote("fraud", "1.2").to_dict()
     for version in ("../../../other", "..", "a/b", ""):

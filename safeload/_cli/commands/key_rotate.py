@@ -88,8 +88,8 @@ def rotate(
     before anything is signed with it; then use re-sign, and then revoke the old key. Where all read this very keyring,
     --re-sign does it at once; if that is interrupted, the same command goes on with the same key.
     """
-    from safeload._signing.re_sign import ReSigner
     from safeload.keys import editable_path
+    from safeload.store import ReSigner
 
     policy, limits = standard.load()  # before a key is made
     path = editable_path(keyring)

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from safeload._cli.terminal import Painter
-    from safeload._signing.re_sign import ReSigned, ReSigner
+    from safeload._signing.re_sign import ReSigned
+    from safeload.store import ReSigner
 
 __all__ = ["countersign", "deliver_signed", "find_signed", "re_sign", "signs"]
 
@@ -120,8 +121,8 @@ def countersign(
 def _re_signer(
     keyring: str | None, key: str | None, passphrase_fd: int | None, standard: Standard, **how: Any
 ) -> ReSigner:
-    from safeload._signing.re_sign import ReSigner
     from safeload.keys import resolve_keyring
+    from safeload.store import ReSigner
 
     ring = signing_keyring(keyring, passphrase_fd) if key is None else resolve_keyring(keyring)
     source = None if key is None else signing_source(key, passphrase_fd)
@@ -139,13 +140,11 @@ def find_signed(paths: Sequence[str], selection: Selection, output: str | None) 
 def signs(re_signer: ReSigner) -> Callable[[str], Result]:
     """Return what puts the new signatures on one file."""
     from safeload._judging.report import refused_report
-    from safeload._signing.new_pair import checked_target
     from safeload.errors import VerificationError
-    from safeload.store import signed_file_at
 
     def sign_one(path: str) -> Result:
         try:
-            return _done(path, re_signer.sign(signed_file_at(checked_target(path))))
+            return _done(path, re_signer.sign(path))
         except VerificationError as error:
             return judged(path, refused_report(path, error))
 

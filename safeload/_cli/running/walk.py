@@ -239,9 +239,9 @@ class _Walk:
         return any(fnmatchcase(inside, one) or fnmatchcase(name, one.rstrip("/")) for one in patterns)
 
     def _is_pointer(self, path: str) -> bool:
-        from safeload.store import pointer_at
+        from safeload.store import is_pointer
 
-        if not path.endswith(".json") or pointer_at(Path(path)) is None:
+        if not path.endswith(".json") or not is_pointer(Path(path)):
             return False
         self.stores.add(str(Path(path).parents[2]))
         return True

@@ -22,8 +22,7 @@ import numpy as np
 
 import safeload
 from safeload._loading.rollback_state import RollbackState
-from safeload._signing.re_sign import ReSigner
-from safeload.store import signed_file_at
+from safeload.store import ReSigner
 
 ACTIONS = {"fail": 0, "kill": 1, "short": 2}
 KEY = safeload.SigningKey(bytes(range(32)), algorithm="hmac-sha256", key_id="one")
@@ -192,7 +191,7 @@ class Resign(Operation):
     def act(self, folder: Path) -> None:
         re_signer = ReSigner(key=self.ring())
         for file in ("model.joblib", "models/m/channels/production.json"):
-            re_signer.sign(signed_file_at(folder / file))
+            re_signer.sign(folder / file)
 
     def state(self, folder: Path) -> Any:
         assert safeload.load(folder / "model.joblib", keyring=self.ring())["name"] == "old"
