@@ -23,7 +23,7 @@ from safeload._manifest.manifest import seal
 from safeload._storage.pair import manifest_path
 from safeload.audit import lint
 from safeload.policy import pack_names
-from support.cli_runs import ALLOWED, ERROR, NOTHING, REFUSED, USAGE, Outcome, command
+from support.cli_runs import ALLOWED, ERROR, NOTHING, REFUSED, USAGE, Outcome, command, run_on_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -298,34 +298,14 @@ def test_a_policy_audit_in_every_format(acme: Path, tmp_path: Path, run: Callabl
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_the_table_fits_the_terminal(acme: Path, tmp_path: Path, columns: int) -> None:
-    import pty
-    import termios
-
+def test_the_table_fits_the_terminal(acme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     policy = policy_of(tmp_path, rule("run_alias"), rule("Opens", MADE), extends="core")
-    leader, follower = pty.openpty()
-    termios.tcsetwinsize(follower, (40, columns))
-    environment = {**os.environ, "NO_COLOR": "1", "PYTHONPATH": str(acme)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "safeload", "audit", "--policy", "acme.toml", "--no-import"],
-        stdin=subprocess.DEVNULL,
-        stdout=follower,
-        stderr=follower,
-        env=environment,
-        cwd=tmp_path,
+    monkeypatch.chdir(tmp_path)
+    search = os.pathsep.join(filter(None, [str(acme), os.environ.get("PYTHONPATH")]))
+    code, shown = run_on_terminal(
+        "audit", "--policy", "acme.toml", "--no-import", columns=columns, NO_COLOR="1", PYTHONPATH=search
     )
-    os.close(follower)
-    shown = b""
-    while True:
-        try:
-            block = os.read(leader, 4096)
-        except OSError:
-            break
-        if not block:
-            break
-        shown += block
-    os.close(leader)
-    assert process.wait() == ALLOWED
+    assert code == ALLOWED
     assert policy.exists()
     lines = shown.decode().replace("\r", "").split("\n")
     assert max(map(len, lines)) <= columns

@@ -6,13 +6,11 @@ import ipaddress
 import json
 import os
 import pickle
-import pty
 import re
 import shutil
 import stat
 import subprocess
 import sys
-import termios
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +22,7 @@ import pytest
 import safeload
 from safeload._scan import COMPILED
 from safeload._storage.pair import manifest_path
-from support.cli_runs import ALLOWED, ERROR, NOTHING, REFUSED, USAGE, Outcome, command
+from support.cli_runs import ALLOWED, ERROR, NOTHING, REFUSED, USAGE, WITH_PATIENCE, Outcome, command, run_on_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -195,45 +193,6 @@ def test_output_that_cannot_hold_a_name_is_escaped(tmp_path: Path) -> None:
     assert "\\u6a21\\u578b.pkl" in done.stdout
 
 
-# A command whose progress bar appears after so many seconds, and not when the machine has been slow for one.
-PATIENT = """
-import sys
-from safeload._cli import main
-from safeload._cli.running import progress
-
-progress._PATIENCE = {patience}
-__name__ == "__main__" and main(sys.argv[1:])
-"""
-
-
-def run_on_terminal(
-    *arguments: str | Path, patience: float = 1000, columns: int = 0, **environment: str
-) -> tuple[int, bytes]:
-    """Run a command with stdout and stderr on a terminal; return its exit code and all that it showed."""
-    leader, follower = pty.openpty()
-    if columns:
-        termios.tcsetwinsize(follower, (40, columns))
-    process = subprocess.Popen(
-        [sys.executable, "-c", PATIENT.format(patience=patience), *(os.fspath(argument) for argument in arguments)],
-        stdin=subprocess.DEVNULL,
-        stdout=follower,
-        stderr=follower,
-        env={**{k: v for k, v in os.environ.items() if k != "NO_COLOR"}, "TERM": "xterm", **environment},
-    )
-    os.close(follower)
-    shown = b""
-    while True:
-        try:
-            block = os.read(leader, 4096)
-        except OSError:  # how Linux says that the terminal was closed
-            break
-        if not block:
-            break
-        shown += block
-    os.close(leader)
-    return process.wait(), shown
-
-
 def test_colours_are_for_terminals_and_not_with_no_color(models: Path, ring: Path) -> None:
     commands: list[tuple[str | Path, ...]] = [
         ("scan", models),
@@ -254,7 +213,7 @@ def test_progress_is_shown_to_who_watches_long_work(models: Path) -> None:
     arguments: list[str | Path] = ["scan", models, models, "--jobs", "2"]
     assert b"checking" in run_on_terminal(*arguments, patience=0)[1]
     assert b"checking" not in run_on_terminal(*arguments, "--quiet", patience=0)[1]
-    command = [sys.executable, "-c", PATIENT.format(patience=0), *map(str, arguments)]
+    command = [sys.executable, "-c", WITH_PATIENCE.format(patience=0), *map(str, arguments)]
     piped = subprocess.run(command, capture_output=True, check=True)
     assert (piped.stderr, b"checking" in piped.stdout) == (b"", False)
 
