@@ -99,6 +99,17 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "Do not load it: safeload and fickling read it differently. If scikit-learn, joblib or pickle wrote this "
             "file, one of the two has a bug: please report it.",
         ),
+        FindingKind(
+            "SL327", "file of another format", "Load it with the library of that format, or get the file itself."
+        ),
+        FindingKind(
+            "SL328", "file changed by a text conversion", "Copy the file again as binary, from where it was trained."
+        ),
+        FindingKind(
+            "SL329",
+            "pickle of Python 2",
+            "Load it once, in isolation, with the versions that wrote it, and save it again with a current joblib.",
+        ),
         # policy
         FindingKind(
             "SL401", "global not allowed", "Review the code that it names; if it is safe to load, add the rule shown."
@@ -111,6 +122,11 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "SL404", "state not allowed", "The state is not in the form that the policy allows for this global."
         ),
         FindingKind("SL405", "always denied", "This runs code or reaches outside. No policy can allow it."),
+        FindingKind(
+            "SL406",
+            "name that left its library",
+            "Load it once, in isolation, with the versions that wrote it, and save it again; or train it again.",
+        ),
         # limits
         FindingKind("SL501", "opcode limit exceeded", _LIMITS),
         FindingKind("SL502", "memo limit exceeded", _LIMITS),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from safeload._judging.reasons import reason_of_name, true_reasons
 from safeload._judging.report import Report
 from safeload._scan import Limits, Trace, scan_stream
 from safeload._scan.sources import open_source
@@ -50,7 +51,10 @@ def examine(
             source.finish()
     except RefusedError as refused:
         findings = (refused.finding,)
-    unread = trace is _NOTHING or any(finding.code == "SL323" for finding in findings)  # it is no pickle, then
+    findings = true_reasons(stream, size, findings, trace)
+    unread = trace is _NOTHING or any(
+        finding.code in ("SL323", "SL327") for finding in findings
+    )  # it is no pickle, then
     if manifest is not None and not findings and compression != manifest.compression:
         findings = (
             Finding("SL102", f"it says compression {manifest.compression}, and the artifact's is {compression}"),
@@ -82,6 +86,6 @@ def _explained(finding: Finding, limits: Limits, in_force: Limits) -> Finding:
         )
         return Finding("SL501", text, finding.offset)
     reason = denied_reason(finding.global_name) if finding.code == "SL401" and finding.global_name else None
-    if reason is None:
-        return finding
-    return Finding("SL405", f"no policy can allow it: {reason}", finding.offset, finding.global_name)
+    if reason is not None:
+        finding = Finding("SL405", f"no policy can allow it: {reason}", finding.offset, finding.global_name)
+    return reason_of_name(finding)

@@ -21,6 +21,7 @@ from safeload._internal.files import PathLike, checked_path
 from safeload._judging.decisions import Decision, decision
 from safeload._judging.examine import examine
 from safeload._judging.report import refused_report
+from safeload._loading.foreign import foreign_file
 from safeload._loading.gc_pause import COLLECTOR_PAUSED
 from safeload._loading.rollback_state import RollbackState, resolve_rollback_state
 from safeload._loading.scan_cache import Scanned
@@ -191,6 +192,10 @@ class Loader:
                 report, _ = with_pair(target, lambda blob, data: self._verify(blob, data, target, made, accept))
             except VerificationError as error:
                 report = refused_report(target, error, self._policy)
+                foreign = foreign_file(target)
+                if foreign is not None:
+                    findings = tuple(replace(one, advice=foreign.advice) for one in report.findings)
+                    report = replace(report, findings=(foreign, *findings))
             made.reported(report)
             return report
 
@@ -215,9 +220,15 @@ class Loader:
         _check_mmap_mode(mmap_mode)
         target = checked_path(path)
         with decision("load", str(target), self._policy.digest) as made:
-            obj, manifest = with_pair(
-                target, lambda blob, data: self._load_open(blob, data, target, mmap_mode, made, accept)
-            )
+            try:
+                obj, manifest = with_pair(
+                    target, lambda blob, data: self._load_open(blob, data, target, mmap_mode, made, accept)
+                )
+            except VerificationError as error:
+                foreign = foreign_file(target)
+                if foreign is not None:
+                    error.message, error.advice = f"{error.message}; {foreign.message}", foreign.advice
+                raise
             if self._rollback_state is not None:
                 self._rollback_state.raise_release(manifest.name, manifest.release)
             return obj, manifest

@@ -75,9 +75,7 @@ def _is_onnx(first: bytes) -> bool:
     return (first[2] == 0x3A and b"ai.onnx" in first) or (first[2] in (0x3A, 0x42) and b"\x12" in first[3:12])
 
 
-_TORCH: Final = (
-    "Load it with torch.load(PATH, weights_only=True), or save it as safetensors; safeload signs scikit-learn's models."
-)
+_TORCH: Final = "Load it with torch.load(PATH, weights_only=True), or save it as safetensors."
 _NUMPY: Final = "Load it with numpy.load(PATH), whose default allow_pickle=False is safe; or save it with joblib.dump."
 _KERAS: Final = "Load it with keras.saving.load_model(PATH, safe_mode=True)."
 _AGAIN: Final = (

@@ -250,7 +250,13 @@ class UnpackedSource:
                 "SL304", f"there is data after the end of the {self._compression} stream", self._unpacked
             )
         if self._compression == "xz" and getattr(self._unpacker, "check", 0) == 0:  # lzma.CHECK_NONE
-            raise self._damaged("it has no checksum")
+            raise RefusedError(
+                "SL316",
+                "the xz stream was written without a check (xz --check=none), so damage could go unseen",
+                self._unpacked,
+                None,
+                "Pack it again with a check: xz -d FILE, then xz FILE; or save it again with joblib.dump.",
+            )
 
     def _damaged(self, reason: str) -> RefusedError:
         return RefusedError("SL316", f"the {self._compression} stream is damaged: {reason}", self._unpacked)

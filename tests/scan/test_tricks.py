@@ -246,7 +246,8 @@ def test_each_row_names_tests_that_are_there(trick: str, unpickler: str, scanner
 def test_every_code_of_a_stream_is_in_the_table() -> None:
     """Whatever the scanner says of a stream's form stands there as the answer to some trick."""
     said = {code for row in rows() for code in re.findall(r"SL\d{3}", row[2])}
-    assert {code for code in FINDING_KINDS if code.startswith("SL3")} - {"SL325"} <= said  # SL325 is fickling's
+    other = {"SL325", "SL328", "SL329"}  # fickling's, and what honest files come to
+    assert {code for code in FINDING_KINDS if code.startswith("SL3")} - other <= said
 
 
 def test_every_category_of_refused_vectors_is_in_the_table() -> None:

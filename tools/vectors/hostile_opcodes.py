@@ -441,7 +441,7 @@ PROTOCOLS: Table = {
         "SL304", "code", "a call, and a second pickle that is harmless", stream(RUN) + stream(pickle.NONE)),
     "nothing": Case("SL323", "form", "an empty file", b""),
     "not-a-pickle": Case("SL323", "form", "text that is no pickle", b"# a README\n"),
-    "a-zip": Case("SL323", "form", "a zip file's first bytes", b"PK\3\4"),
+    "a-zip": Case("SL327", "form", "a zip file's first bytes", b"PK\3\4"),
     "no-stop": Case("SL301", "form", "no STOP", proto(4) + pickle.NONE),
     "no-stop-after-a-call": Case("SL301", "code", "a call and no STOP: it has run by then", proto(4) + RUN),
     "global-cut-after-the-name": Case(
