@@ -242,7 +242,7 @@ def _combined(policies: Sequence[Policy]) -> Policy:
         PolicyFileError: there are none, or too many.
     """
     if not policies:  # empty never means allowed
-        raise PolicyFileError("an empty list names no policy. Name at least one, such as ['sklearn']")
+        raise PolicyFileError("an empty list names no policy", advice="Name at least one, such as ['sklearn'].")
     if len(policies) == 1:
         return policies[0]
     if len(policies) > _MAX_FILES:
@@ -284,7 +284,9 @@ def _with_extended(source: str | Path, faults: list[Fault] | None = None) -> lis
         try:
             file = read_policy(one, faults)
         except PolicyFileError as error:
-            raise PolicyFileError(f"{asked_at}: it extends {key}: {error}" if asked_at else str(error)) from error
+            if not asked_at:
+                raise
+            raise PolicyFileError(f"{asked_at}: it extends {key}: {error.message}", advice=error.advice) from error
         for extended in file.extends:
             visit(extended, (*path, key), file.extends_at)
         done[key] = file
@@ -327,7 +329,9 @@ def _native(rules: Iterable[AllowRule]) -> dict[str, tuple[str | None, bool]]:
             before, functions = found.get(name, _NOT_NATIVE)
             before = before or native_of_packs().get(name, _NOT_NATIVE)[0]
             if rule.check is not None and before not in (None, rule.check):
-                raise PolicyFileError(f"{rule.where}: {name} already has the check {before!r}. Remove this one.")
+                raise PolicyFileError(
+                    f"{rule.where}: {name} already has the check {before!r}", advice="Remove this one."
+                )
             found[name] = rule.check or before, functions or rule.makes_functions
     return found
 

@@ -132,7 +132,7 @@ def read_policy(source: str | Path, faults: list[Fault] | None = None) -> Policy
     """
     if isinstance(source, str) and not _is_path(source):
         if not _PACK.fullmatch(source) or source not in pack_names():
-            raise PolicyFileError(_no_pack(source))
+            raise _no_pack(source)
         text, document = read_pack(source)
         origin = f"{_PACK_ORIGIN}{source}"
         return _read(text, document or policy_document(text, origin), origin, None, faults)
@@ -151,10 +151,16 @@ def read_policy_text(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(MAX_POLICY_BYTES + 1)
     except OSError as error:
-        meant = f". There is {path}.toml" if os.path.isfile(f"{path}.toml") else ""  # noqa: PTH113 - any text will do
-        raise PolicyFileError(f"{path}: the policy cannot be read: {error.strerror or error}{meant}") from error
+        meant = os.path.isfile(f"{path}.toml")  # noqa: PTH113 - any text will do
+        raise PolicyFileError(
+            f"{path}: the policy cannot be read: {error.strerror or error}",
+            advice=f"There is {path}.toml: use that path." if meant else "Check the path.",
+        ) from error
     if len(data) > MAX_POLICY_BYTES:
-        raise PolicyFileError(f"{path}: a policy of more than {MAX_POLICY_BYTES} bytes; nobody could review it")
+        raise PolicyFileError(
+            f"{path}: the policy has more than {MAX_POLICY_BYTES} bytes; nobody could review it",
+            advice="Split it, or check the path.",
+        )
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -170,15 +176,21 @@ def _is_path(source: str) -> bool:
     return "/" in source or "\\" in source or source.endswith(".toml") or source in (".", "..")
 
 
-def _no_pack(name: str) -> str:
-    """Say that there is no pack of this name, and how to name the file that may be meant; it is never taken for it."""
+def _no_pack(name: str) -> PolicyFileError:
+    """Return the error for a name of no pack; a file of this name is named, and never taken for it."""
     known = ", ".join(pack_names())
     if not name:
-        return f"a policy is named by a pack's name or a file's path, and this names none; packs: {known}"
+        return PolicyFileError(
+            "a policy is named by a pack's name or a file's path, and this names none", advice=f"Use a pack: {known}."
+        )
     if "," in name:
-        return f"there is no policy pack {name!r}. For several policies, pass a list: {name.split(',')!r}"
+        return PolicyFileError(
+            f"there is no policy pack {name!r}", advice=f"For several policies, pass a list: {name.split(',')!r}"
+        )
     meant = f"{name}.toml" if os.path.isfile(f"{name}.toml") else name  # noqa: PTH113 - any text will do
-    return f"there is no policy pack {name!r}; there are: {known}. A file needs its path: ./{meant}"
+    return PolicyFileError(
+        f"there is no policy pack {name!r}; there are: {known}", advice=f"A file needs its path: ./{meant}"
+    )
 
 
 def parse_policy(text: str, origin: str) -> PolicyFile:

@@ -26,7 +26,9 @@ def default_policy() -> str:
     if named is None:
         return DEFAULT_POLICY
     if not named.strip():  # another policy than the one that was meant would be a guess
-        raise PolicyFileError(f"{POLICY_VARIABLE} is set but empty. Unset it, or let it name a pack or a policy file.")
+        raise PolicyFileError(
+            f"{POLICY_VARIABLE} is set but empty", advice="Unset it, or let it name a pack or a policy file."
+        )
     return named
 
 
@@ -49,7 +51,9 @@ def expanded(source: str | Path) -> list[str | Path]:
     table = table.get("safeload", {}) if isinstance(table, dict) else {}
     names = table.get("policy") if isinstance(table, dict) else None
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
-        raise PolicyFileError(f'{path}: it names no policy. Add: [tool.safeload] with policy = ["sklearn", "pandas"]')
+        raise PolicyFileError(
+            f"{path}: it names no policy", advice='Add: [tool.safeload] with policy = ["sklearn", "pandas"]'
+        )
     if table.keys() != {"policy"}:
         raise PolicyFileError(
             f"{path}: [tool.safeload] has only the key policy, not {min(table.keys() - {'policy'})!r}"

@@ -416,7 +416,7 @@ def test_policies_that_cannot_be_used(run: Callable[..., Outcome], tmp_path: Pat
         outcome = run("policy", *arguments, path)
         assert (outcome.code, outcome.out) == (ERROR, "")
         assert says in outcome.err
-        assert outcome.err.count("\n") == 1
+        assert all(line.startswith("  ") for line in outcome.err.splitlines()[1:]), outcome.err
 
 
 def test_a_file_that_is_named_like_a_pack_is_shown_and_not_taken(
@@ -427,7 +427,7 @@ def test_a_file_that_is_named_like_a_pack_is_shown_and_not_taken(
     for name, says in (
         ("acme", "A file needs its path: ./acme.toml\n"),
         ("other", "A file needs its path: ./other\n"),
-        ("./acme", "There is acme.toml\n"),
+        ("./acme", "There is acme.toml: use that path.\n"),
         ("", "names none"),
         (".", "Is a directory"),
     ):

@@ -47,8 +47,14 @@ __all__ = ["rotate"]
 
 @click.command(short_help="Let a new key take over from the active one.")
 @keyring_option
-@click.option("--id", "key_id", metavar="ID", callback=check_key_id, help="What to call the new key.")
-@click.option("--old", metavar="ID", help="Which key is replaced, where more than one is active.")
+@click.option(
+    "--id",
+    "key_id",
+    metavar="ID",
+    callback=check_key_id,
+    help="Set the id of the new key [default: made from the key].",
+)
+@click.option("--old", metavar="ID", help="Replace the key of this id [default: the only active key].")
 @algorithm_option(None, " Default: that of the old key.")
 @scopes_option("the scopes of the key that is replaced")
 @not_after_option

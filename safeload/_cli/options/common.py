@@ -248,7 +248,8 @@ def rollback_state_option(command: _Command) -> _Command:
         metavar="FILE",
         type=PATH,
         callback=_note_missing,
-        help="Refuse what is older than this state file remembers. Nothing is added to it.",
+        help="Refuse releases older than those that this state file remembers. The file is only read; without "
+        "it, no release counts as old.",
     )(command)
 
 
@@ -261,7 +262,7 @@ def jobs_option(command: _Command) -> _Command:
         type=click.IntRange(min=1),
         default=1,
         show_default=True,
-        help="How many files to check at once, each in its own process.",
+        help="Check N artifacts at once, each in its own process.",
     )(command)
 
 
@@ -284,7 +285,8 @@ def keyring_option(command: _Command) -> _Command:
         "--keyring",
         metavar="PATH",
         type=PATH,
-        help="The keyring file. Default: the one that SAFELOAD_KEYRING names, else the one in your config folder.",
+        help="Use this keyring file [default: SAFELOAD_KEYRING, else the file in your config folder]. Commands that "
+        "only read the keyring also take its text from SAFELOAD_KEYRING_DATA.",
     )(command)
 
 
@@ -309,7 +311,7 @@ def _output_options(formats: list[str]) -> Callable[[_Command], _Command]:
         callback=_stdout_as_none,
         help="Write the result to FILE, whole or not at all, instead of stdout.",
     )
-    quiet = click.option("--quiet", "-q", is_flag=True, help="Say only what is refused or could not be judged.")
+    quiet = click.option("--quiet", "-q", is_flag=True, help="Print only refusals and errors.")
     return gathering("out", Output, {"layout": layout, "output": output, "quiet": quiet})
 
 

@@ -1,0 +1,62 @@
+"""Errors are raised with what happened and what to do apart; no text of one is put into another, or cut."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+import pytest
+
+from safeload import errors
+from safeload._cli import failures
+from support.places import PACKAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+APART = {
+    name
+    for module in (errors, failures)
+    for name, kind in vars(module).items()
+    if isinstance(kind, type) and issubclass(kind, Exception)
+}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def raised(path: Path) -> Iterator[tuple[ast.Call, str]]:
+    """The calls that make an error with fields, and the fixed text of its message, with {} for all else."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in APART and node.args:
+            message = node.args[0]
+            parts = message.values if isinstance(message, ast.JoinedStr) else [message]
+            texts = [part.value if isinstance(part, ast.Constant) else "{}" for part in parts]
+            yield node, "".join(map(str, texts))
+
+
+def faults(path: Path) -> Iterator[str]:
+    for call, text in raised(path):
+        at = f"{path.relative_to(PACKAGE)}:{call.lineno}"
+        if text.endswith((".", "!", ":")):
+            yield f"{at}: the message has a period at its end, which str() adds before the advice: {text}"
+        if ". " in text:
+            yield f"{at}: the message has a second sentence, which belongs into advice=: {text}"
+        if text.startswith(("what ", "whoever ")):
+            yield f"{at}: name the thing: {text}"
+        if len(call.args) != 1:
+            yield f"{at}: advice, path and all else are keywords"
+        for word in call.keywords:
+            advice = word.value.value if word.arg == "advice" and isinstance(word.value, ast.Constant) else None
+            if isinstance(advice, str) and not advice[:1].isupper():
+                yield f"{at}: advice is whole sentences: {advice}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_messages_and_advice_stand_apart(path: Path) -> None:
+    assert list(faults(path)) == []
+
+
+def test_the_check_finds_what_it_is_for() -> None:
+    made = [text for path in MODULES for _, text in raised(path)]
+    assert len(made) > 150
+    assert any("{}" in text for text in made)
