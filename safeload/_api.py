@@ -12,10 +12,11 @@ import os
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from safeload._internal.blob import BytesBlob, immutable
 from safeload._internal.files import PathLike, checked_path, open_artifact, storage_errors
+from safeload._internal.keywords import keywords
 from safeload._judging.decisions import decision
 from safeload._judging.examine import examine
 from safeload._loading.loader import Accept, Loader, MmapMode, OnMismatch
@@ -54,12 +55,18 @@ __all__ = [
     "verify",
 ]
 
+_ONLY_LOAD = "Only load() maps arrays into memory."
+_NO_MAP = "Bytes cannot be mapped into memory. Use load() with a local file."
+_NAME = "Bytes have no path: name= is what they are signed as."
+_NO_KEY = "A scan needs no key. To check the signature, use verify()."
+
 Scannable = PathLike | bytes | bytearray | memoryview | BinaryIO
 
 
 # ------------------------------------------------------------------------------------------------- writing
 
 
+@keywords(also={"value": "obj", "filename": "path"}, hints={"mmap_mode": _ONLY_LOAD})
 def dump(
     obj: Any,
     path: PathLike,
@@ -117,6 +124,7 @@ def dump(
     return manifest
 
 
+@keywords(also={"filename": "path"})
 def sign(
     path: PathLike,
     *,
@@ -149,6 +157,9 @@ def sign(
     return manifest
 
 
+@keywords(
+    also={"value": "obj"}, hints={"overwrite": "There is nothing to overwrite.", "path": _NAME, "filename": _NAME}
+)
 def dumps(
     obj: Any,
     compress: Compress = 0,
@@ -190,6 +201,7 @@ def dumps(
 # ------------------------------------------------------------------------------------------------- reading
 
 
+@keywords(also={"filename": "path"}, hints={"trusted": "Nothing turns the checks off."})
 def load(
     path: PathLike,
     mmap_mode: MmapMode | None = None,
@@ -200,6 +212,7 @@ def load(
     limits: Limits | None = None,
     on_version_mismatch: OnMismatch = "warn",
     rollback_state: PathLike | None = None,
+    ensure_native_byte_order: Literal["auto"] | bool = "auto",
 ) -> Any:
     """Return the object that was saved, or raise having run nothing that the policy does not allow.
 
@@ -210,8 +223,10 @@ def load(
         mmap_mode: None, "r" or "c", as with joblib.load. The file and its folder must then be writable by this
             user and root only. "r+" and "w+" would write into the signed file, and are refused.
         keyring, policy, min_release, limits, on_version_mismatch, rollback_state: see `Loader`.
+        ensure_native_byte_order: "auto", or what joblib makes of that: True, but False with `mmap_mode`.
 
     Raises:
+        ValueError: the mode or the byte order is another one.
         VerificationError: it is not what a trusted key signed (UnsignedError, ManifestError, UnknownKeyError,
             BadSignatureError, ExpiredError, DigestMismatchError, RollbackError).
         PolicyViolationError, MalformedArtifactError, LimitExceededError: signed, but refused by the scan; the
@@ -220,6 +235,11 @@ def load(
         VersionMismatchError: other versions wrote it, and that was to be an error.
         FileNotFoundError, KeyringError, PolicyFileError, StorageError: as they say.
     """
+    if ensure_native_byte_order not in ("auto", mmap_mode is None):
+        raise ValueError(
+            f"ensure_native_byte_order={ensure_native_byte_order!r} cannot be had here: arrays are in native byte "
+            "order without mmap_mode, and as they were saved with it. Omit it, or pass 'auto'."
+        )
     loader = Loader(
         keyring=keyring,
         policy=policy,
@@ -231,6 +251,13 @@ def load(
     return loader.load(path, mmap_mode)
 
 
+@keywords(
+    hints={
+        "mmap_mode": "Bytes cannot be mapped into memory. Use load() with a local file.",
+        "path": _NAME,
+        "filename": _NAME,
+    }
+)
 def loads(
     artifact: bytes | bytearray | memoryview,
     manifest: bytes | bytearray | memoryview,
@@ -263,6 +290,7 @@ def loads(
     return loader.loads(artifact, manifest, name=name)
 
 
+@keywords(also={"filename": "path"}, hints={"mmap_mode": _ONLY_LOAD})
 def verify(
     path: PathLike,
     *,
@@ -285,6 +313,7 @@ def verify(
     ).verify(path)
 
 
+@keywords(also={"filename": "path"})
 def read_manifest(path: PathLike, *, keyring: KeyringSource = None) -> Manifest:
     """Return what was signed about an artifact; the signature is checked, the artifact's bytes are not.
 
@@ -295,6 +324,7 @@ def read_manifest(path: PathLike, *, keyring: KeyringSource = None) -> Manifest:
     return Loader(keyring=keyring).read_manifest(path)
 
 
+@keywords(also={"filename": "path"}, hints={"key": _NO_KEY, "keyring": _NO_KEY})
 def scan(path: Scannable, *, policy: PolicySource = None, limits: Limits | None = None, deep: bool = False) -> Report:
     """Look into an artifact of unknown origin, without a key and without unpickling anything.
 
@@ -364,6 +394,7 @@ def _scan(blob: FileBlob | BytesBlob, target: Path, policy: Policy, limits: Limi
 # ------------------------------------------------------------------------------------------------- signing again
 
 
+@keywords(also={"filename": "path"})
 def re_sign(
     path: PathLike,
     *,
@@ -393,6 +424,7 @@ def re_sign(
     return ReSigner(key=key, keyring=keyring, policy=policy, limits=limits, replacing=replacing).sign(path)
 
 
+@keywords(also={"filename": "path"})
 def countersign(
     path: PathLike,
     *,

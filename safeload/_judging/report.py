@@ -109,6 +109,10 @@ class Report:
         """Whether it was judged, and nothing was found against it."""
         return not self.findings and self.error is None
 
+    def __bool__(self) -> bool:
+        """Return `allowed`."""
+        return self.allowed
+
     @property
     def verdict(self) -> str:
         """Return "allowed", "refused" or "error"."""

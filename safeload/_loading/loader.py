@@ -14,10 +14,11 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
 from safeload._internal.blob import BytesBlob, immutable
 from safeload._internal.files import PathLike, checked_path
+from safeload._internal.keywords import keywords
 from safeload._judging.decisions import Decision, decision
 from safeload._judging.examine import examine
 from safeload._judging.report import refused_report
@@ -98,6 +99,7 @@ class Loader:
             remembered, and what is older than that refused. Keep it where only this user can write.
     """
 
+    @keywords()
     def __init__(
         self,
         *,
@@ -123,9 +125,21 @@ class Loader:
         self._copies = FolderOfCopies(mmap_copies) if isinstance(mmap_copies, str | os.PathLike) else mmap_copies
         self._rollback_state = resolve_rollback_state(rollback_state)
 
+    @keywords(also={"filename": "path"})
     def load(self, path: PathLike, mmap_mode: MmapMode | None = None) -> Any:
         """Return the object; see `safeload.load`."""
         return self._load(path, mmap_mode, None)[0]
+
+    def __copy__(self) -> Self:
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a Loader cannot be pickled: it may hold key material. Pass the keyring's path and the policy to each "
+            "worker, and make a Loader there."
+        )
 
     def load_with_manifest(
         self, path: PathLike, mmap_mode: MmapMode | None = None, *, accept: Accept | None = None

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Final
 
 __all__ = ["Limits"]
+
+
+_SIZES: Final = ("max_memory", "max_unpacked")
+_SIZE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?(?:([KMGT])(I?))?B", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What an artifact may hold at most; every field is a positive count, sizes in bytes.
+
+    Sizes may also be texts with a unit: "4GB" (1000³ bytes), "512MiB" (1024² bytes).
 
     With the defaults, a small file is judged within seconds and 256 MiB whatever it holds; a large one may take time in
     proportion to its size on the disk.
@@ -43,7 +51,27 @@ class Limits:
     max_unpacked: int = 16 << 30
     max_ratio: int = 2_000
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            max_opcodes: int = ...,
+            min_opcodes: int = ...,
+            max_memory: int | str = ...,
+            max_memo: int = ...,
+            max_stack: int = ...,
+            max_globals: int = ...,
+            max_odd_keys: int = ...,
+            max_nested: int = ...,
+            max_unpacked: int | str = ...,
+            max_ratio: int = ...,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
+        for name in _SIZES:
+            if isinstance(text := getattr(self, name), str):
+                object.__setattr__(self, name, _bytes_of(name, text))
         for field in fields(self):
             value = getattr(self, field.name)
             if type(value) is not int or value <= 0:
@@ -57,3 +85,11 @@ class Limits:
     def for_file(self, size: int) -> Limits:
         """Return these limits for a file of this size on the disk: a small one may not cost seconds."""
         return replace(self, max_opcodes=min(self.max_opcodes, self.min_opcodes + size // 2))
+
+
+def _bytes_of(name: str, text: str) -> int:
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f'{name} is a number of bytes, or a text such as "4GB" or "512MiB", not {text[:100]!r}')
+    power = 0 if found[2] is None else "KMGT".index(found[2].upper()) + 1
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** power)

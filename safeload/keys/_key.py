@@ -50,7 +50,7 @@ class _Guarded:
     def _refuse(self) -> NoReturn:
         raise TypeError(
             f"a {type(self).__name__} cannot be pickled: that would write its key material out. "
-            "Pass the keyring's path instead."
+            'Pass the keyring\'s path to each worker, which reads it there: keyring="PATH", or SAFELOAD_KEYRING.'
         )
 
     def __reduce__(self) -> NoReturn:
@@ -83,6 +83,14 @@ class VerifyingKey(_Guarded):
         self._material = _checked_material(material, self._algorithm.public_size)
         self._algorithm.check_public(self._material)
         self._key_id = self.fingerprint if key_id is None else _checked_id(key_id)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # type: ignore[override]
+        if self.is_secret:
+            self._refuse()
+        return _public_key, (self._material, self.algorithm, self._key_id)
+
+    def __reduce_ex__(self, _protocol: Any) -> tuple[Any, ...]:  # type: ignore[override]
+        return self.__reduce__()
 
     @classmethod
     def from_pem(cls, pem: bytes, *, key_id: str | None = None) -> VerifyingKey:
@@ -216,6 +224,10 @@ class SigningKey(_Guarded):
 
     def __repr__(self) -> str:
         return f"<SigningKey {self.key_id!r} {self.algorithm}>"
+
+
+def _public_key(material: bytes, algorithm: str, key_id: str) -> VerifyingKey:
+    return VerifyingKey(material, algorithm=algorithm, key_id=key_id)
 
 
 def _checked_material(material: bytes, size: int) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safeload._internal.clock import utc_now
 from safeload._internal.files import PathLike, shown_place
@@ -409,9 +409,27 @@ class Keyring:
         """How messages name it, with its path if it has one."""
         return "the keyring" if self._path is None else f"keyring {self._path}"
 
+    def __copy__(self) -> Keyring:
+        return Keyring(self.entries, path=self._path, threshold=self._threshold, rotating_to=self._rotating_to)
+
+    def __deepcopy__(self, _memo: Any) -> Keyring:
+        return self.__copy__()  # entries and keys never change
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if not self.is_public:
+            raise TypeError(
+                "a Keyring that holds secret keys cannot be pickled: that would write its key material out. "
+                'Pass the keyring\'s path to each worker, which reads it there: keyring="PATH", or SAFELOAD_KEYRING.'
+            )
+        return _unpickled, (self.entries, self._path, self._threshold, self._rotating_to)
+
     def __repr__(self) -> str:
         ids = ", ".join(f"{entry.key_id} ({entry.status})" for entry in self.entries)
         return f"<Keyring {self._path!r}: {ids}>" if self._path else f"<Keyring: {ids}>"
+
+
+def _unpickled(entries: tuple[KeyEntry, ...], path: str | None, threshold: int, rotating_to: str | None) -> Keyring:
+    return Keyring(entries, path=path, threshold=threshold, rotating_to=rotating_to)
 
 
 def keyring_from(source: KeySource) -> Keyring:

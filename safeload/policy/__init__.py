@@ -140,6 +140,9 @@ class Policy:
     def __repr__(self) -> str:
         return f"<Policy {self.name!r}, {len(self._by_name)} globals>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (self.files, self.name)  # what it has worked out is worked out again
+
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
 
@@ -189,6 +192,10 @@ class Survey:
     name: str
     files: tuple[PolicyFile, ...]
     faults: tuple[Fault, ...]
+
+
+def _unpickled(files: Sequence[PolicyFile], name: str) -> Policy:
+    return Policy(files, name=name)
 
 
 def survey_policy(source: PathLike | Sequence[PathLike]) -> Survey:

@@ -8,9 +8,10 @@ import functools
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from safeload._internal.files import storage_error
+from safeload._internal.keywords import keywords
 from safeload._judging.report import Report, refused_report
 from safeload._loading.loader import Loader, follower_of
 from safeload._loading.rollback_state import RollbackState, resolve_rollback_state
@@ -59,6 +60,7 @@ _MAX_TRIES = 20
 class StoreReader:
     """The part of `Store` that needs no key to sign with."""
 
+    @keywords()
     def __init__(
         self,
         folder: PathLike,
@@ -89,6 +91,12 @@ class StoreReader:
     @property
     def _keyring(self) -> Keyring:
         return self._loader.keyring
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} cannot be pickled: it may hold key material. Pass the folder, the keyring's path "
+            "and the policy to each worker, and open it there."
+        )
 
     @property
     def folder(self) -> Path:
