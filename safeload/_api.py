@@ -298,19 +298,30 @@ def verify(
     policy: PolicySource = None,
     min_release: int | None = None,
     limits: Limits | None = None,
+    on_version_mismatch: OnMismatch = "warn",
     rollback_state: PathLike | None = None,
+    any_environment: bool = False,
 ) -> Report:
     """Check all that `load` checks, and every byte, without loading: the step before a deployment.
 
-    The arguments are those of `Loader`. What `rollback_state` remembers is held against, but nothing is added to it.
+    An artifact that is allowed would also load here: the modules and names that it uses are installed, in versions that
+    read its layouts. `any_environment` leaves this out, for a machine that checks artifacts and never loads them.
+
+    The other arguments are those of `Loader`. `rollback_state` is compared with, and not changed. A version mismatch is
+    a finding if `on_version_mismatch` is "error".
 
     Raises:
         FileNotFoundError, KeyringError, PolicyFileError, StorageError: it could not be judged. What is wrong
             with the artifact or its manifest is never raised, but stands in the report.
     """
     return Loader(
-        keyring=keyring, policy=policy, min_release=min_release, limits=limits, rollback_state=rollback_state
-    ).verify(path)
+        keyring=keyring,
+        policy=policy,
+        min_release=min_release,
+        limits=limits,
+        on_version_mismatch=on_version_mismatch,
+        rollback_state=rollback_state,
+    ).verify(path, any_environment=any_environment)
 
 
 @keywords(also={"filename": "path"})

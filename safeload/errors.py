@@ -179,7 +179,12 @@ class VersionMismatchError(SafeloadError):
 
 
 class VersionMismatchWarning(UserWarning):
-    """The installed packages differ from those that wrote the artifact."""
+    """The installed packages differ from those that wrote the artifact at `path`; `message` says how."""
+
+    def __init__(self, message: str, *, path: str | os.PathLike[str] | None = None) -> None:
+        super().__init__(message if path is None else f"{os.fspath(path)}: {message}")
+        self.message = message
+        self.path = None if path is None else os.fspath(path)
 
 
 # An artifact was judged, and refused; every other error says that it could not be judged.

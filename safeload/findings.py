@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["FINDING_KINDS", "Finding", "FindingKind", "RefusedError"]
+__all__ = ["FINDING_KINDS", "ONLY_HERE", "Finding", "FindingKind", "RefusedError"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,12 @@ _LIMITS = (
     "signed, verified and loaded: --limit NAME=NUMBER, or limits=safeload.Limits(NAME=NUMBER)."
 )
 _REPORT = "If scikit-learn, joblib or pickle wrote this file, that is a bug in safeload: please report it."
+_HERE = (
+    "Install the versions that wrote the artifact, or train and save the model again with those that are installed. "
+    "Where it is only checked and never loaded: --any-environment."
+)
+# Codes that say that an allowed artifact would not load in this environment; elsewhere it may.
+ONLY_HERE = frozenset(("SL603", "SL604", "SL605", "SL606", "SL607", "SL608"))
 
 FINDING_KINDS: dict[str, FindingKind] = {
     rule.code: rule
@@ -140,6 +146,21 @@ FINDING_KINDS: dict[str, FindingKind] = {
         # environment
         FindingKind("SL601", "package version mismatch", "Install the versions that the manifest names.", "warning"),
         FindingKind("SL602", "missing codec", "Install the package that the message names."),
+        FindingKind("SL603", "missing module", _HERE),
+        FindingKind("SL604", "missing name", _HERE),
+        FindingKind("SL605", "layout of another version", _HERE),
+        FindingKind("SL606", "event that is not granted", "Use the pack that has this class: extends = [..., PACK]."),
+        FindingKind(
+            "SL607", "refused version mismatch", "Install the versions that the manifest names, or train and sign anew."
+        ),
+        FindingKind(
+            "SL608",
+            "failed load",
+            "Install the versions that wrote the artifact, or train and save the model again with those installed.",
+        ),
+        FindingKind(
+            "SL609", "load stopped by the tripwire", "Do not use the artifact: its code does more than was scanned."
+        ),
         # policy lint
         FindingKind(
             "SL701", "invalid rule", "Correct the rule, or remove it: nothing is loaded under this policy as it is."

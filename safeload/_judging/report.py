@@ -6,8 +6,14 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from safeload.errors import LimitExceededError, MalformedArtifactError, PolicyViolationError, StorageError
-from safeload.findings import Finding
+from safeload.errors import (
+    LimitExceededError,
+    MalformedArtifactError,
+    PolicyViolationError,
+    StorageError,
+    VersionMismatchError,
+)
+from safeload.findings import ONLY_HERE, Finding
 from safeload.policy import proposed_policy, split_names
 
 if TYPE_CHECKING:
@@ -120,11 +126,17 @@ class Report:
             return "refused"
         return "allowed" if self.allowed else "error"
 
+    @property
+    def only_here(self) -> bool:
+        """Whether it is refused for one reason alone: it would not load in this environment."""
+        return bool(self.findings) and all(finding.code in ONLY_HERE for finding in self.findings)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON can hold it."""
         return {
             "path": self.path,
             "verdict": self.verdict,
+            "would_not_load_here": self.only_here,
             "findings": [finding.to_dict() for finding in self.findings],
             "globals": [
                 {"module": use.module, "qualname": use.qualname, "roles": dict(use.roles)} for use in self.globals
@@ -147,12 +159,15 @@ class Report:
 
         Raises:
             MalformedArtifactError, LimitExceededError, PolicyViolationError: by what weighs most.
+            VersionMismatchError: it is allowed, and would not load here.
             StorageError: it could not be judged.
         """
         if self.allowed:
             return
         if not self.findings:
             raise StorageError(f"could not be judged: {self.error}", advice=self.advice, path=self.path)
+        if self.only_here:
+            raise VersionMismatchError(f"cannot load it here\n{self.explanation()}", path=self.path)
         codes = {finding.code[:3] for finding in self.findings}
         kind: type[MalformedArtifactError | LimitExceededError | PolicyViolationError]
         if codes & {"SL1", "SL2", "SL3", "SL6"}:

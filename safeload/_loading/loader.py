@@ -22,6 +22,7 @@ from safeload._internal.keywords import keywords
 from safeload._judging.decisions import Decision, decision
 from safeload._judging.examine import examine
 from safeload._judging.report import refused_report
+from safeload._loading.environment import why_not_here
 from safeload._loading.foreign import foreign_file
 from safeload._loading.gc_pause import COLLECTOR_PAUSED
 from safeload._loading.rollback_state import RollbackState, resolve_rollback_state
@@ -44,8 +45,8 @@ from safeload._storage.backends import absolute
 from safeload._storage.copies import FolderOfCopies, mappable
 from safeload._storage.opening import with_pair
 from safeload._storage.reader import VerifiedReader, verified_reader, verified_stream
-from safeload.errors import ManifestError, RollbackError, VerificationError
-from safeload.findings import FINDING_KINDS
+from safeload.errors import ManifestError, RollbackError, SafeloadError, VerificationError, VersionMismatchError
+from safeload.findings import FINDING_KINDS, Finding
 from safeload.policy import PolicySource, resolve_policy
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from safeload._internal.blob import Blob
     from safeload._judging.report import Report
     from safeload._loading.watch import OnRefused, OnSwapped
-    from safeload._scan import Limits
+    from safeload._scan import Limits, Trace
     from safeload._storage.copies import Copies
     from safeload.keys import Keyring, KeyringSource
 
@@ -198,12 +199,16 @@ class Loader:
         """Whom it trusts."""
         return self._trust.keyring
 
-    def verify(self, path: PathLike, *, accept: Accept | None = None) -> Report:
+    def verify(self, path: PathLike, *, any_environment: bool = False, accept: Accept | None = None) -> Report:
         """Return the report of all that `load` checks; see `safeload.verify`, and `load_with_manifest` for `accept`."""
         target = checked_path(path)
         with decision("verify", str(target), self._policy.digest) as made:
             try:
-                report, _ = with_pair(target, lambda blob, data: self._verify(blob, data, target, made, accept))
+                report, manifest, trace = with_pair(
+                    target, lambda blob, data: self._verify(blob, data, target, made, accept)
+                )
+                if report.allowed and not any_environment:
+                    report = replace(report, findings=self._why_not_here(report, manifest, trace))
             except VerificationError as error:
                 report = refused_report(target, error, self._policy)
                 foreign = foreign_file(target)
@@ -220,7 +225,7 @@ class Loader:
         """
         target = checked_path(path)
         with decision("verify", str(target), self._policy.digest) as made:
-            report, manifest = with_pair(target, lambda blob, data: self._verify(blob, data, target, made, accept))
+            report, manifest, _ = with_pair(target, lambda blob, data: self._verify(blob, data, target, made, accept))
             report.raise_if_refused()
             return manifest
 
@@ -258,7 +263,7 @@ class Loader:
     ) -> tuple[Any, Manifest]:
         manifest, reader = self._open(blob, envelope, target, made, accept)
         if mmap_mode is not None and manifest.compression != "none":
-            warn_caller(f'mmap_mode "{mmap_mode}" is ignored: {target} is compressed.', UserWarning)
+            warn_caller(UserWarning(f'mmap_mode "{mmap_mode}" is ignored: {target} is compressed.'))
             mmap_mode = None
         if mmap_mode is None:
             return self._unpickle(reader, manifest, target, functools.partial(_read, manifest, reader)), manifest
@@ -289,22 +294,40 @@ class Loader:
             check_versions(str(target), manifest.producer.python, manifest.producer.packages, self._on_version_mismatch)
             import_modules(names.modules)
             guarded = functools.partial(tripwire, names.named, events=names.events, sources=names.sources)
-            obj = load(stream, unpacked, guarded)
+            try:
+                obj = load(stream, unpacked, guarded)
+            except (SafeloadError, OSError, MemoryError):
+                raise
+            except Exception as error:
+                if reader.failure is not None:
+                    raise reader.failure from error
+                raise _failed(target, manifest, error) from error
             if reader.failure is not None:
                 raise reader.failure  # swallowed by what was being loaded
             return obj
 
     def _verify(
         self, blob: Blob, envelope: bytes, target: Path, made: Decision, accept: Accept | None
-    ) -> tuple[Report, Manifest]:
+    ) -> tuple[Report, Manifest, Trace]:
         known, reader = self._open(blob, envelope, target, made, accept)
         manifest = known.copied()
         with verified_stream(reader) as stream:
-            report, _ = examine(stream, target, manifest.size, self._policy, self._limits, manifest)
+            report, trace = examine(stream, target, manifest.size, self._policy, self._limits, manifest)
             reader.verify_all()
-        return replace(
-            report, version_mismatches=tuple(version_mismatches(manifest.producer.python, manifest.producer.packages))
-        ), manifest
+        return (
+            replace(
+                report,
+                version_mismatches=tuple(version_mismatches(manifest.producer.python, manifest.producer.packages)),
+            ),
+            manifest,
+            trace,
+        )
+
+    def _why_not_here(self, report: Report, manifest: Manifest, trace: Trace) -> tuple[Finding, ...]:
+        """Return why an artifact that is allowed would not load in this environment."""
+        refused = report.version_mismatches if self._on_version_mismatch == "error" else ()
+        reasons = why_not_here(trace, self._policy, manifest.producer.packages)
+        return (*(Finding("SL607", line) for line in refused), *reasons)
 
     def _open(
         self, blob: Blob, envelope: bytes, target: Path, made: Decision, accept: Accept | None
@@ -346,6 +369,18 @@ def follower_of(loader: Loader) -> tuple[Loader, Trust]:
     follower._trust = trust = loader._trust.copied()  # noqa: SLF001
     follower._rollback_state = loader._rollback_state or RollbackState()  # noqa: SLF001
     return follower, trust
+
+
+def _failed(target: Path, manifest: Manifest, error: Exception) -> VersionMismatchError:
+    """Return the error for an object that was allowed, and whose own classes did not take what was saved."""
+    differences = version_mismatches(manifest.producer.python, manifest.producer.packages)
+    return VersionMismatchError(
+        f"cannot load it: its own code raised {type(error).__name__}: {error}",
+        advice=f"Install the versions that wrote it, or train and save it again: {'; '.join(differences)}."
+        if differences
+        else "The installed versions are those of the manifest, so look for the fault in this class.",
+        path=target,
+    )
 
 
 def _digests(manifest: Manifest) -> FileDigests:

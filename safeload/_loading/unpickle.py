@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "home_of",
     "import_modules",
     "load_mapped",
     "load_stream",
@@ -28,6 +29,11 @@ __all__ = [
 _REGISTERED_BY: Final = {"_loss": "sklearn._loss._loss"}
 
 
+def home_of(module: str) -> str:
+    """Return the module to import for one that a pickle names."""
+    return _REGISTERED_BY.get(module, module)
+
+
 def import_modules(modules: Iterable[str]) -> None:
     """Import what loading will need, before the tripwire is set; in the order given.
 
@@ -37,7 +43,7 @@ def import_modules(modules: Iterable[str]) -> None:
         if sys.modules.get(module) is not None:  # or another thread is at it: unpickling waits for that
             continue
         try:
-            importlib.import_module(_REGISTERED_BY.get(module, module))
+            importlib.import_module(home_of(module))
         except ImportError as error:
             raise _cannot_import(module, error) from error
         if module not in sys.modules:
@@ -45,11 +51,11 @@ def import_modules(modules: Iterable[str]) -> None:
 
 
 def _cannot_import(module: str, error: ImportError) -> VersionMismatchError:
-    package = module.partition(".")[0]
+    package = home_of(module).partition(".")[0]
     if package in sys.modules:
         return VersionMismatchError(
             f"cannot import the module {module}, which the artifact needs, from the installed {package}: {error}",
-            advice=f"Install the version of {package} that the manifest names.",
+            advice=f"Install the version of {package} that the manifest names, or train and save the model again.",
         )
     return VersionMismatchError(
         f"cannot import the module {module}, which the artifact needs: {error}",

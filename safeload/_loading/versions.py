@@ -15,7 +15,15 @@ from safeload.policy import pack_distributions
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["UNKNOWN", "check_versions", "installed_packages", "version_mismatches", "warn_caller"]
+__all__ = [
+    "UNKNOWN",
+    "check_versions",
+    "distribution_of",
+    "installed_packages",
+    "installed_version",
+    "version_mismatches",
+    "warn_caller",
+]
 
 UNKNOWN = "unknown"  # in a manifest: the signer did not write the artifact, and cannot tell
 
@@ -30,16 +38,18 @@ _EXACT = frozenset({"scikit-learn"})
 def installed_packages(modules: Iterable[str]) -> dict[str, str]:
     """Return the versions installed of the distributions that these modules come from, by distribution name."""
     tops = {module.split(".")[0] for module in modules}
-    wanted = {*_ALWAYS, *map(_distribution, tops)}
+    wanted = {*_ALWAYS, *map(distribution_of, tops)}
     found = {}
     for name in sorted(wanted):
-        installed = _installed(name)
+        installed = installed_version(name)
         if installed is not None:  # else the standard library, or a module of the user's own
             found[name] = installed
     return found
 
 
-def _distribution(top: str) -> str:
+def distribution_of(module: str) -> str:
+    """Return the name of the distribution that a module comes from, as far as it is known."""
+    top = module.partition(".")[0]
     if top in OWN:
         return _DISTRIBUTIONS.get(top, top)
     return pack_distributions().get(top) or _DISTRIBUTIONS.get(top, top)
@@ -56,7 +66,7 @@ def _mismatches(python: str, packages: tuple[tuple[str, str], ...]) -> tuple[str
     if python != UNKNOWN and _minor(python) != _minor(platform.python_version()):
         differences.append(f"Python {python} wrote it, this is {platform.python_version()}")
     for name, written in packages:
-        installed = _installed(name)
+        installed = installed_version(name)
         if installed is None:
             differences.append(f"{name} {written} wrote it, none is installed")
             continue
@@ -84,19 +94,20 @@ def check_versions(path: str, python: str, packages: Mapping[str, str], on_misma
     )
     if on_mismatch == "error":
         raise mismatch
-    warn_caller(str(mismatch), VersionMismatchWarning)
+    warn_caller(VersionMismatchWarning(str(mismatch)))
 
 
-def warn_caller(message: str, category: type[Warning]) -> None:
+def warn_caller(warning: Warning) -> None:
     """Warn of what the first caller outside of this package did."""
     frame, level = sys._getframe(), 1  # noqa: SLF001 - warnings itself has no other way before Python 3.12
     while frame.f_back is not None and frame.f_globals["__name__"].startswith("safeload."):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
+    warnings.warn(warning, stacklevel=level)
 
 
 @functools.cache
-def _installed(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
+    """Return the version of a distribution that is installed here; None if there is none."""
     from importlib import metadata  # here: it is slow to import
 
     try:

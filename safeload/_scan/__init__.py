@@ -81,7 +81,8 @@ class Trace:
     `events` is filled on request only, in order: every global named and role used, as ("global" or the role, module,
     qualname); every array passed, as ("array", its first byte, its length, where its padding begins); and every nested
     pickle at its end, as ("nested", its first byte, its length).  `sources` are the texts that classes of the stream
-    will run as code when they are loaded, each one that the policy lists.
+    will run as code when they are loaded, each one that the policy lists.  `layouts` are those of which a library reads
+    none from some version on, as (its distribution, that version, what has the layout).
     """
 
     protocol: int
@@ -92,6 +93,7 @@ class Trace:
     findings: tuple[Finding, ...]
     sklearn_versions: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    layouts: tuple[tuple[str, str, str], ...] = ()
     events: tuple[tuple[Any, ...], ...] = ()
 
 
@@ -133,6 +135,7 @@ def scan_stream(source: Source, rules: Rules, limits: Limits, *, record: bool = 
         findings=(*findings, *machine.findings),
         sklearn_versions=tuple(sorted(machine.sklearn_versions)),
         sources=tuple(sorted(machine.sources)),
+        layouts=tuple(sorted(machine.structures.layouts)),
         events=tuple(events or ()),
     )
 

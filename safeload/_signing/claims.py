@@ -11,13 +11,14 @@ from safeload._internal.clock import utc_now
 from safeload._internal.files import storage_errors
 from safeload._internal.strictjson import MAX_INTEGER, MAX_LINE, is_line
 from safeload._judging.examine import examine
-from safeload._loading.versions import UNKNOWN, installed_packages
+from safeload._loading.environment import why_not_here
+from safeload._loading.versions import UNKNOWN, installed_packages, warn_caller
 from safeload._manifest.digests import digest_file
 from safeload._manifest.manifest import Manifest, Producer, clean_metadata, open_envelope
 from safeload._storage.opening import read_envelope_bytes
 from safeload._storage.pair import manifest_path
 from safeload._storage.reader import verified_reader, verified_stream
-from safeload.errors import RollbackError, VerificationError
+from safeload.errors import RollbackError, VerificationError, VersionMismatchWarning
 from safeload.keys import Keyring
 
 if TYPE_CHECKING:
@@ -100,6 +101,9 @@ def describe(
     with verified_stream(verified_reader(blob, digests)) as stream:
         report, trace = examine(stream, target, digests.size, policy, limits)
     report.raise_if_refused()
+    producer = _this_process(trace) if written_here else _another_process(trace)
+    if not written_here:
+        _warn_of_here(target, trace, policy, producer)
     return Manifest(
         name=target.name,
         size=digests.size,
@@ -113,7 +117,7 @@ def describe(
         version=claims.version,
         created=claims.created,
         expires=claims.expires,
-        producer=_this_process(trace) if written_here else _another_process(trace),
+        producer=producer,
         scanner=SCANNER,
         policy_name=policy.name,
         policy_digest=policy.digest,
@@ -121,6 +125,13 @@ def describe(
         metadata=claims.metadata,
         key_ids=signing.key_ids,
     )
+
+
+def _warn_of_here(target: Path, trace: Trace, policy: Policy, producer: Producer) -> None:
+    """Warn where an artifact would not load in this environment; it is signed all the same, to be loaded elsewhere."""
+    reasons = [finding.message for finding in why_not_here(trace, policy, producer.packages)]
+    if reasons:
+        warn_caller(VersionMismatchWarning(f"it would not load here: {'; '.join(reasons)}", path=target))
 
 
 def _this_process(trace: Trace) -> Producer:

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safeload._internal.files import PathLike
-from safeload._scan import ROLES, Grant, Limits
+from safeload._scan import OWN, ROLES, Grant, Limits
 from safeload.errors import PolicyFileError
 from safeload.policy._denylist import denied_reason
-from safeload.policy._packs import native_of_packs, pack_distributions, pack_names
+from safeload.policy._packs import events_of_packs, native_of_packs, pack_distributions, pack_names
 from safeload.policy._parse import AllowRule, Fault, PolicyFile, parse_policy, read_policy
 from safeload.policy._patterns import compile_arguments, compile_states, sources_of
 from safeload.policy._propose import proposed_policy
@@ -169,6 +169,14 @@ class Policy:
     def events(self, names: Iterable[str]) -> frozenset[str]:
         """Return which audit events loading these globals may raise, beyond those that any artifact may."""
         return frozenset(event for name in names for rule in self._by_name.get(name, ()) for event in rule.events)
+
+    def missing_events(self, names: Iterable[str]) -> frozenset[str]:
+        """Return which audit events loading these globals raises, by the packs that ship, and this policy forbids."""
+        listed = [name for name in names if name.partition(".")[0] not in OWN]
+        if not listed:
+            return frozenset()
+        raised = events_of_packs()
+        return frozenset().union(*(raised.get(name, ()) for name in listed)) - self.events(listed)
 
     @property
     def tightened(self) -> dict[str, int]:

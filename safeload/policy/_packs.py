@@ -15,13 +15,15 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from importlib.resources.abc import Traversable
 
-__all__ = ["native_of_packs", "pack_distributions", "pack_names", "read_pack"]
+__all__ = ["events_of_packs", "native_of_packs", "pack_distributions", "pack_names", "read_pack"]
 
 _PACKAGE = "safeload.policy.packs"
 # However the key is written in TOML: a pack that is passed over here would lose its checks.
 _NATIVE = re.compile(rb"(?:check|makes)[\"']?[ \t]*=")
+_EVENTS = re.compile(rb"events[\"']?[ \t]*=")
 _DISTRIBUTION = re.compile(rb'^distribution = "([a-z0-9-]+)"(?:\r?\nimports = "([A-Za-z0-9_]+)")?', re.MULTILINE)
 
 
@@ -49,20 +51,36 @@ def native_of_packs() -> dict[str, tuple[str | None, bool]]:
 
     These hold whatever policy is in force, so all packs are read; of most it is enough to see that they say nothing.
     """
-    found: dict[str, tuple[str | None, bool]] = {}
+    return {
+        f"{rule['module']}.{name}": (rule.get("check"), rule.get("makes") == "function")
+        for rule in _rules_that_say(_NATIVE)
+        if "check" in rule or "makes" in rule
+        for name in rule["names"]
+    }
+
+
+@functools.cache
+def events_of_packs() -> dict[str, frozenset[str]]:
+    """Return, for each global that a shipped pack says this of, the audit events that loading it raises."""
+    return {
+        f"{rule['module']}.{name}": frozenset(rule["events"])
+        for rule in _rules_that_say(_EVENTS)
+        if "events" in rule
+        for name in rule["names"]
+    }
+
+
+def _rules_that_say(key: re.Pattern[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the rules of all packs in which a key stands."""
     for name in pack_names():
-        if not _NATIVE.search(_folder().joinpath(f"{name}.toml").read_bytes()):
+        if not key.search(_folder().joinpath(f"{name}.toml").read_bytes()):
             continue
         text, document = read_pack(name)
         if document is None:
             import tomllib  # here: a build has parsed the packs
 
             document = tomllib.loads(text)
-        for rule in document["allow"]:
-            if "check" in rule or "makes" in rule:
-                said = rule.get("check"), rule.get("makes") == "function"
-                found.update((f"{rule['module']}.{one}", said) for one in rule["names"])
-    return found
+        yield from document["allow"]
 
 
 @functools.cache

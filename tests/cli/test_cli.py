@@ -457,6 +457,7 @@ def test_a_named_file_is_always_checked_and_once(run: Callable[..., Outcome], tm
         "refused": 0,
         "error": 0,
         "skipped": 0,
+        "would_not_load_here": 0,
         "excluded": 0,
     }
 
@@ -476,6 +477,7 @@ def test_json(run: Callable[..., Outcome], models: Path, ring: Path, hostile: Pa
         "refused": 1,
         "error": 1,
         "skipped": 0,
+        "would_not_load_here": 0,
         "excluded": 0,
     }
     by_name = {Path(result["path"]).name: result for result in document["results"]}

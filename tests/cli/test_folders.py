@@ -293,5 +293,6 @@ def test_a_folder_that_is_a_store_points_to_store_verify(
     assert outcome.code == ALLOWED
     assert "models is a store: safeload store verify checks its channels, too" in outcome.err
     assert json.loads(run("verify", tmp_path / "models", "--keyring", ring, "--format", "json").out)["summary"] == {
-        "checked": 1, "allowed": 1, "refused": 0, "error": 0, "skipped": 0, "excluded": 0,
+        "checked": 1, "allowed": 1, "refused": 0, "error": 0, "would_not_load_here": 0, "skipped": 0,
+        "excluded": 0,
     }  # fmt: skip

@@ -145,6 +145,7 @@ def test_what_does_not_verify_is_refused_reported_and_left(run: Any, ring: Path,
         "refused": 2,
         "error": 1,
         "skipped": 0,
+        "would_not_load_here": 0,
         "excluded": 0,
     }
     assert ((models / "b.joblib").read_bytes(), manifest_path(models / "b.joblib").read_bytes()) == before

@@ -13,6 +13,7 @@ import pytest
 
 import safeload
 from safeload import DigestMismatchError, Loader, PolicyViolationError
+from safeload.errors import VersionMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,7 +109,7 @@ def test_it_goes_on_after_an_error_of_what_was_loaded(loader: Loader, path: Path
         raise RuntimeError("from the class itself")
 
     Telling.now = staticmethod(fail)
-    with pytest.raises(RuntimeError, match="from the class itself"):
+    with pytest.raises(VersionMismatchError, match="RuntimeError: from the class itself"):
         loader.load(path)
 
 

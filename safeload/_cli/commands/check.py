@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import click
 
+from safeload._cli.failures import MisuseError
 from safeload._cli.options.common import (
     Session,
     Standard,
@@ -22,13 +23,17 @@ from safeload._cli.options.walking import selection_options
 from safeload._cli.report.deliver import deliver
 from safeload._cli.report.files import Output, check_output
 from safeload._cli.report.result import Result, exit_code, judged
+from safeload._cli.running.trial import TrialLimits, load_in_child
 from safeload._cli.running.walk import find_artifacts, say_empty, walked_results
 from safeload._cli.running.workers import judge_each, require_shareable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from safeload import Loader
     from safeload._cli.running.walk import Selection
+    from safeload._judging.report import Report
+    from safeload._loading.loader import OnMismatch
 
 __all__ = ["scan", "verify"]
 
@@ -43,6 +48,9 @@ class _Judging:
     keyring: str | None = None
     min_release: int | None = None
     rollback_state: str | None = None
+    any_environment: bool = False
+    on_version_mismatch: OnMismatch = "warn"
+    trial: TrialLimits | None = None
     debug: bool = False
 
     def start(self) -> Callable[[str], Result]:
@@ -52,19 +60,34 @@ class _Judging:
             KeyringError, PolicyFileError: they cannot be used, so no file could be judged.
             BadValueError: there are no such limits.
         """
+        if self.verify:
+            loader = self.loader(self.rollback_state)
+            return lambda path: judged(path, self._verified(loader, path))
         import safeload
 
         policy, limits = self.standard.load()
-        if self.verify:
-            loader = safeload.Loader(
-                keyring=self.keyring,
-                policy=policy,
-                min_release=self.min_release,
-                limits=limits,
-                rollback_state=self.rollback_state,
-            )
-            return lambda path: judged(path, loader.verify(path))
         return lambda path: judged(path, safeload.scan(path, policy=policy, limits=limits, deep=self.deep))
+
+    def loader(self, rollback_state: str | None = None) -> Loader:
+        """Return what verifies, and loads where that is tried: then without the state, which loading would raise."""
+        import safeload
+
+        policy, limits = self.standard.load()
+        return safeload.Loader(
+            keyring=self.keyring,
+            policy=policy,
+            min_release=self.min_release,
+            limits=limits,
+            on_version_mismatch=self.on_version_mismatch,
+            rollback_state=rollback_state,
+        )
+
+    def _verified(self, loader: Loader, path: str) -> Report:
+        report = loader.verify(path, any_environment=self.any_environment)
+        if self.trial is None or not report.allowed:
+            return report
+        found = load_in_child(self.loader, path, self.trial)
+        return report if found is None else replace(report, findings=(found,))
 
 
 @click.command(short_help="Check signature, bytes and content, without loading.")
@@ -72,6 +95,26 @@ class _Judging:
 @keyring_option
 @click.option("--min-release", metavar="N", type=click.IntRange(min=1), help="Refuse releases before N.")
 @rollback_state_option
+@click.option(
+    "--any-environment",
+    is_flag=True,
+    help="Allow files that would not load here, for a machine that only checks them.",
+)
+@click.option("--fail-on-version-mismatch", is_flag=True, help="Refuse files that other package versions wrote.")
+@click.option("--load", "trial", is_flag=True, help="Load each allowed file, too, in a process of its own.")
+@click.option(
+    "--load-seconds",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=300,
+    help="End a load by --load after N seconds.  [default: 300]",
+)
+@click.option(
+    "--load-memory",
+    metavar="BYTES",
+    type=click.IntRange(min=1),
+    help="Limit a load by --load to this address space.  [default: 8 GiB and 16 times the file]",
+)
 @selection_options
 @standard_options
 @jobs_option
@@ -84,12 +127,19 @@ def verify(
     keyring: str | None,
     min_release: int | None,
     rollback_state: str | None,
+    any_environment: bool,
+    fail_on_version_mismatch: bool,
+    trial: bool,
+    load_seconds: int,
+    load_memory: int | None,
     selection: Selection,
     standard: Standard,
     jobs: int,
     out: Output,
 ) -> int:
     """Check all that safeload.load checks, and every byte, without loading: the step before a deployment.
+
+    An allowed file would also load here: its modules and names are installed, in versions that can read it.
 
     PATHs are files, or folders. In folders, files that begin as pickles or as joblib's compressions do are looked at,
     whatever their names. How many others were skipped is said at the end.
@@ -100,8 +150,16 @@ def verify(
         keyring=keyring,
         min_release=min_release,
         rollback_state=rollback_state,
+        any_environment=any_environment,
+        on_version_mismatch="error" if fail_on_version_mismatch else "warn",
+        trial=TrialLimits(load_seconds, load_memory) if trial else None,
         debug=session.debug,
     )
+    if trial and any_environment:
+        raise MisuseError(
+            "cannot use --load with --any-environment: one loads here, the other is for files that are not loaded here",
+            advice="Leave out one of them.",
+        )
     return _check(task, paths, selection, jobs=jobs, out=out)
 
 
@@ -137,7 +195,7 @@ def scan(
 
 def _check(task: _Judging, paths: Sequence[str], selection: Selection, *, jobs: int, out: Output) -> int:
     if task.verify:
-        require_shareable(task.keyring, jobs)
+        require_shareable(task.keyring, jobs if task.trial is None else max(jobs, 2))
     found = find_artifacts(paths, selection)
     check_output(out.path, found.files)
     judge = task.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -89,22 +90,25 @@ def sign(
     def sign_one(path: str) -> Result:
         before: Report | None = None
         try:
-            before = safeload.verify(path, keyring=ring, policy=policy, limits=limits)
-            manifest = safeload.sign(
-                path,
-                key=ring,
-                policy=policy,
-                metadata=claims,
-                version=version,
-                release=release,
-                expires=expires,
-                overwrite=overwrite,
-                allow_lower_release=allow_lower_release,
-                limits=limits,
-            )
+            before = safeload.verify(path, keyring=ring, policy=policy, limits=limits, any_environment=True)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                manifest = safeload.sign(
+                    path,
+                    key=ring,
+                    policy=policy,
+                    metadata=claims,
+                    version=version,
+                    release=release,
+                    expires=expires,
+                    overwrite=overwrite,
+                    allow_lower_release=allow_lower_release,
+                    limits=limits,
+                )
         except FileExistsError:
             return _left(path, before)
-        return _signed(path, manifest, notes=(_CHANGED,) if _is_changed(before) else ())
+        notes = [getattr(one.message, "message", str(one.message)) for one in caught]
+        return _signed(path, manifest, notes=(*notes, _CHANGED) if _is_changed(before) else tuple(notes))
 
     results, interrupted = sign_each(sign_one, found, quiet=out.quiet, debug=session.debug)
     say_empty(found)

@@ -68,7 +68,7 @@ def _html_file(result: Result) -> dict[str, Any]:
     return {
         "path": result.path,
         "verdict": result.verdict,
-        "word": result.word if result.verdict == "allowed" else result.verdict,
+        "word": result.status,
         "error": result.error,
         "advice": result.advice,
         "facts": ", ".join(fact for fact in facts if fact),

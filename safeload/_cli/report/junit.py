@@ -46,8 +46,9 @@ def render(content: Content, _paint: Painter) -> str:
         elif result.verdict == "refused":
             against = [finding for finding in findings if finding["severity"] == "error"] or findings
             titles = ", ".join(dict.fromkeys(f"{finding['code']} {finding['title']}" for finding in against))
+            said = f"{result.word}: {titles}" if result.word else titles
             problem = ET.SubElement(
-                case, "failure", {"type": against[0]["code"] if against else "refused", "message": titles}
+                case, "failure", {"type": against[0]["code"] if against else "refused", "message": said}
             )
             problem.text = _junit_lines(findings)
         elif findings:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "WOULD_NOT_LOAD",
     "Problem",
     "Result",
     "exit_code",
@@ -39,6 +40,7 @@ __all__ = [
 _VERSION_MISMATCH = "SL601"
 
 
+WOULD_NOT_LOAD = "won't load"  # allowed, and refused all the same since it would not load here
 _NO_FILE = "there is no such file"
 
 
@@ -46,20 +48,25 @@ _NO_FILE = "there is no such file"
 class Result:
     """What a command found out about one file.
 
-    `verdict` is "allowed", "refused" or "error", `word` what text says of an allowed one, and `facts` in place of its
+    `verdict` is "allowed", "refused" or "error", `word` what people read in its place, and `facts` in place of its
     format and size; `data` is the report as JSON holds it, `missing` what a policy would have to grant to allow what
     is refused, `notes` what else to know, `error` why it could not be judged and `advice` what to do about that.
     """
 
     path: str
     verdict: str
-    word: str = "allowed"
+    word: str = ""
     facts: str = ""
     data: dict[str, Any] = field(default_factory=dict)
     missing: tuple[GlobalUse, ...] = ()
     notes: tuple[str, ...] = ()
     error: str = ""
     advice: str | None = None
+
+    @property
+    def status(self) -> str:
+        """What people read: the verdict, or a word that says more."""
+        return self.word or self.verdict
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON can hold it."""
@@ -79,7 +86,12 @@ def judged(path: str, report: Report) -> Result:
     if report.manifest is not None:
         data["manifest"] = manifest_dict(report.manifest)
     return Result(
-        path=path, verdict=report.verdict, data=data, missing=missing_uses(report), notes=report.version_mismatches
+        path=path,
+        verdict=report.verdict,
+        word=WOULD_NOT_LOAD if report.only_here else "",
+        data=data,
+        missing=missing_uses(report),
+        notes=report.version_mismatches,
     )
 
 
@@ -130,12 +142,22 @@ def exit_code(results: Iterable[Result], nothing: str) -> int:
 
 
 def summary(results: Sequence[Result], found: Found | None = None) -> dict[str, int]:
-    """Return how many results there are, how many of each verdict, and how many files the walk skipped or left out."""
+    """Return how many results there are, how many of each verdict, and what the walk left out.
+
+    `refused` also counts those that would only not load here.
+    """
     counts = dict.fromkeys(("allowed", "refused", "error"), 0)
     for result in results:
         counts[result.verdict] += 1
     skipped, excluded = (0, 0) if found is None else (len(found.skipped), len(found.excluded))
-    return {"checked": len(results), **counts, "skipped": skipped, "excluded": excluded}
+    unloadable = sum(result.word == WOULD_NOT_LOAD for result in results)
+    return {
+        "checked": len(results),
+        **counts,
+        "would_not_load_here": unloadable,
+        "skipped": skipped,
+        "excluded": excluded,
+    }
 
 
 def skipped_dict(skipped: Skipped) -> dict[str, Any]:
@@ -147,7 +169,7 @@ def skipped_dict(skipped: Skipped) -> dict[str, Any]:
 def finding_rows(result: Result) -> Iterator[dict[str, Any]]:
     """Yield what was found about one file, each with its severity; that other versions wrote it, too."""
     for finding in result.data.get("findings", ()):
-        yield {**finding, "severity": finding.get("severity") or FINDING_KINDS[finding["code"]].severity}
+        yield {**finding, "severity": finding.get("severity", "error")}
     for line in result.data.get("version_mismatches", ()):
         rule = FINDING_KINDS[_VERSION_MISMATCH]
         yield {

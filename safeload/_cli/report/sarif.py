@@ -110,7 +110,12 @@ def _sarif_result(result: Result, finding: Mapping[str, Any], codes: Sequence[st
         "level": finding["severity"],
         "message": {"text": f"{finding['title']}: {text}"},
         "locations": [{"physicalLocation": place}],
-        "properties": {"streamOffset": offset, "globalName": finding["global_name"], "advice": finding["advice"]},
+        "properties": {
+            "status": result.status,
+            "streamOffset": offset,
+            "globalName": finding["global_name"],
+            "advice": finding["advice"],
+        },
     }
 
 

@@ -45,6 +45,8 @@ def count_line(counts: dict[str, int]) -> str:
     parts = [f"{counts['allowed']} allowed", f"{counts['refused']} refused"]
     if counts["error"]:
         parts.append(f"{counts['error']} could not be judged")
+    if counts["would_not_load_here"]:
+        parts[1] += f" ({counts['would_not_load_here']} would only not load here)"
     return f"{counts['checked']} checked: {', '.join(parts)}{skipped_count(counts)}"
 
 
@@ -71,8 +73,7 @@ def skipped_lines(skipped: Skipped, paint: Painter) -> Iterator[str]:
 
 def result_lines(result: Result, paint: Painter) -> Iterator[str]:
     """Say what became of one file."""
-    word = result.word if result.verdict == "allowed" else result.verdict
-    yield f"{paint.verdict(word)}  {paint(plain(result.path), bold=True)}"
+    yield f"{paint.verdict(result.status)}  {paint(plain(result.path), bold=True)}"
     if result.verdict == "error":
         yield from _indented(result.error)
         yield from _advice([] if result.advice is None else [result.advice], paint)

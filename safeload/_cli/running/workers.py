@@ -95,7 +95,7 @@ def require_shareable(keyring: str | None, jobs: int) -> None:
     if jobs > 1 and not is_shareable(keyring):
         raise MisuseError(
             "cannot use several processes: a keyring that is passed as a descriptor reaches one process only",
-            advice="Leave out --jobs.",
+            advice="Leave out --jobs and --load.",
         )
 
 

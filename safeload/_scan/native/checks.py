@@ -56,6 +56,8 @@ class Context:
         self.found: Attributes | None = None  # the attributes that the state sets, if it is a dict of attributes
         self.at: int = 0
         self.work: int = 0  # the work of the checks, in opcodes; the machine takes it from here
+        # Layouts that a library reads only before some version: (its distribution, that version, what has the layout).
+        self.layouts: set[tuple[str, str, str]] = set()
         # The node tables that have not been walked yet, and how many nodes they have.
         self._tables: list[NodeTable] = []
         self._nodes: int = 0

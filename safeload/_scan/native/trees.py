@@ -7,12 +7,15 @@ from typing import Any, Final, final
 from safeload._scan.native.checks import Bounds, Context, OddError, array_of, instances_of, length_of, need, whole
 from safeload._scan.native.contents import Integers
 from safeload._scan.native.nodes import NodeTable
-from safeload._scan.values import AList, Array, Attributes, Instance
+from safeload._scan.values import AList, Array, Instance
 
 TREE: Final = "sklearn.tree._tree.Tree"
 BIN_MAPPER: Final = "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper"
 DUMMY: Final = "sklearn.dummy.DummyClassifier"
 DUMMY_REGRESSOR: Final = "sklearn.dummy.DummyRegressor"
+# Without this field, `Tree.__setstate__` of scikit-learn 1.3 and later raises: nothing of the tree is ever used there.
+_MISSING: Final = "missing_go_to_left"
+_OLD_NODES: Final = ("scikit-learn", "1.3", "nodes of decision trees")
 _LINKS: Final = "sklearn._loss.link."
 _MULTINOMIAL: Final = frozenset(("HalfMultinomialLoss", "MultinomialDeviance"))
 
@@ -37,6 +40,8 @@ def tree(context: Context) -> None:
     if not isinstance(table, NodeTable) or table.predictor:
         raise OddError("nodes are not written as scikit-learn writes them")
     context.later(table, TreeBounds(depth, features))
+    if _MISSING not in table.dtype.fields:
+        context.layouts.add(_OLD_NODES)
     context.target.native = ("tree", features)
 
 
@@ -75,13 +80,21 @@ def decision_tree(context: Context) -> None:
         return
     need(isinstance(tree, Instance) and tree.built and tree.origin.name == TREE, "tree_ is no complete Tree")
     width = _width(tree)
-    features = whole(found.get("n_features_in_"), "n_features_in_")
+    features = _features_of(context)
     if width != features:
         raise OddError(f"its tree reads {width} features, and n_features_in_ is {features}")
     context.target.native = ("tree", width)
 
 
-def _features_of(found: Attributes) -> int:
+def _features_of(context: Context) -> int:
+    """Return how many features the rows have that an estimator accepts.
+
+    scikit-learn before 0.24 has the number under another name. That is accepted beside nodes of that time, with which
+    no supported version loads the artifact.
+    """
+    found = context.attributes()
+    if context.layouts and found.get("n_features_in_") is None:
+        return whole(found.get("n_features_"), "n_features_")
     return whole(found.get("n_features_in_"), "n_features_in_")
 
 
@@ -101,7 +114,7 @@ def forest(context: Context) -> None:
     found = context.attributes()
     if found.get("estimators_") is None:
         return
-    features = _features_of(found)
+    features = _features_of(context)
     for tree in instances_of(context, found["estimators_"], "estimators_"):
         width = _width(tree)
         if width != features:
@@ -113,7 +126,7 @@ def isolation_forest(context: Context) -> None:
     found = context.attributes()
     if found.get("estimators_") is None:
         return
-    features = _features_of(found)
+    features = _features_of(context)
     trees = instances_of(context, found["estimators_"], "estimators_")
     chosen = found.get("estimators_features_")
     if not isinstance(chosen, AList) or len(chosen.items) != len(trees):
@@ -131,7 +144,7 @@ def boosting(context: Context) -> None:
     if found.get("estimators_") is None:
         return
     stages = array_of(found["estimators_"], "estimators_", dimensions=2)
-    features = _features_of(found)
+    features = _features_of(context)
     need(stages.trees >= 0, "estimators_ holds other than fitted trees that read as many features, each of them")
     need(stages.trees == features, f"a tree of it reads {stages.trees} features, and n_features_in_ is {features}")
     columns = stages.shape[1]
@@ -225,7 +238,7 @@ def histogram_boosting(context: Context) -> None:
     iterations = found.get("_predictors")
     if iterations is None:
         return
-    features = _features_of(found)
+    features = _features_of(context)
     mapper = found.get("_bin_mapper")
     native = mapper.native if isinstance(mapper, Instance) and mapper.origin.name == BIN_MAPPER else None
     known, any_category = (native[1], native[2]) if isinstance(native, tuple) else (0, False)
