@@ -6,7 +6,6 @@ are refused already come here, and nothing becomes allowed by it.
 
 from __future__ import annotations
 
-import pickletools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -163,6 +162,8 @@ def _unpacked(stream: io.BufferedReader[Any], first: bytes, size: int) -> bytes:
 
 def _by_python_2(first: bytes) -> bool:
     """Tell whether a pickle has strings of Python 2, or a memo that counts from 1, as its cPickle did."""
+    import pickletools  # here: only a refusal needs it
+
     puts = 0
     try:
         for opcode, argument, _ in pickletools.genops(first):
