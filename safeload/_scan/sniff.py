@@ -18,6 +18,7 @@ nothing here is a verdict.
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 from safeload._scan.names import is_plain_module
@@ -31,6 +32,8 @@ __all__ = ["WINDOW", "could_be_pickle", "sniff"]
 
 WINDOW: Final = 16 << 10  # bytes that are looked at
 _MOST_UNPACKED: Final = 4 << 20  # that it may take to have a window of them: more comes out of bzip2 at once
+_TELLING: Final = 16  # bytes that tell what a compression begins with
+_MOST_RATIO: Final = {"zlib": 1032, "gzip": 1032, "lz4": 256}  # that the format can come to: deflate's is 1032 to 1
 _OLD_LENGTH: Final = slice(2, 21)  # joblib/numpy_pickle_compat.py: "ZF", then the length, in hexadecimal digits
 
 # How an opcode finds its argument: so many bytes, or after a length of so many bytes, or lines.
@@ -117,9 +120,14 @@ def sniff(file: BinaryIO, size: int) -> str | None:
             file, compression, packed_size=size, max_unpacked=_MOST_UNPACKED, max_ratio=float("inf")
         )
         inside = source.read(WINDOW)
-    except RefusedError:
-        return compression  # damaged, packed twice, or of a package that is missing: the scanner says so
-    whole = len(inside) if len(inside) < WINDOW else WINDOW << 40  # how much there is in all, is not known yet
+    except RefusedError as refused:
+        # Damaged, packed twice, or of a package that is missing: the scanner says so. But a text that begins with an x
+        # is not packed twice.
+        if refused.finding.code != "SL317" or compression not in ("zlib", "gzip"):
+            return compression
+        inside = zlib.decompressobj(32 + zlib.MAX_WBITS).decompress(first, _TELLING)
+        return compression if _begins(detect_compression(inside), inside) else None
+    whole = len(inside) if len(inside) < WINDOW else size * _MOST_RATIO.get(compression, 1 << 40)
     return compression if could_be_pickle(inside, whole) else None
 
 
@@ -214,6 +222,8 @@ class _Reader:
             elif what in (_PUT, _GET):
                 self._remember(what, int.from_bytes(data, "little") if kind else len(self._memo))
             return
+        if kind == _STRING and self._first[self.position : self.position + 1] not in (b"'", b'"', b""):
+            raise _NotOneError
         line = self._line()
         try:
             if kind in (_PUT, _GET):
@@ -224,7 +234,7 @@ class _Reader:
                 int(line.rstrip(b"L"), 0)
             elif kind == _FLOAT:
                 float(line)
-            elif kind == _STRING and (line[:1] not in (b"'", b'"') or line.rstrip()[-1:] != line[:1]):
+            elif kind == _STRING and line.rstrip()[-1:] != line[:1]:
                 raise _NotOneError
             elif kind == _NAMES:
                 for one in (line, self._line()):

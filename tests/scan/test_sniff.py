@@ -90,6 +90,11 @@ def test_what_is_damaged_within_a_compression_counts() -> None:
 def test_what_holds_no_pickle_within_a_compression_does_not_count(pack: Callable[[bytes], bytes]) -> None:
     assert sniffed(pack(b"Name,Age\nMia,7\n" * 5000)) is None
     assert sniffed(pack(b"blob 12\0Hello, world")) is None  # as git keeps it
+    for text in (b"This is a file of some length. " * 5000, b"Search.setIndex(" + b"x" * 99_999):
+        assert sniffed(text) is None
+    if pack in (gzip.compress, zlib.compress):
+        assert sniffed(pack(b"This is a file of some length. " * 5000)) is None
+        assert sniffed(pack(b"xz-utils (5.4) unstable\n" * 5000)) is None
 
 
 def test_the_format_of_joblib_before_0_10_counts_and_words_with_its_letters_do_not() -> None:
