@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from safeload._internal.notebook import facts_table
 from safeload.errors import (
     LimitExceededError,
     MalformedArtifactError,
@@ -114,6 +115,20 @@ class Report:
     def allowed(self) -> bool:
         """Whether it was judged, and nothing was found against it."""
         return not self.findings and self.error is None
+
+    def __repr__(self) -> str:
+        codes = ", ".join(dict.fromkeys(finding.code for finding in self.findings))
+        return f"<Report {self.verdict} {self.path!r}{f': {codes}' if codes else ''}>"
+
+    def _repr_html_(self) -> str:
+        """Return the verdict and every finding as HTML, for notebooks."""
+        facts: list[tuple[str, object]] = [("path", self.path), ("policy", self.policy_name), ("error", self.error)]
+        if self.manifest is not None:
+            facts.append(("signed", f"release {self.manifest.release}, by {', '.join(self.manifest.key_ids)}"))
+        for finding in self.findings:
+            name = "" if finding.global_name is None else f"{finding.global_name}: "
+            facts.append((f"{finding.code} {finding.title}", f"{name}{finding.message}"))
+        return facts_table(f"Report: {self.verdict}", facts)
 
     def __bool__(self) -> bool:
         """Return `allowed`."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 from safeload._internal.blob import BytesBlob, immutable
 from safeload._internal.files import PathLike, checked_path
 from safeload._internal.keywords import keywords
+from safeload._internal.notebook import facts_table
 from safeload._judging.decisions import Decision, decision
 from safeload._judging.examine import examine
 from safeload._judging.report import refused_report
@@ -130,6 +131,15 @@ class Loader:
     def load(self, path: PathLike, mmap_mode: MmapMode | None = None) -> Any:
         """Return the object; see `safeload.load`."""
         return self._load(path, mmap_mode, None)[0]
+
+    def __repr__(self) -> str:
+        return f"<Loader policy {self._policy.name!r}, {self.keyring!r}>"
+
+    def _repr_html_(self) -> str:
+        """Return its policy and the ids of its keys as HTML, for notebooks."""
+        ids = ", ".join(entry.key_id for entry in self.keyring.entries)
+        facts = (("policy", self._policy.name), ("keys", ids), ("min_release", self._min_release))
+        return facts_table("Loader", facts)
 
     def __copy__(self) -> Self:
         other = object.__new__(type(self))

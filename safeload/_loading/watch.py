@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from safeload._internal.clock import utc_now
 from safeload._internal.forking import renew_in_children
+from safeload._internal.notebook import facts_table
 from safeload._judging.decisions import LOGGER, decision
 from safeload._loading.following import Following, Step
 from safeload._storage.opening import snapshot
@@ -145,6 +146,17 @@ class Watch:
         self._following = Following(seen)
         renew_in_children(self, Watch._renew)
         _WATCHES.add(self)
+
+    def __repr__(self) -> str:
+        served = self._current.manifest
+        problem = "" if self.problem is None else f", {type(self.problem).__name__}"
+        return f"<Watch {served.name!r} release {served.release}{problem}>"
+
+    def _repr_html_(self) -> str:
+        """Return what it serves, and its problem, as HTML, for notebooks."""
+        served = self._current.manifest
+        facts = (("model", served.name), ("release", served.release), ("problem", self.problem))
+        return facts_table("Watch", facts)
 
     @property
     def model(self) -> Any:

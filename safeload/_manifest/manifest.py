@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from safeload._internal.clock import utc_now
 from safeload._internal.forking import MemoryLock
+from safeload._internal.notebook import facts_table
 from safeload._internal.strictjson import MAX_NAME_BYTES, Node, format_time, is_file_name, is_text
 from safeload._manifest.digests import check_chunking
 from safeload._manifest.envelope import (
@@ -121,6 +122,29 @@ class Manifest:
     globals: tuple[tuple[str, tuple[str, ...]], ...]
     metadata: dict[str, Any] = field(default_factory=dict)
     key_ids: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        keys = f", signed by {', '.join(self.key_ids)}" if self.key_ids else ""
+        return f"<Manifest {self.name!r} release {self.release}, {self.size} bytes{keys}>"
+
+    def _repr_html_(self) -> str:
+        """Return what was signed as HTML, for notebooks."""
+        versions = ", ".join(f"{name} {version}" for name, version in self.producer.packages.items())
+        return facts_table(
+            f"Manifest: {self.name}",
+            (
+                ("release", self.release),
+                ("version", self.version),
+                ("size", f"{self.size} bytes"),
+                ("sha256", self.sha256),
+                ("created", self.created.isoformat()),
+                ("expires", None if self.expires is None else self.expires.isoformat()),
+                ("signed by", ", ".join(self.key_ids)),
+                ("written with", versions),
+                ("policy", self.policy_name),
+                ("metadata", json.dumps(self.metadata, ensure_ascii=False) if self.metadata else None),
+            ),
+        )
 
     def copied(self) -> Manifest:
         """Return a manifest that shares nothing with this one that could be changed."""

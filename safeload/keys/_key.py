@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
 
+from safeload._internal.notebook import facts_table
 from safeload.errors import BadSignatureError, KeyringError
 from safeload.keys._algorithms import DEFAULT_ALGORITHM, algorithm_named
 from safeload.keys._pem import read_private, read_public, require_pem, write_private, write_public
@@ -155,6 +156,10 @@ class VerifyingKey(_Guarded):
         """Return the raw key: the public key (Ed25519), or the secret itself (HMAC). Never log it."""
         return self._material
 
+    def _repr_html_(self) -> str:
+        """Return its id and algorithm as HTML, for notebooks."""
+        return facts_table("VerifyingKey", (("id", self._key_id), ("algorithm", self.algorithm)))
+
     def __repr__(self) -> str:
         return f"<VerifyingKey {self._key_id!r} {self.algorithm}>"
 
@@ -221,6 +226,10 @@ class SigningKey(_Guarded):
     def reveal(self) -> bytes:
         """Return the raw secret, for writing it to a keyring. Never log it."""
         return self._secret
+
+    def _repr_html_(self) -> str:
+        """Return its id and algorithm as HTML, for notebooks; nothing of the secret."""
+        return facts_table("SigningKey", (("id", self.key_id), ("algorithm", self.algorithm)))
 
     def __repr__(self) -> str:
         return f"<SigningKey {self.key_id!r} {self.algorithm}>"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from safeload._internal.clock import utc_now
 from safeload._internal.files import PathLike, shown_place
+from safeload._internal.notebook import facts_table
 from safeload._internal.strictjson import format_time
 from safeload.errors import ExpiredError, KeyringError, UnknownKeyError, VerificationError
 from safeload.keys._entry import (
@@ -422,6 +423,11 @@ class Keyring:
                 'Pass the keyring\'s path to each worker, which reads it there: keyring="PATH", or SAFELOAD_KEYRING.'
             )
         return _unpickled, (self.entries, self._path, self._threshold, self._rotating_to)
+
+    def _repr_html_(self) -> str:
+        """Return the ids of its keys as HTML, for notebooks; nothing of the keys."""
+        facts = [(entry.key_id, f"{entry.algorithm}, {entry.status}") for entry in self.entries]
+        return facts_table("Keyring", (("path", self._path), ("threshold", self._threshold), *facts))
 
     def __repr__(self) -> str:
         ids = ", ".join(f"{entry.key_id} ({entry.status})" for entry in self.entries)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safeload._internal.files import PathLike
+from safeload._internal.notebook import facts_table
 from safeload._scan import OWN, ROLES, Grant, Limits
 from safeload.errors import PolicyFileError
 from safeload.policy._denylist import denied_reason
@@ -139,6 +140,12 @@ class Policy:
 
     def __repr__(self) -> str:
         return f"<Policy {self.name!r}, {len(self._by_name)} globals>"
+
+    def _repr_html_(self) -> str:
+        """Return its name, digest and files as HTML, for notebooks."""
+        files = [(file.origin, f"{len(file.rules)} rules") for file in self.files]
+        title = f"Policy: {self.name}, {len(self._by_name)} globals"
+        return facts_table(title, (("for", self.description), ("digest", self.digest), *files))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (self.files, self.name)  # what it has worked out is worked out again

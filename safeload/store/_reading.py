@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from safeload._internal.files import storage_error
 from safeload._internal.keywords import keywords
+from safeload._internal.notebook import facts_table
 from safeload._judging.report import Report, refused_report
 from safeload._loading.loader import Loader, follower_of
 from safeload._loading.rollback_state import RollbackState, resolve_rollback_state
@@ -91,6 +92,14 @@ class StoreReader:
     @property
     def _keyring(self) -> Keyring:
         return self._loader.keyring
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {str(self._folder)!r}, policy {self._policy.name!r}>"
+
+    def _repr_html_(self) -> str:
+        """Return its folder, policy and the ids of its keys as HTML, for notebooks."""
+        ids = ", ".join(entry.key_id for entry in self._keyring.entries)
+        return facts_table("Store", (("folder", self._folder), ("policy", self._policy.name), ("keys", ids)))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
