@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from safeload._internal.blob import BytesBlob, immutable
 from safeload._internal.files import PathLike, checked_path, open_artifact, storage_errors
 from safeload._internal.keywords import keywords
+from safeload._judging.criteria import Criteria
 from safeload._judging.decisions import decision
 from safeload._judging.examine import examine
 from safeload._loading.loader import Accept, Loader, MmapMode, OnMismatch
@@ -24,7 +25,6 @@ from safeload._manifest.manifest import BYTES_NAME, checked_name
 from safeload._signing.claims import Claims
 from safeload._signing.new_pair import Compress, NewPair, checked_target
 from safeload.keys import SigningSources, resolve_signers
-from safeload.policy import Policy, PolicySource, resolve_policy
 from safeload.store import ReSigner
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from safeload._scan import Limits
     from safeload._signing.re_sign import ReSigned
     from safeload.keys import KeyringSource, SigningSources
+    from safeload.policy import PolicySource
 
 __all__ = [
     "Accept",
@@ -117,9 +118,9 @@ def dump(
             is still there as it was; but where the disk fails when the new pair is in place already, that is whole.
     """
     target = checked_target(path)
-    pair = NewPair(resolve_signers(key, target), resolve_policy(policy), limits, overwrite)
-    claims = Claims(metadata, version, release, expires, allow_lower_release)
-    with decision("dump", str(target), pair.policy.digest) as made:
+    pair = NewPair(resolve_signers(key, target), Criteria.of(policy, limits), overwrite)
+    claims = Claims.checked(metadata, version, release, expires, allow_lower_release=allow_lower_release)
+    with decision("dump", str(target), pair.criteria.policy.digest) as made:
         made.manifest = manifest = pair.write(obj, target, compress, protocol, claims)
     return manifest
 
@@ -150,9 +151,9 @@ def sign(
         KeyringError, PolicyFileError, StorageError: as they say.
     """
     target = checked_target(path)
-    pair = NewPair(resolve_signers(key, target), resolve_policy(policy), limits, overwrite)
-    claims = Claims(metadata, version, release, expires, allow_lower_release)
-    with decision("sign", str(target), pair.policy.digest) as made:
+    pair = NewPair(resolve_signers(key, target), Criteria.of(policy, limits), overwrite)
+    claims = Claims.checked(metadata, version, release, expires, allow_lower_release=allow_lower_release)
+    with decision("sign", str(target), pair.criteria.policy.digest) as made:
         made.manifest = manifest = pair.sign(target, claims)
     return manifest
 
@@ -191,9 +192,9 @@ def dumps(
         KeyringError, PolicyFileError: as they say.
     """
     signers = resolve_signers(key, checked_name(name))
-    pair = NewPair(signers, resolve_policy(policy), limits)
-    claims = Claims(metadata, version, release, expires)
-    with decision("dumps", name, pair.policy.digest) as made:
+    pair = NewPair(signers, Criteria.of(policy, limits))
+    claims = Claims.checked(metadata, version, release, expires)
+    with decision("dumps", name, pair.criteria.policy.digest) as made:
         artifact, envelope, made.manifest = pair.to_bytes(obj, name, compress, protocol, claims)
     return artifact, envelope
 
@@ -351,11 +352,10 @@ def scan(path: Scannable, *, policy: PolicySource = None, limits: Limits | None 
     Raises:
         FileNotFoundError, PolicyFileError, StorageError: it could not be judged.
     """
-    in_force = resolve_policy(policy)
-    in_force_limits = in_force.limits(limits)
+    criteria = Criteria.of(policy, limits)
     target = _target_of(path)
-    with decision("scan", str(target), in_force.digest) as made, _opened(path, target) as blob:
-        report = _scan(blob, target, in_force, in_force_limits, deep)
+    with decision("scan", str(target), criteria.policy.digest) as made, _opened(path, target) as blob:
+        report = _scan(blob, target, criteria, deep)
         made.reported(report)
         return report
 
@@ -389,15 +389,15 @@ def _opened(given: Scannable, target: Path) -> AbstractContextManager[FileBlob |
     return nullcontext(BytesBlob(data, str(target)))
 
 
-def _scan(blob: FileBlob | BytesBlob, target: Path, policy: Policy, limits: Limits, deep: bool) -> Report:
+def _scan(blob: FileBlob | BytesBlob, target: Path, criteria: Criteria, deep: bool) -> Report:
     with blob.stream() as stream:
         size = blob.size
-        report = examine(stream, target, size, policy, limits)[0]
+        report = examine(stream, target, size, criteria)[0]
         if not deep:
             return report
         from safeload._judging.second_opinion import dissect, second_opinion
 
-        opinion, difference = second_opinion(dissect(stream, size, policy, limits))
+        opinion, difference = second_opinion(dissect(stream, size, criteria.policy, criteria.limits))
     findings = report.findings if difference is None else (*report.findings, difference)
     return replace(report, findings=findings, second_opinion=opinion)
 

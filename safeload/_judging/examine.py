@@ -9,12 +9,13 @@ from safeload._judging.report import Report
 from safeload._scan import Limits, Trace, scan_stream
 from safeload._scan.sources import open_source
 from safeload.findings import Finding, RefusedError
-from safeload.policy import Policy, denied_reason
+from safeload.policy import denied_reason
 
 if TYPE_CHECKING:
     import io
     from pathlib import Path
 
+    from safeload._judging.criteria import Criteria
     from safeload._manifest.manifest import Manifest
 
 __all__ = [
@@ -28,8 +29,7 @@ def examine(
     stream: io.BufferedReader[Any],
     target: Path,
     size: int,
-    policy: Policy,
-    limits: Limits,
+    criteria: Criteria,
     manifest: Manifest | None = None,
     keep: io.BytesIO | None = None,
 ) -> tuple[Report, Trace]:
@@ -40,6 +40,7 @@ def examine(
     compression = None
     trace = _NOTHING
     findings: tuple[Finding, ...] = ()
+    policy, limits = criteria.policy, criteria.limits
     in_force = limits.for_file(size)
     try:
         source, compression = open_source(

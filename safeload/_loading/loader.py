@@ -20,6 +20,7 @@ from safeload._internal.blob import BytesBlob, immutable
 from safeload._internal.files import PathLike, checked_path
 from safeload._internal.keywords import keywords
 from safeload._internal.notebook import facts_table
+from safeload._judging.criteria import Criteria
 from safeload._judging.decisions import Decision, decision
 from safeload._judging.examine import examine
 from safeload._judging.report import refused_report
@@ -48,7 +49,6 @@ from safeload._storage.opening import with_pair
 from safeload._storage.reader import VerifiedReader, verified_reader, verified_stream
 from safeload.errors import ManifestError, RollbackError, SafeloadError, VerificationError, VersionMismatchError
 from safeload.findings import FINDING_KINDS, Finding
-from safeload.policy import PolicySource, resolve_policy
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from safeload._scan import Limits, Trace
     from safeload._storage.copies import Copies
     from safeload.keys import Keyring, KeyringSource
+    from safeload.policy import PolicySource
 
     Guarded = Callable[..., AbstractContextManager[None]]
 
@@ -118,8 +119,7 @@ class Loader:
         if min_release is not None and type(min_release) is not int:
             raise TypeError(f"min_release is a whole number, not {min_release!r}")
         self._trust = Trust(keyring)
-        self._policy = resolve_policy(policy)
-        self._limits = self._policy.limits(limits)
+        self._criteria = Criteria.of(policy, limits)
         self._min_release = min_release
         self._on_version_mismatch = on_version_mismatch
         self._manifests = KnownManifests()
@@ -133,12 +133,12 @@ class Loader:
         return self._load(path, mmap_mode, None)[0]
 
     def __repr__(self) -> str:
-        return f"<Loader policy {self._policy.name!r}, {self.keyring!r}>"
+        return f"<Loader policy {self._criteria.policy.name!r}, {self.keyring!r}>"
 
     def _repr_html_(self) -> str:
         """Return its policy and the ids of its keys as HTML, for notebooks."""
         ids = ", ".join(entry.key_id for entry in self.keyring.entries)
-        facts = (("policy", self._policy.name), ("keys", ids), ("min_release", self._min_release))
+        facts = (("policy", self._criteria.policy.name), ("keys", ids), ("min_release", self._min_release))
         return facts_table("Loader", facts)
 
     def __copy__(self) -> Self:
@@ -174,7 +174,7 @@ class Loader:
         target = Path(checked_name(name))
         blob = BytesBlob(immutable(artifact, "the artifact"), name)
         envelope = immutable(manifest, "the manifest")
-        with decision("loads", name, self._policy.digest) as made:
+        with decision("loads", name, self._criteria.policy.digest) as made:
             if len(envelope) > MANIFEST.max_bytes:
                 raise ManifestError(f"not a manifest: more than {MANIFEST.max_bytes} bytes", path=target)
             obj, opened = self._load_open(blob, envelope, target, None, made, None)
@@ -212,7 +212,7 @@ class Loader:
     def verify(self, path: PathLike, *, any_environment: bool = False, accept: Accept | None = None) -> Report:
         """Return the report of all that `load` checks; see `safeload.verify`, and `load_with_manifest` for `accept`."""
         target = checked_path(path)
-        with decision("verify", str(target), self._policy.digest) as made:
+        with decision("verify", str(target), self._criteria.policy.digest) as made:
             try:
                 report, manifest, trace = with_pair(
                     target, lambda blob, data: self._verify(blob, data, target, made, accept)
@@ -220,7 +220,7 @@ class Loader:
                 if report.allowed and not any_environment:
                     report = replace(report, findings=self._why_not_here(report, manifest, trace))
             except VerificationError as error:
-                report = refused_report(target, error, self._policy)
+                report = refused_report(target, error, self._criteria.policy)
                 foreign = foreign_file(target)
                 if foreign is not None:
                     findings = tuple(replace(one, advice=foreign.advice) for one in report.findings)
@@ -234,7 +234,7 @@ class Loader:
         Raises: what `load` does of what is refused.
         """
         target = checked_path(path)
-        with decision("verify", str(target), self._policy.digest) as made:
+        with decision("verify", str(target), self._criteria.policy.digest) as made:
             report, manifest, _ = with_pair(target, lambda blob, data: self._verify(blob, data, target, made, accept))
             report.raise_if_refused()
             return manifest
@@ -248,7 +248,7 @@ class Loader:
     def _load(self, path: PathLike, mmap_mode: MmapMode | None, accept: Accept | None) -> tuple[Any, Manifest]:
         _check_mmap_mode(mmap_mode)
         target = checked_path(path)
-        with decision("load", str(target), self._policy.digest) as made:
+        with decision("load", str(target), self._criteria.policy.digest) as made:
             try:
                 obj, manifest = with_pair(
                     target, lambda blob, data: self._load_open(blob, data, target, mmap_mode, made, accept)
@@ -294,12 +294,10 @@ class Loader:
             names = self._scanned.get(manifest)
             unpacked = io.BytesIO()
             if names is None:
-                report, trace = examine(
-                    stream, target, manifest.size, self._policy, self._limits, manifest, keep=unpacked
-                )
+                report, trace = examine(stream, target, manifest.size, self._criteria, manifest, keep=unpacked)
                 if not report.allowed:
                     replace(report, manifest=manifest.copied()).raise_if_refused()
-                names = self._scanned.put(manifest, trace, self._policy)
+                names = self._scanned.put(manifest, trace, self._criteria.policy)
                 stream.seek(0)
             check_versions(str(target), manifest.producer.python, manifest.producer.packages, self._on_version_mismatch)
             import_modules(names.modules)
@@ -322,7 +320,7 @@ class Loader:
         known, reader = self._open(blob, envelope, target, made, accept)
         manifest = known.copied()
         with verified_stream(reader) as stream:
-            report, trace = examine(stream, target, manifest.size, self._policy, self._limits, manifest)
+            report, trace = examine(stream, target, manifest.size, self._criteria, manifest)
             reader.verify_all()
         return (
             replace(
@@ -336,7 +334,7 @@ class Loader:
     def _why_not_here(self, report: Report, manifest: Manifest, trace: Trace) -> tuple[Finding, ...]:
         """Return why an artifact that is allowed would not load in this environment."""
         refused = report.version_mismatches if self._on_version_mismatch == "error" else ()
-        reasons = why_not_here(trace, self._policy, manifest.producer.packages)
+        reasons = why_not_here(trace, self._criteria.policy, manifest.producer.packages)
         return (*(Finding("SL607", line) for line in refused), *reasons)
 
     def _open(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from safeload._internal.blob import Blob
-    from safeload._scan import Limits, Trace
+    from safeload._judging.criteria import Criteria
+    from safeload._scan import Trace
     from safeload.keys import Signers
     from safeload.policy import Policy
 
@@ -34,30 +35,42 @@ __all__ = ["Claims", "describe", "end_of", "next_release"]
 SCANNER = "1"  # what the manifest says of the rules that an artifact was scanned by
 
 
+@dataclass(frozen=True, slots=True)
 class Claims:
-    """What the signer says of an artifact, checked before anything is written."""
+    """What the signer says of an artifact; `Claims.checked` makes one of what a caller passed."""
 
-    def __init__(
-        self,
+    metadata: dict[str, Any]
+    version: str | None
+    release: int | None
+    created: datetime
+    expires: datetime | None
+    allow_lower_release: bool = False
+
+    @classmethod
+    def checked(
+        cls,
         metadata: dict[str, Any] | None,
         version: str | None,
         release: int | None,
         expires: datetime | timedelta | None,
+        *,
         allow_lower_release: bool = False,
-    ) -> None:
-        self.metadata = clean_metadata({} if metadata is None else metadata)
+    ) -> Claims:
+        """Return the claims, checked before anything is written.
+
+        Raises:
+            TypeError, ValueError: one of them cannot be signed.
+        """
+        cleaned = clean_metadata({} if metadata is None else metadata)
         if version is not None and not isinstance(version, str):
             raise TypeError(f"version is a text, not {version!r}")
         if version is not None and not is_line(version):
             raise ValueError(f"version is one printable line of 1 to {MAX_LINE} characters")
         if release is not None and (type(release) is not int or not 1 <= release <= MAX_INTEGER):
             raise ValueError(f"release is a whole number from 1 to {MAX_INTEGER}, not {release!r}")
-        self.version = version
-        self.release = release
-        self.allow_lower_release = allow_lower_release
         now = utc_now()
-        self.created = now.replace(microsecond=0)
-        self.expires = None if expires is None else end_of(expires, now)
+        end = None if expires is None else end_of(expires, now)
+        return cls(cleaned, version, release, now.replace(microsecond=0), end, allow_lower_release)
 
 
 def end_of(expires: datetime | timedelta, now: datetime) -> datetime:
@@ -85,8 +98,7 @@ def describe(
     blob: Blob,
     target: Path,
     signing: Signers,
-    policy: Policy,
-    limits: Limits,
+    criteria: Criteria,
     claims: Claims,
     *,
     release: int,
@@ -99,11 +111,11 @@ def describe(
     with storage_errors("read", target):
         digests = digest_file(blob)
     with verified_stream(verified_reader(blob, digests)) as stream:
-        report, trace = examine(stream, target, digests.size, policy, limits)
+        report, trace = examine(stream, target, digests.size, criteria)
     report.raise_if_refused()
     producer = _this_process(trace) if written_here else _another_process(trace)
     if not written_here:
-        _warn_of_here(target, trace, policy, producer)
+        _warn_of_here(target, trace, criteria.policy, producer)
     return Manifest(
         name=target.name,
         size=digests.size,
@@ -119,8 +131,8 @@ def describe(
         expires=claims.expires,
         producer=producer,
         scanner=SCANNER,
-        policy_name=policy.name,
-        policy_digest=policy.digest,
+        policy_name=criteria.policy.name,
+        policy_digest=criteria.policy.digest,
         globals=tuple((use.name, tuple(use.roles)) for use in trace.globals),
         metadata=claims.metadata,
         key_ids=signing.key_ids,

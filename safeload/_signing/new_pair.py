@@ -18,9 +18,8 @@ from safeload.errors import StorageError
 
 if TYPE_CHECKING:
     from safeload._internal.blob import Blob
-    from safeload._scan import Limits
+    from safeload._judging.criteria import Criteria
     from safeload.keys import Signers
-    from safeload.policy import Policy
 
 
 __all__ = [
@@ -40,11 +39,10 @@ _EXTENSIONS = {".z": "zlib", ".gz": "gzip", ".bz2": "bz2", ".lzma": "lzma", ".xz
 
 @dataclass(frozen=True, slots=True)
 class NewPair:
-    """How `dump` and `sign` make a signed pair, once it is known by whom, by which policy, and whether over another."""
+    """How `dump` and `sign` make a signed pair: by whom, by which criteria, and whether over an existing one."""
 
     signing: Signers
-    policy: Policy
-    limits: Limits | None = None
+    criteria: Criteria
     overwrite: bool = False
 
     def write(
@@ -99,8 +97,7 @@ class NewPair:
             blob,
             target,
             self.signing,
-            self.policy,
-            self.policy.limits(self.limits),
+            self.criteria,
             claims,
             release=release,
             written_here=written_here,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safeload._internal.files import open_artifact
+from safeload._judging.criteria import Criteria
 from safeload._judging.examine import examine
 
 if TYPE_CHECKING:
@@ -24,4 +25,4 @@ def look_into(path: str, policy: Policy, limits: Limits | None = None) -> tuple[
     """
     target = Path(path)
     with open_artifact(target) as blob, blob.stream() as stream:
-        return examine(stream, target, blob.size, policy, limits or policy.limits())
+        return examine(stream, target, blob.size, Criteria.of(policy, limits))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from safeload._internal.files import storage_error
 from safeload._internal.keywords import keywords
 from safeload._internal.notebook import facts_table
+from safeload._judging.criteria import Criteria
 from safeload._judging.report import Report, refused_report
 from safeload._loading.loader import Loader, follower_of
 from safeload._loading.rollback_state import RollbackState, resolve_rollback_state
@@ -20,7 +21,6 @@ from safeload._loading.watch import INTERVAL, Watch
 from safeload._storage.backends import absolute
 from safeload.errors import RollbackError, StorageError, VerificationError
 from safeload.keys import SigningSources, key_and_keyring
-from safeload.policy import resolve_policy
 from safeload.store._layout import Layout, all_strays, plain_names
 from safeload.store._names import check_channel, check_name, check_version, version_order
 from safeload.store._pointer import Pointer, read_pointer
@@ -76,14 +76,13 @@ class StoreReader:
     ) -> None:
         self._folder = Path(folder)
         self._key, _ = key_and_keyring(key, keyring)
-        self._policy = resolve_policy(policy)
-        self._limits = limits
+        self._criteria = Criteria.of(policy, limits)
         self._rollback_state = resolve_rollback_state(rollback_state) or RollbackState()
         self._loader = Loader(
             # As it was named, so that a watch can follow it.
             keyring=cast("KeyringSource", key) if keyring is None else keyring,
-            policy=self._policy,
-            limits=limits,
+            policy=self._criteria.policy,
+            limits=self._criteria.limits,
             on_version_mismatch=on_version_mismatch,
             mmap_copies=mmap_copies,
             rollback_state=self._rollback_state,
@@ -94,12 +93,12 @@ class StoreReader:
         return self._loader.keyring
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {str(self._folder)!r}, policy {self._policy.name!r}>"
+        return f"<{type(self).__name__} {str(self._folder)!r}, policy {self._criteria.policy.name!r}>"
 
     def _repr_html_(self) -> str:
         """Return its folder, policy and the ids of its keys as HTML, for notebooks."""
         ids = ", ".join(entry.key_id for entry in self._keyring.entries)
-        return facts_table("Store", (("folder", self._folder), ("policy", self._policy.name), ("keys", ids)))
+        return facts_table("Store", (("folder", self._folder), ("policy", self._criteria.policy.name), ("keys", ids)))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

@@ -84,7 +84,7 @@ class Store(StoreReader):
         def write(pair: NewPair, target: Path, claims: Claims) -> Manifest:
             return pair.write(obj, target, compress, protocol, claims)
 
-        claims = Claims(metadata, check_version(version), release, expires)
+        claims = Claims.checked(metadata, check_version(version), release, expires)
         return self._add("dump", name, version, claims, write, made_of=None)
 
     def add(
@@ -114,7 +114,7 @@ class Store(StoreReader):
                 os.fsync(copy.fileno())
             return pair.sign(target, claims)
 
-        claims = Claims(metadata, check_version(version), release, expires)
+        claims = Claims.checked(metadata, check_version(version), release, expires)
         return self._add("sign", name, version, claims, write, made_of=path)
 
     def _add(
@@ -129,16 +129,16 @@ class Store(StoreReader):
     ) -> Manifest:
         layout = self._layout(name)
         final = layout.artifact(version)
-        pair = NewPair(resolve_signers(self._key, final), self._policy, self._limits)
+        pair = NewPair(resolve_signers(self._key, final), self._criteria)
         # It is made elsewhere, and renamed into place: who may sign it, and what is said of it, is about that place.
-        with decision(action, str(final), pair.policy.digest) as made:
+        with decision(action, str(final), self._criteria.policy.digest) as made:
             require_distinct("a model of the name", name, plain_names(self._folder))
             with layout.saving():
                 require_distinct("version", version, layout.all_versions(), versions=True)
                 with layout.new_version(version) as path:
-                    claims.release = self._next_release(name, claims.release)
+                    numbered = replace(claims, release=self._next_release(name, claims.release))
                     try:
-                        manifest = write(pair, path, claims)
+                        manifest = write(pair, path, numbered)
                     except SafeloadError as error:
                         if error.path == str(path):
                             error.path = os.fsdecode(final if made_of is None else made_of)

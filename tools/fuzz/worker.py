@@ -37,19 +37,18 @@ class Scanner:
     """The scanner that this interpreter imports, as `safeload.scan` uses it."""
 
     def __init__(self, policy: str) -> None:
+        from safeload._judging.criteria import Criteria
         from safeload._scan import COMPILED
-        from safeload.policy import resolve_policy
 
         self.compiled = COMPILED
-        self._policy = resolve_policy(policy)
-        self._limits = self._policy.limits(None)
+        self._criteria = Criteria.of(policy)
 
     def __call__(self, data: bytes) -> dict[str, Any]:
         """Return the report and what else was seen; of what is allowed, everything in order."""
         from safeload._judging.examine import examine
 
         stream: Any = io.BufferedReader(io.BytesIO(data))
-        report, trace = examine(stream, Path("artifact"), len(data), self._policy, self._limits)
+        report, trace = examine(stream, Path("artifact"), len(data), self._criteria)
         seen: dict[str, Any] = {
             "report": report.to_dict(),
             "end": trace.end,
@@ -65,11 +64,11 @@ class Scanner:
         from safeload._scan import scan_stream
         from safeload._scan.sources import open_source
 
-        limits = self._limits
+        limits = self._criteria.limits
         source, _ = open_source(
             io.BytesIO(data), len(data), max_unpacked=limits.max_unpacked, max_ratio=limits.max_ratio
         )
-        return list(scan_stream(source, self._policy, limits, record=True).events)
+        return list(scan_stream(source, self._criteria.policy, limits, record=True).events)
 
 
 # ----------------------------------------------------------------------------------------------------- loading
