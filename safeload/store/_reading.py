@@ -8,7 +8,7 @@ import functools
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 
 from safeload._internal.files import storage_error
 from safeload._internal.keywords import keywords
@@ -99,6 +99,11 @@ class StoreReader:
         """Return its folder, policy and the ids of its keys as HTML, for notebooks."""
         ids = ", ".join(entry.key_id for entry in self._keyring.entries)
         return facts_table("Store", (("folder", self._folder), ("policy", self._criteria.policy.name), ("keys", ids)))
+
+    def __copy__(self) -> Self:
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

@@ -130,3 +130,10 @@ def test_keyrings_are_copied_with_their_secrets_in_memory_only(key: SigningKey) 
         other.add(SigningKey.generate())
         assert (len(ring.entries), len(other.entries)) == (1, 2)
         assert other.entries[0].key is key
+
+
+def test_loaders_and_stores_are_copied_in_memory(signed: Path, key: SigningKey, tmp_path: Path) -> None:
+    assert list(copy.copy(Loader(keyring=key)).load(signed).predict(ROWS))
+    store = Store(tmp_path / "store", key=key)
+    store.save("numbers", [1], version="1")
+    assert copy.copy(store).load("numbers") == [1]
