@@ -321,7 +321,7 @@ class Loader:
         manifest = known.copied()
         with verified_stream(reader) as stream:
             report, trace = examine(stream, target, manifest.size, self._criteria, manifest)
-            reader.verify_all()
+            reader.verify_all(sha256=True)
         return (
             replace(
                 report,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import deque
 from typing import TYPE_CHECKING, Final
@@ -24,16 +25,25 @@ __all__ = [
 
 READ_AHEAD_FROM: Final = 8 << 20  # bytes; below that a thread costs more than it saves
 _GET_AGAIN: Final = "Do not load it. Get it again from where it was signed."
+_BLOCK: Final = 1 << 20
+_SHA256_UP_TO: Final = 64 << 10  # bytes: more would cost loading time, and what it tells is no matter of trust
 _VERIFY_MEMORY: Final = 32 << 20
 
 
 class ChunkFile:
-    """A blob and the digests that its chunks must have; any number of threads may read it."""
+    """A blob and the digests that its chunks must have; any number of threads may read it.
 
-    __slots__ = ("_algorithm", "_blob", "_chunks", "chunk_size", "count", "size")
+    `sha256` is that of all the bytes. The chunks' digests say whether the bytes are those that were signed; this one is
+    what people and registries compare, and a signer could have stated another file's.
+    """
 
-    def __init__(self, blob: Blob, size: int, chunk_size: int, algorithm: str, chunks: Sequence[bytes]) -> None:
+    __slots__ = ("_algorithm", "_blob", "_chunks", "_sha256", "chunk_size", "count", "size")
+
+    def __init__(
+        self, blob: Blob, size: int, chunk_size: int, algorithm: str, chunks: Sequence[bytes], sha256: str | None = None
+    ) -> None:
         self._blob = blob
+        self._sha256 = sha256
         self._algorithm = algorithm
         self._chunks = chunks
         self.chunk_size = chunk_size
@@ -65,6 +75,8 @@ class ChunkFile:
         for index in range(self.count):
             start = index * self.chunk_size
             self._check_chunk(index, view[start : start + self.chunk_size])
+        if self._sha256 is not None and self.size <= _SHA256_UP_TO:
+            self.require_sha256(hashlib.sha256(data).hexdigest())
         return data
 
     def _load(self, index: int, view: memoryview) -> None:
@@ -91,17 +103,23 @@ class ChunkFile:
                 offset=offset,
             )
 
-    def verify(self) -> None:
-        """Read and digest every chunk, with as many threads as there are cores for large files."""
+    def verify(self, *, sha256: bool) -> None:
+        """Read and digest every chunk, with as many threads as there are cores for large files.
+
+        With `sha256`, the digest of all the bytes is compared, too; that takes a second reading.
+        """
         threads = min(cores(), self.count, _VERIFY_MEMORY // self.chunk_size) if self.size >= READ_AHEAD_FROM else 1
         if threads < 2:
             self._verify(iter(range(self.count)))
+            if sha256:
+                self._verify_sha256()
         else:
             from concurrent.futures import ThreadPoolExecutor
 
             indices = iter(range(self.count))  # shared: its next() is one step for all threads
-            with ThreadPoolExecutor(threads, thread_name_prefix="safeload-verify") as pool:
-                tasks = [pool.submit(self._verify, indices) for _ in range(threads)]
+            with ThreadPoolExecutor(threads + 1, thread_name_prefix="safeload-verify") as pool:
+                tasks = [pool.submit(self._verify_sha256)] if sha256 else []
+                tasks += [pool.submit(self._verify, indices) for _ in range(threads)]
             for task in tasks:
                 task.result()
         self.check_size()
@@ -114,6 +132,28 @@ class ChunkFile:
         except BaseException:
             deque(indices, maxlen=0)  # the other threads need not go on
             raise
+
+    def _verify_sha256(self) -> None:
+        """Read all bytes once more, for the digest of them all."""
+        if self._sha256 is None:
+            return
+        digest = hashlib.sha256()
+        with storage_errors("read", self._blob.name):
+            for offset in range(0, self.size, _BLOCK):
+                digest.update(read_bytes(self._blob, offset, min(_BLOCK, self.size - offset)))
+        self.require_sha256(digest.hexdigest())
+
+    def require_sha256(self, found: str) -> None:
+        """Refuse a manifest that states another SHA-256 than that of the bytes that were signed.
+
+        Raises: DigestMismatchError.
+        """
+        if found != self._sha256:
+            raise DigestMismatchError(
+                f"digest mismatch: its SHA-256 is {found}, and the manifest states {self._sha256}",
+                advice="Have the signer sign it again, and ask which tool wrote this manifest.",
+                path=self._blob.name or None,
+            )
 
     def check_size(self) -> None:
         """Refuse a file that has become shorter or longer than what was signed."""

@@ -8,6 +8,7 @@ processes that map it share, or a sealed memory file, whose pages this process s
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import stat
 from abc import ABC, abstractmethod
@@ -238,11 +239,15 @@ def mappable(
 
 
 def _copy(reader: VerifiedReader, write: Callable[[memoryview], object]) -> None:
+    """Write all of it; the copy will be named by its SHA-256, so that is computed here."""
     reader.seek(0)
     reader.start_read_ahead()
     block = memoryview(bytearray(_BLOCK))
+    digest = hashlib.sha256()
     while filled := reader.readinto(block):
+        digest.update(block[:filled])
         write(block[:filled])
+    reader.require_sha256(digest.hexdigest())
 
 
 def _not_as_left(path: Path) -> StorageError:

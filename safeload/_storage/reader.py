@@ -43,7 +43,16 @@ class VerifiedReader(io.RawIOBase):
     Raises (here and from every read): DigestMismatchError, StorageError.
     """
 
-    def __init__(self, blob: Blob, *, size: int, chunk_size: int, algorithm: str, chunks: Sequence[bytes]) -> None:
+    def __init__(
+        self,
+        blob: Blob,
+        *,
+        size: int,
+        chunk_size: int,
+        algorithm: str,
+        chunks: Sequence[bytes],
+        sha256: str | None = None,
+    ) -> None:
         super().__init__()
         self._ahead: ReadAhead | None = None
         if size < 0 or chunk_size < 1 or len(chunks) != -(-size // chunk_size):
@@ -51,7 +60,7 @@ class VerifiedReader(io.RawIOBase):
         import_algorithm(algorithm)  # now, not while an audit hook forbids it
         self.name = blob.name  # joblib names it in its messages
         self.failure: DigestMismatchError | None = None
-        self._file = ChunkFile(blob, size, chunk_size, algorithm, chunks)
+        self._file = ChunkFile(blob, size, chunk_size, algorithm, chunks, sha256)
         self._position = 0
         self._chunk = bytearray()  # until it is needed
         self._held = -1  # the index of the chunk that _chunk holds, verified
@@ -116,13 +125,27 @@ class VerifiedReader(io.RawIOBase):
         self.readinto(data)
         return bytes(data)
 
-    def verify_all(self) -> None:
-        """Read every chunk as it is on the disk now, and make sure that nothing follows the last one."""
+    def require_sha256(self, found: str) -> None:
+        """Refuse a manifest that states another SHA-256 than that of the bytes that were read.
+
+        Raises: DigestMismatchError.
+        """
+        try:
+            self._file.require_sha256(found)
+        except DigestMismatchError as error:
+            self._give_up(error)
+            raise
+
+    def verify_all(self, *, sha256: bool = False) -> None:
+        """Read every chunk as it is on the disk now, and make sure that nothing follows the last one.
+
+        With `sha256`, compare the digest of all the bytes, too.
+        """
         self._check_usable()
         self._stop_ahead()
         self._held = -1
         try:
-            self._file.verify()
+            self._file.verify(sha256=sha256)
         except BaseException as error:
             self._give_up(error)
             raise
@@ -228,4 +251,5 @@ def verified_reader(blob: Blob, digests: FileDigests) -> VerifiedReader:
         chunk_size=digests.chunk_size,
         algorithm=digests.algorithm,
         chunks=[bytes.fromhex(chunk) for chunk in digests.chunks],
+        sha256=digests.sha256,
     )
