@@ -32,7 +32,7 @@ _REVIEWED_IN_PACKS = frozenset({"SL704", "SL705", "SL708", "SL711", "SL712"})
 
 @dataclass(frozen=True, slots=True)
 class LintFinding:
-    """One remark about one rule: `severity` is "error", "warning" or "note", `names` what of the rule it is about."""
+    """One remark about one rule: `severity` is "error", "warning" or "note", `names` are the names that it concerns."""
 
     code: str
     severity: str
@@ -40,16 +40,16 @@ class LintFinding:
     line: int | None
     message: str
     names: tuple[str, ...] = ()
+    advice: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.advice:
+            object.__setattr__(self, "advice", FINDING_KINDS[self.code].advice)
 
     @property
     def title(self) -> str:
         """Return the title of its code: a few words."""
         return FINDING_KINDS[self.code].title
-
-    @property
-    def advice(self) -> str:
-        """Return what to do about it."""
-        return FINDING_KINDS[self.code].advice
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as JSON can hold it, with the keys that findings about artifacts have."""
@@ -141,7 +141,8 @@ def _as_reviewed(finding: LintFinding) -> LintFinding:
 
 
 def _fault(fault: Fault) -> LintFinding:
-    return LintFinding("SL702" if fault.expired else "SL701", "error", fault.origin, fault.line, fault.message)
+    code = "SL702" if fault.expired else "SL701"
+    return LintFinding(code, "error", fault.origin, fault.line, fault.message, advice=fault.advice)
 
 
 def _listed(names: Sequence[str], most: int = _MAX_NAMES) -> str:

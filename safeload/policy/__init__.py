@@ -298,11 +298,16 @@ def _with_extended(source: str | Path, faults: list[Fault] | None = None) -> lis
     def visit(one: str | Path, path: tuple[str, ...], asked_at: str = "") -> None:
         key = str(Path(one))  # so that ./acme.toml and acme.toml are one
         if key in path:
-            raise PolicyFileError(f"{asked_at}: a policy extends itself: {' extends '.join((*path, key))}")
+            raise PolicyFileError(
+                f"{asked_at}: the policy extends itself: {' extends '.join((*path, key))}",
+                advice="Remove one of these names from extends.",
+            )
         if key in done:
             return
         if len(path) >= _MAX_FILES or len(done) >= _MAX_FILES:
-            raise PolicyFileError(f"{source}: more than {_MAX_FILES} policies extend one another")
+            raise PolicyFileError(
+                f"{source}: more than {_MAX_FILES} policies extend one another", advice="Join some of them to one file."
+            )
         try:
             file = read_policy(one, faults)
         except PolicyFileError as error:

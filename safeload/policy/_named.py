@@ -1,12 +1,14 @@
-"""Named patterns: what a policy file says once under `[patterns]` and uses by `"$name"`.
+"""Named patterns: a policy file defines a pattern once under `[patterns]` and uses it by `"$name"`.
 
-They are put in place when the file is read, so that whoever asks a rule sees the whole pattern.
+They are replaced when the file is read, so that each rule holds its whole pattern.
 """
 
 from __future__ import annotations
 
 import re
 from typing import Any
+
+from safeload.policy._faults import RuleError
 
 __all__ = ["NamedPatterns"]
 
@@ -20,25 +22,30 @@ _PLAIN = frozenset(
 class NamedPatterns:
     """The patterns of one policy file by name; each may use those before it.
 
-    Raises: ValueError for a table that is none, a bad name, or a name that none of those before has.
+    Raises:
+        RuleError: it is not a table, a name is not valid, or a pattern uses a name that is not defined before it.
     """
 
     def __init__(self, table: Any) -> None:
         if not isinstance(table, dict):
-            raise ValueError("patterns is a table of patterns by name")
+            raise RuleError("patterns must be a table of patterns by name", advice="Begin it with a line [patterns].")
         self._patterns: dict[str, Any] = {}
         self._sizes: dict[str, int] = {}
         self._used: set[str] = set()
         for name, pattern in table.items():
             if not _NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is no name for a pattern: lower-case letters, digits and _")
+                raise RuleError(
+                    f"{name!r} cannot be the name of a pattern",
+                    advice="Use 1 to 64 lower-case letters, digits and _, a letter first.",
+                )
             resolved, size = self._resolve(pattern)
             self._patterns[name], self._sizes[name] = resolved, size
 
     def resolve(self, pattern: Any) -> Any:
         """Return a pattern, or a list of any depth of patterns, with every `"$name"` replaced.
 
-        Raises: ValueError for a name that is not defined, and for a pattern that gets too large.
+        Raises:
+            RuleError: a name is not defined, or the pattern gets too large.
         """
         return self._resolve(pattern)[0]
 
@@ -56,7 +63,9 @@ class NamedPatterns:
                 return pattern, 1
             name = pattern[1:]
             if name not in self._patterns:
-                raise ValueError(f"{pattern!r} names no pattern that [patterns] defines before it is used")
+                raise RuleError(
+                    f"the pattern {pattern!r} is not defined", advice=f"Define {name} under [patterns], before its use."
+                )
             self._used.add(name)
             return self._patterns[name], self._sizes[name]
         if isinstance(pattern, list):
@@ -75,5 +84,8 @@ class NamedPatterns:
     @staticmethod
     def _bounded(size: int) -> int:
         if size > _MAX_PARTS:
-            raise ValueError(f"a pattern of more than {_MAX_PARTS} parts; nobody could review it")
+            raise RuleError(
+                f"a pattern has more than {_MAX_PARTS} parts, which nobody can review",
+                advice='Use "any" in place of some of its parts, or split the rule.',
+            )
         return size

@@ -13,6 +13,7 @@ from safeload._internal.clock import utc_now
 from safeload._scan import CHECKS, FORM_NAMES, OWN, ROLES, Limits, is_plain_module, is_plain_name
 from safeload.errors import PolicyFileError
 from safeload.policy._denylist import denied_reason, is_confined
+from safeload.policy._faults import ExpiredRuleError, RuleError
 from safeload.policy._lines import Lines
 from safeload.policy._named import NamedPatterns
 from safeload.policy._packs import pack_names, read_pack
@@ -110,16 +111,21 @@ class PolicyFile:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One rule of a policy file that is not valid, or not any more; `line` where its `[[allow]]` stands."""
+    """One rule of a policy file that is not valid, or has expired.
+
+    Attributes:
+        origin: the file, as a path or "pack NAME".
+        line: the line of its `[[allow]]`, if known.
+        message: the fault, without the advice.
+        advice: how to correct the rule.
+        expired: whether the only fault is that the rule is past its day.
+    """
 
     origin: str
     line: int | None
     message: str
+    advice: str
     expired: bool = False
-
-
-class _ExpiredError(ValueError):
-    """A rule is past its day."""
 
 
 def read_policy(source: str | Path, faults: list[Fault] | None = None) -> PolicyFile:
@@ -158,13 +164,15 @@ def read_policy_text(path: Path) -> str:
         ) from error
     if len(data) > MAX_POLICY_BYTES:
         raise PolicyFileError(
-            f"{path}: the policy has more than {MAX_POLICY_BYTES} bytes; nobody could review it",
+            f"{path}: the policy has more than {MAX_POLICY_BYTES} bytes, which nobody can review",
             advice="Split it, or check the path.",
         )
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise PolicyFileError(f"{path}: the policy is not UTF-8 (byte {error.start})") from None
+        raise PolicyFileError(
+            f"{path}: the policy is not UTF-8 (byte {error.start})", advice="Save the file as UTF-8, or check the path."
+        ) from None
 
 
 def is_pack_name(name: str) -> bool:
@@ -181,7 +189,7 @@ def _no_pack(name: str) -> PolicyFileError:
     known = ", ".join(pack_names())
     if not name:
         return PolicyFileError(
-            "a policy is named by a pack's name or a file's path, and this names none", advice=f"Use a pack: {known}."
+            "the name of the policy is empty", advice=f"Give the path of a file, or the name of a pack: {known}."
         )
     if "," in name:
         return PolicyFileError(
@@ -189,15 +197,15 @@ def _no_pack(name: str) -> PolicyFileError:
         )
     meant = f"{name}.toml" if os.path.isfile(f"{name}.toml") else name  # noqa: PTH113 - any text will do
     return PolicyFileError(
-        f"there is no policy pack {name!r}; there are: {known}", advice=f"A file needs its path: ./{meant}"
+        f"there is no policy pack {name!r} (packs: {known})", advice=f"For a file, write its path: ./{meant}"
     )
 
 
 def parse_policy(text: str, origin: str) -> PolicyFile:
-    """Read a policy that stands in no file; what it extends is read by nobody.
+    """Read a policy from a text; the policies that it extends are not read.
 
     Raises:
-        PolicyFileError: it is not a valid policy; the message says the line.
+        PolicyFileError: the text is not a valid policy; the message has the line.
     """
     return _read(text, policy_document(text, origin), origin, Path())
 
@@ -213,64 +221,78 @@ def policy_document(text: str, origin: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise PolicyFileError(f"{origin}: not valid TOML: {error}") from None
+        raise PolicyFileError(f"{origin}: not valid TOML: {error}", advice="Correct the syntax of the file.") from None
 
 
 def _read(
     text: str, document: dict[str, Any], origin: str, folder: Path | None, faults: list[Fault] | None = None
 ) -> PolicyFile:
-    """Check what the text of a policy says, all of it; `document` is what its TOML was parsed to."""
+    """Check the whole text of a policy; `document` is its parsed TOML."""
     entries = document.get("allow", [])
     lines = Lines(text, len(entries) if isinstance(entries, list) else 0)
 
-    def wrong(message: str, line: int | None = None) -> PolicyFileError:
-        return PolicyFileError(f"{_place(origin, line)}: {message}")
+    def wrong(error: RuleError, line: int | None = None) -> PolicyFileError:
+        return PolicyFileError(f"{_place(origin, line)}: {error.message}", advice=error.advice)
 
     unknown = document.keys() - _POLICY_KEYS
     if unknown:
-        raise wrong(
-            f"unknown key {min(unknown)!r}; a policy has {', '.join(sorted(_POLICY_KEYS))}",
-            lines.of(*sorted(unknown)),
-        )
+        raise wrong(_unknown_key(unknown, _POLICY_KEYS, "a policy"), lines.of(*sorted(unknown)))
     name, version = document.get("name"), document.get("version")
     if not isinstance(name, str) or not name or len(name) > 100 or not name.isprintable():
-        raise wrong('a policy needs a name, such as name = "acme"', lines.of("name"))
+        raise wrong(
+            RuleError("name must be a printable text of 1 to 100 characters", advice='Name the policy: name = "acme"'),
+            lines.of("name"),
+        )
     if type(version) is not int or version != 1:
-        raise wrong("a policy needs version = 1, the only one there is", lines.of("version"))
+        raise wrong(RuleError("version must be 1", advice="Write: version = 1"), lines.of("version"))
     for key in ("distribution", "imports"):
         if key in document and (not isinstance(document[key], str) or not _DISTRIBUTION.fullmatch(document[key])):
-            raise wrong(f'{key} is the name of one package, such as {key} = "pandas"', lines.of(key))
+            raise wrong(
+                RuleError(f"{key} must be the name of one package", advice=f'Write, for example: {key} = "pandas"'),
+                lines.of(key),
+            )
     description = document.get("description", "")
     if not isinstance(description, str):
-        raise wrong("description is a text", lines.of("description"))
+        raise wrong(
+            RuleError("description must be a text", advice="Put the description in quotes."), lines.of("description")
+        )
     if not isinstance(entries, list):
-        raise wrong("allow is written as [[allow]] tables", lines.of("allow"))
+        raise wrong(_not_tables(), lines.of("allow"))
     try:
         named = _named_patterns(document.get("patterns", {}))
-    except ValueError as error:
-        raise wrong(str(error), lines.of("patterns")) from None
+    except RuleError as error:
+        raise wrong(error, lines.of("patterns")) from None
     rules = []
     for index, entry in enumerate(entries):
         line = lines.of_rule(index)
         try:
             rules.append(_rule(entry, origin, line, named))
-        except ValueError as error:
+        except RuleError as error:
             if faults is None:
-                raise wrong(str(error), line) from None
-            faults.append(Fault(origin, line, str(error), isinstance(error, _ExpiredError)))
+                raise wrong(error, line) from None
+            faults.append(Fault(origin, line, error.message, error.advice, isinstance(error, ExpiredRuleError)))
     if named.unused() and not faults:
-        raise wrong(f"nothing uses the pattern {named.unused()[0]!r}", lines.of("patterns"))
+        unused = named.unused()[0]
+        raise wrong(
+            RuleError(f"no rule uses the pattern {unused!r}", advice=f'Remove it, or use it in a rule: "${unused}"'),
+            lines.of("patterns"),
+        )
     try:
         extends = _extends(document.get("extends", []), folder)
-    except ValueError as error:
-        raise wrong(str(error), lines.of("extends")) from None
+    except RuleError as error:
+        raise wrong(error, lines.of("extends")) from None
     try:
         limits = _limits(document.get("limits", {}))
-    except ValueError as error:
-        raise wrong(str(error), lines.of("limits")) from None
+    except RuleError as error:
+        raise wrong(error, lines.of("limits")) from None
     if not rules and not extends and not faults:
         # Empty never means allowed, but somebody who loads an empty policy has made a mistake.
-        raise wrong("a policy without rules that extends nothing would refuse everything")
+        raise wrong(
+            RuleError(
+                "the policy has no rules and extends no other policy, so it would refuse every artifact",
+                advice='Add [[allow]] rules, or extend a pack: extends = ["sklearn"]',
+            )
+        )
     extends_at = _place(origin, lines.of("extends"))
     return PolicyFile(name, version, origin, extends, tuple(rules), limits, extends_at, " ".join(description.split()))
 
@@ -279,15 +301,30 @@ def _place(origin: str, line: int | None) -> str:
     return origin if line is None else f"{origin}, line {line}"
 
 
+def _unknown_key(unknown: set[str], known: set[str], owner: str) -> RuleError:
+    return RuleError(
+        f"unknown key {min(unknown)!r} in {owner}",
+        advice=f"Correct the spelling, or remove the key; the known keys are {', '.join(sorted(known))}.",
+    )
+
+
+def _not_tables() -> RuleError:
+    return RuleError("allow must be a list of tables", advice="Begin each rule with a line [[allow]].")
+
+
 def _extends(value: Any, folder: Path | None) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
-        raise ValueError("extends is a list of pack names or paths")
+        raise RuleError(
+            "extends must be a list of pack names or paths", advice='Write, for example: extends = ["sklearn"]'
+        )
     resolved = []
     for one in value:
         if is_pack_name(one):
             resolved.append(one)
         elif folder is None:
-            raise ValueError(f"a pack extends packs only, not {one!r}")
+            raise RuleError(
+                f"a pack cannot extend {one!r}, which is not the name of a pack", advice="Extend packs by their names."
+            )
         else:
             resolved.append(str(folder / one))  # relative to the file that names it
     return tuple(resolved)
@@ -295,13 +332,15 @@ def _extends(value: Any, folder: Path | None) -> tuple[str, ...]:
 
 def _limits(value: Any) -> dict[str, int]:
     if not isinstance(value, dict):
-        raise ValueError("limits is a table")
+        raise RuleError("limits must be a table", advice="Begin it with a line [limits].")
     known = Limits.__dataclass_fields__.keys()
     for name, limit in value.items():
         if name not in known:
-            raise ValueError(f"unknown limit {name!r}; there are {', '.join(known)}")
+            raise RuleError(f"unknown limit {name!r}", advice=f"Use one of the limits {', '.join(known)}.")
         if type(limit) is not int or limit <= 0:
-            raise ValueError(f"limit {name} has to be a positive integer")
+            raise RuleError(
+                f"limit {name} must be a whole number above 0", advice=f"Write, for example: {name} = 1000000"
+            )
     return value
 
 
@@ -314,27 +353,39 @@ def _named_patterns(table: Any) -> NamedPatterns:
 
 def _rule(entry: Any, origin: str, line: int | None, named: NamedPatterns) -> AllowRule:
     if not isinstance(entry, dict):
-        raise ValueError("allow is written as [[allow]] tables")
+        raise _not_tables()
     unknown = entry.keys() - _RULE_KEYS
     if unknown:
-        raise ValueError(f"unknown key {min(unknown)!r} in a rule; it has {', '.join(sorted(_RULE_KEYS))}")
+        raise _unknown_key(unknown, _RULE_KEYS, "a rule")
     module, names = entry.get("module"), entry.get("names")
     if not isinstance(module, str) or not is_plain_module(module):
-        raise ValueError(f"module has to be one exact module name, without wildcards, not {module!r}")
+        raise RuleError(
+            f"module must be the exact name of one module, not {module!r}",
+            advice="Write the name in full, without wildcards.",
+        )
     if ".__" in module:
-        raise ValueError(f"module {module!r} has a __dunder__ name in it, which no class says that it is of")
+        raise RuleError(
+            f"module {module!r} contains a __dunder__ name, and no class is defined in such a module",
+            advice="Write the module that defines the class.",
+        )
     if not isinstance(names, list) or not names:
-        raise ValueError("names has to list at least one name")
+        raise RuleError(
+            "names must be a list of at least one name", advice='Write, for example: names = ["LinearRegression"]'
+        )
     full: list[str] = []
     for name in names:
         if not isinstance(name, str) or not is_plain_name(name):
-            raise ValueError(f"{name!r} is no plain name: no wildcards, no dots, no __dunder__ names")
+            raise RuleError(
+                f"{name!r} in names is not a plain name",
+                advice="Write the exact name of a class or function: no wildcards, no dots, no __dunder__ names.",
+            )
         reason = denied_reason(f"{module}.{name}")
         if reason is not None and not is_confined(f"{module}.{name}", entry):
-            raise ValueError(f"{module}.{name} cannot be allowed by any policy: {reason}")
+            raise RuleError(f"no policy can allow {module}.{name}: {reason}", advice="Remove the name from the rule.")
         full.append(f"{module}.{name}")
     if len(set(full)) != len(full):
-        raise ValueError("a name is listed twice")
+        twice = next(one for one in full if full.count(one) > 1)
+        raise RuleError(f"names lists {twice} twice", advice="Remove one of the two.")
     roles = _roles(entry.get("roles", ["import"]), full)
     args, state = _constraints(entry, full, roles, named)
     return AllowRule(
@@ -356,12 +407,17 @@ def _rule(entry: Any, origin: str, line: int | None, named: NamedPatterns) -> Al
 
 def _roles(value: Any, names: list[str]) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or len(set(map(str, value))) != len(value):
-        raise ValueError("roles has to list each role once")
+        raise RuleError(
+            "roles must be a list with each role at most once", advice='Write, for example: roles = ["new", "state"]'
+        )
     for role in value:
         if role not in ROLES:
-            raise ValueError(f"unknown role {role!r}; there are {', '.join(ROLES)}")
+            raise RuleError(f"unknown role {role!r}", advice=f"Use one of the roles {', '.join(ROLES)}.")
     if "numpy.memmap" in names and set(value) & {"call", "new"}:
-        raise ValueError("numpy.memmap opens and overwrites files when it is made; only import can be allowed")
+        raise RuleError(
+            "numpy.memmap cannot be called: it opens and overwrites files",
+            advice='Allow its import only: roles = ["import"]',
+        )
     return tuple(value)
 
 
@@ -371,18 +427,30 @@ def _constraints(
     args, state, form = named.resolve(entry.get("args")), named.resolve(entry.get("state")), entry.get("form")
     proven = [name for name in names if name in FORM_NAMES]
     if form is not None and (form != "numpy" or proven != names):
-        raise ValueError('form = "numpy" is for the names whose form the scanner itself proves, and for those only')
+        raise RuleError(
+            'form = "numpy" does not apply to every name of the rule',
+            advice="Use it in a rule of its own, for names such as numpy.ndarray and numpy.dtype, whose form the "
+            "scanner proves; leave it out of rules for other names.",
+        )
     if proven and ((form is None and args is None) or state is not None):
-        raise ValueError(f'the scanner proves the form of {proven[0]}: write form = "numpy"')
+        raise RuleError(
+            f"the scanner itself proves the form of {proven[0]}, so the rule must not describe it",
+            advice='Write form = "numpy" in place of args and state.',
+        )
     if args is not None:
         if not {"call", "new"} & set(roles) or {"call", "new"} <= set(roles):
-            raise ValueError("args belongs to a rule with exactly one of the roles call and new")
+            raise RuleError(
+                "args needs exactly one of the roles call and new",
+                advice="Write one rule for each of the two, or remove args.",
+            )
         compile_arguments(args)
     elif "call" in roles and form is None:
-        raise ValueError("the role call needs args: the lists of arguments that it may be called with")
+        raise RuleError(
+            "the role call needs args", advice='List the allowed arguments, for example: args = [["str", "int"]]'
+        )
     if state is not None:
         if "state" not in roles:
-            raise ValueError("state belongs to a rule with the role state")
+            raise RuleError("state needs the role state", advice="Add the role state, or remove the pattern.")
         compile_pattern(state)
     return args, state
 
@@ -392,7 +460,7 @@ def _check(value: Any, module: str, roles: tuple[str, ...]) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or value not in CHECKS:
-        raise ValueError(f"unknown check {value!r}; there are {', '.join(sorted(CHECKS))}")
+        raise RuleError(f"unknown check {value!r}", advice=f"Use one of the checks {', '.join(sorted(CHECKS))}.")
     _need_foreign("check", module, roles)
     return value
 
@@ -402,7 +470,7 @@ def _makes_functions(value: Any, module: str, roles: tuple[str, ...]) -> bool:
     if value is None:
         return False
     if value != "function":
-        raise ValueError(f'makes is "function" or left out, not {value!r}')
+        raise RuleError(f"makes cannot be {value!r}", advice='Write makes = "function", or remove the key.')
     _need_foreign("makes", module, roles)
     return True
 
@@ -410,20 +478,26 @@ def _makes_functions(value: Any, module: str, roles: tuple[str, ...]) -> bool:
 def _need_foreign(key: str, module: str, roles: tuple[str, ...]) -> None:
     top = module.partition(".")[0]
     if top in OWN:
-        raise ValueError(f"{key} cannot be set for {top}: the scanner itself knows the checks for its classes")
+        raise RuleError(
+            f"{key} cannot be set for {top}: the scanner has its own checks for the classes of {top}",
+            advice=f"Remove {key} from the rule.",
+        )
     if not {"call", "new"} & set(roles):
-        raise ValueError(f"{key} belongs to a rule with one of the roles call and new")
+        raise RuleError(f"{key} needs one of the roles call and new", advice=f"Add one of them, or remove {key}.")
 
 
 def _events(value: Any, roles: tuple[str, ...]) -> tuple[str, ...]:
     """Return the audit events that a rule lets its globals raise while they are loaded: of the few that there are."""
     if not isinstance(value, list) or not all(isinstance(one, str) and _EVENT.fullmatch(one) for one in value):
-        raise ValueError(
-            'events lists what loading may do beyond the scan: "ctypes.dlsym SYMBOL" looks a symbol up in a library '
-            'that is loaded, "ctypes.cdata/buffer" lends a buffer to one; there are no others'
+        raise RuleError(
+            "events must be a list of the audit events that a rule can grant",
+            advice='Use "ctypes.dlsym SYMBOL" (looks a symbol up in a loaded library) and "ctypes.cdata/buffer" '
+            "(lends a buffer to one).",
         )
     if value and not {"call", "new", "state"} & set(roles):
-        raise ValueError("events belongs to a rule with one of the roles call, new and state")
+        raise RuleError(
+            "events needs one of the roles call, new and state", advice="Add one of them, or remove events."
+        )
     return tuple(value)
 
 
@@ -432,20 +506,27 @@ def _held_by(entry: dict[str, Any], roles: tuple[str, ...]) -> tuple[str, ...]:
     if value is None:
         return ()
     if roles != ("import",):
-        raise ValueError("held_by belongs to a rule with the role import alone")
+        raise RuleError(
+            "held_by needs a rule with the role import only", advice='Write roles = ["import"], or remove held_by.'
+        )
     if not isinstance(value, list) or not value or len(set(map(str, value))) != len(value):
-        raise ValueError("held_by has to list each attribute once")
+        raise RuleError(
+            "held_by must be a list with each attribute once",
+            advice='Write, for example: held_by = ["module.Class.attribute"]',
+        )
     for one in value:
         owner, _, attribute = one.rpartition(".") if isinstance(one, str) else ("", "", "")
         if "." not in owner or not is_plain_module(owner) or not is_plain_name(attribute):
-            raise ValueError(f"held_by lists attributes as module.Class.attribute, not {one!r}")
+            raise RuleError(
+                f"{one!r} in held_by is not the full name of an attribute", advice="Write it as module.Class.attribute."
+            )
     return tuple(value)
 
 
 def _reason(entry: dict[str, Any]) -> str:
     reason = entry.get("reason", "")
     if not isinstance(reason, str):
-        raise ValueError("reason has to be text")
+        raise RuleError("reason must be a text", advice="Put the reason in quotes.")
     return reason
 
 
@@ -454,7 +535,11 @@ def _expiry(entry: dict[str, Any]) -> date | None:
     if expires is None:
         return None
     if not isinstance(expires, date) or isinstance(expires, datetime):
-        raise ValueError("expires has to be a date, such as 2027-11-01")
+        raise RuleError(
+            "expires must be a date", advice="Write it without quotes and time, for example: expires = 2027-11-01"
+        )
     if utc_now().date() > expires:
-        raise _ExpiredError(f"the rule expired on {expires}; review it again, or remove it")
+        raise ExpiredRuleError(
+            f"the rule expired on {expires}", advice="Review it again and set a new day, or remove it."
+        )
     return expires

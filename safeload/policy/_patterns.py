@@ -12,12 +12,13 @@ from typing import Any
 
 from safeload._scan import is_plain_name, values
 from safeload.policy._denylist import denied_reason
+from safeload.policy._faults import RuleError
 
 __all__ = ["Predicate", "compile_arguments", "compile_pattern", "compile_states", "sources_of"]
 
 Predicate = Callable[[Any], bool]
 _MAX_DEPTH = 16
-_MAX_SHOWN = 500  # characters of what is allowed, in a finding
+_MAX_SHOWN = 500  # characters of the allowed patterns in a finding
 _GETATTR = "builtins.getattr"
 
 
@@ -102,19 +103,23 @@ def compile_pattern(pattern: Any, depth: int = 0) -> Predicate:
     """Compile one pattern.
 
     Raises:
-        ValueError: it is none; the message says what is wrong.
+        RuleError: the pattern is not valid.
     """
     if depth > _MAX_DEPTH:
-        raise ValueError("patterns are nested too deep")
+        raise RuleError(
+            f"a pattern is nested more than {_MAX_DEPTH} levels deep", advice='Use "any" for the innermost parts.'
+        )
     if isinstance(pattern, str):
         if pattern not in _WORDS:
-            raise ValueError(f"{pattern!r} is no pattern; the words are {', '.join(sorted(_WORDS))}")
+            raise RuleError(
+                f"{pattern!r} is not a pattern", advice=f"Use one of the words {', '.join(sorted(_WORDS))}."
+            )
         return _WORDS[pattern]
     if not isinstance(pattern, dict) or len(pattern) != 1:
-        raise ValueError(f"{pattern!r} is no pattern: a word, or a table with one key")
+        raise RuleError(f"{pattern!r} is not a pattern", advice='Write a word, such as "int", or a table with one key.')
     (kind, detail), *_ = pattern.items()
     if kind not in _TABLES:
-        raise ValueError(f"{kind!r} is no kind of pattern; there are {', '.join(sorted(_TABLES))}")
+        raise RuleError(f"unknown kind of pattern {kind!r}", advice=f"Use one of {', '.join(sorted(_TABLES))}.")
     return _TABLES[kind](detail, depth + 1)
 
 
@@ -122,7 +127,7 @@ def compile_arguments(alternatives: Any) -> Callable[[tuple[Any, ...]], str | No
     """Compile the allowed argument lists of a call; the check says in words why none of them matches.
 
     Raises:
-        ValueError: they are not a list of lists of patterns.
+        RuleError: they are not a list of lists of patterns.
     """
     _listed(alternatives, "args")
     compiled = [[compile_pattern(pattern) for pattern in _listed(one, "args", empty=True)] for one in alternatives]
@@ -142,7 +147,7 @@ def compile_states(alternatives: list[Any]) -> Callable[[Any], str | None]:
     """Compile the allowed states of a class; the check says in words why none of them matches.
 
     Raises:
-        ValueError: one of them is no pattern.
+        RuleError: one of them is not a pattern.
     """
     matches = compile_pattern({"any_of": alternatives})
     text = shortened(" or ".join(map(shown_pattern, alternatives)))
@@ -186,7 +191,9 @@ def _names(detail: Any) -> str:
 
 def _listed(detail: Any, kind: str, *, empty: bool = False) -> list[Any]:
     if not isinstance(detail, list) or not (detail or empty):
-        raise ValueError(f"{kind} takes a list" + ("" if empty else " that is not empty") + f", not {detail!r}")
+        raise RuleError(
+            f"{kind} cannot be {detail!r}", advice="Write a list." if empty else "Write a list that is not empty."
+        )
     return detail
 
 
@@ -194,7 +201,7 @@ def _literal(detail: Any, _depth: int) -> Predicate:
     allowed: set[tuple[type, Any]] = set()
     for one in _listed(detail, "literal"):
         if not isinstance(one, (str, bool, int)):
-            raise ValueError(f"literal lists strings, booleans and integers, not {one!r}")
+            raise RuleError(f"literal cannot list {one!r}", advice="List texts, booleans and whole numbers.")
         allowed.add((type(one), one))
 
     def matches(value: Any) -> bool:
@@ -207,7 +214,9 @@ def _literal(detail: Any, _depth: int) -> Predicate:
 def _global_names(detail: Any, kind: str) -> frozenset[str]:
     for one in _listed(detail, kind):
         if not isinstance(one, str) or "." not in one:
-            raise ValueError(f"{kind} lists full names such as 'numpy.ndarray', not {one!r}")
+            raise RuleError(
+                f"{one!r} in {kind} is not a full name", advice="Write it with its module, for example: numpy.ndarray"
+            )
     return frozenset(detail)
 
 
@@ -215,7 +224,10 @@ def _global(detail: Any, _depth: int) -> Predicate:
     allowed = _global_names(detail, "global")
     for one in allowed:
         if (reason := denied_reason(one)) is not None:
-            raise ValueError(f"{one} can be no argument and no part of a state under any policy: {reason}")
+            raise RuleError(
+                f"no policy can allow {one} as an argument or in a state: {reason}",
+                advice="Remove the name from the pattern.",
+            )
     return lambda value: isinstance(value, values.Global) and value.name in allowed
 
 
@@ -270,7 +282,10 @@ def _set_of(detail: Any, depth: int) -> Predicate:
 
 def _dict_of(detail: Any, depth: int) -> Predicate:
     if len(_listed(detail, "dict_of")) != 2:
-        raise ValueError("dict_of takes two patterns, for keys and for values")
+        raise RuleError(
+            "dict_of needs two patterns",
+            advice='Write one for the keys and one for the values: dict_of = ["str", "int"]',
+        )
     key, item = (compile_pattern(one, depth) for one in detail)
 
     def check(value: Any) -> bool:
@@ -296,9 +311,16 @@ def _any_of(detail: Any, depth: int) -> Predicate:
     return check
 
 
+def _not_by_name(kind: str) -> RuleError:
+    return RuleError(
+        f"{kind} must be a table of patterns by attribute name",
+        advice=f'Write, for example: {{ {kind} = {{ classes_ = "array" }} }}',
+    )
+
+
 def _attributes(detail: Any, depth: int) -> Predicate:
     if not isinstance(detail, dict) or not detail:
-        raise ValueError("attributes takes a table of patterns by attribute name")
+        raise _not_by_name("attributes")
     parts = {name: compile_pattern(one, depth) for name, one in detail.items()}
 
     def check(value: Any) -> bool:
@@ -316,10 +338,10 @@ def _attributes(detail: Any, depth: int) -> Predicate:
 
 def _only(detail: Any, depth: int) -> Predicate:
     if not isinstance(detail, dict) or not detail:
-        raise ValueError("only takes a table of patterns by attribute name")
+        raise _not_by_name("only")
     for name in detail:
         if name.startswith("__") and name not in ("__doc__", "__name__"):
-            raise ValueError(f"only: {name} is no attribute that a state may set")
+            raise RuleError(f"only: no state may set the attribute {name}", advice="Remove it from the pattern.")
     parts = {name: compile_pattern(one, depth) for name, one in detail.items()}
 
     def check(value: Any) -> bool:
@@ -343,10 +365,13 @@ def _source(detail: Any, _depth: int) -> Predicate:
 
 def _source_texts(detail: Any) -> list[str]:
     if not isinstance(detail, dict) or detail.keys() != {"text", "fill"} or not isinstance(detail["text"], str):
-        raise ValueError("source takes text, with {} in it, and fill, the list of what may stand in its place")
+        raise RuleError(
+            "source needs text and fill",
+            advice="Write text with {} in it, and in fill the list of texts that may take the place of {}.",
+        )
     for one in _listed(detail["fill"], "fill"):
         if not isinstance(one, str):
-            raise ValueError(f"fill lists strings, not {one!r}")
+            raise RuleError(f"fill cannot list {one!r}", advice="List texts.")
     return [detail["text"].replace("{}", one) for one in detail["fill"]]
 
 
@@ -365,7 +390,7 @@ def sources_of(pattern: Any) -> frozenset[str]:
 def _parameter_except(detail: Any, _depth: int) -> Predicate:
     names = frozenset(_listed(detail, "parameter_except"))
     if not all(isinstance(one, str) and one for one in names):
-        raise ValueError(f"parameter_except lists names of parameters, not {detail!r}")
+        raise RuleError(f"parameter_except cannot be {detail!r}", advice="List names of parameters.")
 
     def matches(value: Any) -> bool:
         if not isinstance(value, str):
@@ -379,14 +404,16 @@ def _parameter_except(detail: Any, _depth: int) -> Predicate:
 
 def _int(detail: Any, _depth: int) -> Predicate:
     if len(_listed(detail, "int")) != 2 or not all(type(one) is int for one in detail):
-        raise ValueError("int takes the least and the greatest value")
+        raise RuleError(
+            "int needs two whole numbers", advice="Write the least and the greatest value, for example: int = [0, 100]"
+        )
     least, greatest = detail
     return lambda value: type(value) is int and least <= value <= greatest
 
 
 def _bytes(detail: Any, _depth: int) -> Predicate:
     if type(detail) is not int or detail < 0:
-        raise ValueError("bytes takes a length")
+        raise RuleError("bytes needs a length", advice="Write a whole number of bytes, for example: bytes = 32")
 
     def matches(value: Any) -> bool:
         length = len(value) if isinstance(value, bytes) else getattr(value, "length", -1)

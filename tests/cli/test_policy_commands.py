@@ -407,7 +407,7 @@ def test_policies_that_cannot_be_used(run: Callable[..., Outcome], tmp_path: Pat
     invalid = write(tmp_path / "bad.toml", 'name = "x"\nversion = 1\n[[allow]]\nmodule = "os"\nnames = ["system"]\n')
     broken = write(tmp_path / "broken.toml", "name = \n")
     for path, says in (
-        (invalid, f"{invalid}, line 3: os.system cannot be allowed"),
+        (invalid, f"{invalid}, line 3: no policy can allow os.system"),
         (broken, "not valid TOML"),
         (tmp_path / "missing.toml", "cannot be read"),
         (tmp_path, "cannot be read"),
@@ -425,10 +425,10 @@ def test_a_file_that_is_named_like_a_pack_is_shown_and_not_taken(
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "acme.toml", 'name = "acme"\nversion = 1\nextends = ["core"]\n')
     for name, says in (
-        ("acme", "A file needs its path: ./acme.toml\n"),
-        ("other", "A file needs its path: ./other\n"),
+        ("acme", "For a file, write its path: ./acme.toml\n"),
+        ("other", "For a file, write its path: ./other\n"),
         ("./acme", "There is acme.toml: use that path.\n"),
-        ("", "names none"),
+        ("", "the name of the policy is empty"),
         (".", "Is a directory"),
     ):
         outcome = run("policy", "check", name)

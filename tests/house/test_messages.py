@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from safeload import errors
 from safeload._cli import failures
+from safeload.policy import _faults
 from support.places import PACKAGE
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 APART = {
     name
-    for module in (errors, failures)
+    for module in (errors, failures, _faults)
     for name, kind in vars(module).items()
     if isinstance(kind, type) and issubclass(kind, Exception)
 }
@@ -34,6 +36,14 @@ def raised(path: Path) -> Iterator[tuple[ast.Call, str]]:
             yield node, "".join(map(str, texts))
 
 
+def hard(text: str) -> Iterator[str]:
+    """Say why a text is hard to read at first reading."""
+    if text.startswith(("what ", "whoever ")):
+        yield "name the thing"
+    if re.search(r"(?<!there )\b(is|are) no (?!longer\b|more\b)", text):
+        yield 'write "is not a" in place of "is no"'
+
+
 def faults(path: Path) -> Iterator[str]:
     for call, text in raised(path):
         at = f"{path.relative_to(PACKAGE)}:{call.lineno}"
@@ -41,8 +51,7 @@ def faults(path: Path) -> Iterator[str]:
             yield f"{at}: the message has a period at its end, which str() adds before the advice: {text}"
         if ". " in text:
             yield f"{at}: the message has a second sentence, which belongs into advice=: {text}"
-        if text.startswith(("what ", "whoever ")):
-            yield f"{at}: name the thing: {text}"
+        yield from (f"{at}: {fault}: {text}" for fault in hard(text))
         if len(call.args) != 1:
             yield f"{at}: advice, path and all else are keywords"
         for word in call.keywords:

@@ -49,26 +49,26 @@ def policy(folder: Path, content: str, name: str = "policy.toml") -> Policy:
 BAD: dict[str, tuple[str, int | None, str]] = {
     "not TOML": ("name == 1\n", 1, "not valid TOML"),
     "nested for ever": (HEAD + "x = " + "[" * 100_000, None, "not valid TOML"),
-    "nothing": ("", None, "needs a name"),
-    "no name": ("version = 1\n" + RULE, None, "needs a name"),
-    "a name that is no text": ("name = 1\nversion = 1\n" + RULE, 1, "needs a name"),
-    "an empty name": ('name = ""\nversion = 1\n' + RULE, None, "needs a name"),
-    "a name with an escape": ('name = "\\u001b[2J"\nversion = 1\n' + RULE, None, "needs a name"),
+    "nothing": ("", None, "name must be a printable text"),
+    "no name": ("version = 1\n" + RULE, None, "name must be a printable text"),
+    "a name that is no text": ("name = 1\nversion = 1\n" + RULE, 1, "name must be a printable text"),
+    "an empty name": ('name = ""\nversion = 1\n' + RULE, None, "name must be a printable text"),
+    "a name with an escape": ('name = "\\u001b[2J"\nversion = 1\n' + RULE, None, "name must be a printable text"),
     "no version": ('name = "acme"\n' + RULE, None, "version = 1"),
     "another version": ('name = "acme"\nversion = 2\n' + RULE, 2, "version = 1"),
     "a version that is a bool": ('name = "acme"\nversion = true\n' + RULE, None, "version = 1"),
     "an unknown key": (HEAD + "trusted = true\n" + RULE, 3, "unknown key 'trusted'"),
     "an unknown table": (HEAD + RULE + '[[deny]]\nmodule = "os"\n', 6, "unknown key 'deny'"),
-    "nothing in it": (HEAD, None, "would refuse everything"),
+    "nothing in it": (HEAD, None, "would refuse every artifact"),
     "allow that is a table": (HEAD + "[allow]\nmodule = 1\n", None, "[[allow]]"),
     "allow that is a list": (HEAD + "allow = [1]\n", None, "[[allow]]"),
     "an unknown key in a rule": (HEAD + RULE + "role = ['new']\n", 3, "unknown key 'role'"),
-    "no module": (HEAD + '[[allow]]\nnames = ["x"]\n', 3, "module has to be"),
-    "no names": (HEAD + '[[allow]]\nmodule = "acme"\n', 3, "names has to list"),
-    "empty names": (HEAD + '[[allow]]\nmodule = "acme"\nnames = []\n', 3, "names has to list"),
-    "names that are no list": (HEAD + '[[allow]]\nmodule = "acme"\nnames = "x"\n', 3, "names has to list"),
+    "no module": (HEAD + '[[allow]]\nnames = ["x"]\n', 3, "module must be"),
+    "no names": (HEAD + '[[allow]]\nmodule = "acme"\n', 3, "names must be a list"),
+    "empty names": (HEAD + '[[allow]]\nmodule = "acme"\nnames = []\n', 3, "names must be a list"),
+    "names that are no list": (HEAD + '[[allow]]\nmodule = "acme"\nnames = "x"\n', 3, "names must be a list"),
     "a name that is no text ": (HEAD + '[[allow]]\nmodule = "acme"\nnames = [1]\n', 3, "plain name"),
-    "a name twice": (HEAD + '[[allow]]\nmodule = "acme"\nnames = ["x", "x"]\n', 3, "listed twice"),
+    "a name twice": (HEAD + '[[allow]]\nmodule = "acme"\nnames = ["x", "x"]\n', 3, "names lists acme.x twice"),
     "a wildcard": (HEAD + '[[allow]]\nmodule = "acme"\nnames = ["*"]\n', 3, "no wildcards"),
     "a wildcard at the end": (HEAD + '[[allow]]\nmodule = "acme"\nnames = ["Encod*"]\n', 3, "no wildcards"),
     "a wildcard for modules": (HEAD + '[[allow]]\nmodule = "acme.*"\nnames = ["x"]\n', 3, "without wildcards"),
@@ -76,18 +76,18 @@ BAD: dict[str, tuple[str, int | None, str]] = {
     "a dunder name": (HEAD + '[[allow]]\nmodule = "acme"\nnames = ["__import__"]\n', 3, "__dunder__"),
     "a name in other letters": (HEAD + '[[allow]]\nmodule = "acme"\nnames = ["ä"]\n', 3, "plain name"),
     "the second rule": (HEAD + RULE + "\n" + '[[allow]]\nmodule = "acme"\nnames = ["*"]\n', 7, "no wildcards"),
-    "empty roles": (HEAD + RULE + "roles = []\n", 3, "roles has to list"),
-    "roles that are text": (HEAD + RULE + 'roles = "new"\n', 3, "roles has to list"),
+    "empty roles": (HEAD + RULE + "roles = []\n", 3, "roles must be a list"),
+    "roles that are text": (HEAD + RULE + 'roles = "new"\n', 3, "roles must be a list"),
     "an unknown role": (HEAD + RULE + 'roles = ["build"]\n', 3, "unknown role 'build'"),
     "all roles at once": (HEAD + RULE + 'roles = ["*"]\n', 3, "unknown role"),
-    "a role twice": (HEAD + RULE + 'roles = ["new", "new"]\n', 3, "each role once"),
+    "a role twice": (HEAD + RULE + 'roles = ["new", "new"]\n', 3, "each role at most once"),
     "a role that is no text": (HEAD + RULE + "roles = [1]\n", 3, "unknown role"),
     "a call without arguments": (HEAD + RULE + 'roles = ["call"]\n', 3, "needs args"),
-    "arguments without a call": (HEAD + RULE + 'args = [["int"]]\n', 3, "args belongs"),
-    "arguments of a call and of new": (HEAD + RULE + 'roles = ["call", "new"]\nargs = [[]]\n', 3, "args belongs"),
-    "arguments that are no list": (HEAD + RULE + 'roles = ["call"]\nargs = "int"\n', 3, "args takes a list"),
+    "arguments without a call": (HEAD + RULE + 'args = [["int"]]\n', 3, "args needs exactly one"),
+    "arguments of a call and of new": (HEAD + RULE + 'roles = ["call", "new"]\nargs = [[]]\n', 3, "args needs exactly"),
+    "arguments that are no list": (HEAD + RULE + 'roles = ["call"]\nargs = "int"\n', 3, "args cannot be"),
     "no arguments at all": (HEAD + RULE + 'roles = ["call"]\nargs = []\n', 3, "not empty"),
-    "arguments in one list only": (HEAD + RULE + 'roles = ["call"]\nargs = ["int"]\n', 3, "args takes a list"),
+    "arguments in one list only": (HEAD + RULE + 'roles = ["call"]\nargs = ["int"]\n', 3, "args cannot be"),
     "a state without the role": (HEAD + RULE + 'roles = ["new"]\nstate = "tuple"\n', 3, "role state"),
     "a form that is none": (HEAD + RULE + 'roles = ["call"]\nform = "any"\n', 3, "form"),
     "a form for what has none": (HEAD + RULE + 'roles = ["call"]\nform = "numpy"\n', 3, "form"),
@@ -99,24 +99,24 @@ BAD: dict[str, tuple[str, int | None, str]] = {
         'form = "numpy"\nstate = "any"\n',
         3, "form",
     ),
-    "a reason that is no text": (HEAD + RULE + "reason = 1\n", 3, "reason has to be text"),
-    "an expiry that is text": (HEAD + RULE + 'expires = "2027-11-01"\n', 3, "expires has to be a date"),
-    "an expiry with a time": (HEAD + RULE + "expires = 2027-11-01T00:00:00Z\n", 3, "expires has to be a date"),
+    "a reason that is no text": (HEAD + RULE + "reason = 1\n", 3, "reason must be a text"),
+    "an expiry that is text": (HEAD + RULE + 'expires = "2027-11-01"\n', 3, "expires must be a date"),
+    "an expiry with a time": (HEAD + RULE + "expires = 2027-11-01T00:00:00Z\n", 3, "expires must be a date"),
     "expired": (HEAD + RULE + "expires = 2020-01-01\n", 3, "expired on 2020-01-01"),
-    "limits that are no table": (HEAD + "limits = 1\n" + RULE, 3, "limits is a table"),
+    "limits that are no table": (HEAD + "limits = 1\n" + RULE, 3, "limits must be a table"),
     "an unknown limit": (HEAD + RULE + "[limits]\nmax_bytes = 1\n", 6, "unknown limit 'max_bytes'"),
-    "a limit of nothing": (HEAD + RULE + "[limits]\nmax_memo = 0\n", 6, "positive integer"),
-    "a limit that is a bool": (HEAD + RULE + "[limits]\nmax_memo = true\n", None, "positive integer"),
-    "extends that is text": (HEAD + 'extends = "core"\n', 3, "extends is a list"),
-    "extends of nothing": (HEAD + 'extends = [""]\n', None, "extends is a list"),
+    "a limit of nothing": (HEAD + RULE + "[limits]\nmax_memo = 0\n", 6, "a whole number above 0"),
+    "a limit that is a bool": (HEAD + RULE + "[limits]\nmax_memo = true\n", None, "a whole number above 0"),
+    "extends that is text": (HEAD + 'extends = "core"\n', 3, "extends must be a list"),
+    "extends of nothing": (HEAD + 'extends = [""]\n', None, "extends must be a list"),
     "an unknown pack": (HEAD + 'extends = ["no-such-pack"]\n', 3, "no policy pack 'no-such-pack'"),
     "a file that is not there": (HEAD + 'extends = ["./none.toml"]\n', 3, "cannot be read"),
     "a module with a special name": (
-        HEAD + '[[allow]]\nmodule = "acme.__init__"\nnames = ["A"]\n', 3, "has a __dunder__ name in it",
+        HEAD + '[[allow]]\nmodule = "acme.__init__"\nnames = ["A"]\n', 3, "contains a __dunder__ name",
     ),
-    "rules that are no tables": (HEAD + "allow = 1\n", 3, "[[allow]] tables"),
-    "rules in another way": (HEAD + 'allow = [{ module = "a", names = ["*"] }]\n', 3, "'*' is no plain name"),
-    "10 MB of rules": (HEAD + RULE * (10_000_000 // len(RULE)), None, "nobody could review it"),
+    "rules that are no tables": (HEAD + "allow = 1\n", 3, "allow must be a list of tables"),
+    "rules in another way": (HEAD + 'allow = [{ module = "a", names = ["*"] }]\n', 3, "'*' in names is not a plain"),
+    "10 MB of rules": (HEAD + RULE * (10_000_000 // len(RULE)), None, "which nobody can review"),
     "memmap made": (HEAD + '[[allow]]\nmodule = "numpy"\nnames = ["memmap"]\nroles = ["new"]\n', 3, "memmap"),
 }  # fmt: skip
 
@@ -197,7 +197,7 @@ def test_the_floor_stands_above_every_policy(tmp_path: Path, name: str, role: st
     module, _, plain = name.rpartition(".")
     extra = 'args = [["any"]]\n' if role == "call" else ""
     assert denied_reason(name)
-    with pytest.raises(PolicyFileError, match=r"line 3: .* cannot be allowed by any policy: it "):
+    with pytest.raises(PolicyFileError, match=r"line 3: .*no policy can allow .*: it "):
         policy(tmp_path, HEAD + f'[[allow]]\nmodule = "{module}"\nnames = ["{plain}"]\nroles = ["{role}"]\n{extra}')
 
 
@@ -222,7 +222,7 @@ GETATTR = HEAD + '[[allow]]\nmodule = "builtins"\nnames = ["getattr"]\n'
     ],
 )
 def test_getattr_can_be_allowed_for_listed_methods_of_listed_classes_only(tmp_path: Path, rest: str) -> None:
-    with pytest.raises(PolicyFileError, match="cannot be allowed by any policy"):
+    with pytest.raises(PolicyFileError, match="no policy can allow"):
         policy(tmp_path, GETATTR + rest)
 
 
@@ -247,7 +247,7 @@ def test_getattr_tied_to_a_method_of_a_class_can_be_allowed(tmp_path: Path) -> N
     ],
 )
 def test_what_is_no_holder_is_an_error(tmp_path: Path, roles: str, held_by: str) -> None:
-    with pytest.raises(PolicyFileError, match="line 3: held_by"):
+    with pytest.raises(PolicyFileError, match=r"line 3: .*held_by"):
         policy(tmp_path, HEAD + f'[[allow]]\nmodule = "acme"\nnames = ["f"]\n{roles}\nheld_by = {held_by}\n')
 
 
@@ -278,7 +278,7 @@ def test_a_pack_is_found_by_its_name_and_a_file_only_by_its_path(
     (tmp_path / "acme").write_text(HEAD + RULE)
     (tmp_path / "core").write_text(HEAD + RULE)
     assert "acme" not in pack_names()
-    with pytest.raises(PolicyFileError, match=r"no policy pack 'acme'; there are: .*core, .*\./acme"):
+    with pytest.raises(PolicyFileError, match=r"no policy pack 'acme' .packs: .*core, .*\./acme"):
         Policy.load("acme")
     assert Policy.load("core").name == "core"
     assert Policy.load("./acme.toml").name == "acme"
@@ -512,7 +512,7 @@ def test_policies_that_extend_one_another_for_ever(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text(HEAD + 'extends = ["b.toml"]\n')
     (tmp_path / "b.toml").write_text(HEAD + 'extends = ["a.toml"]\n')
     with pytest.raises(
-        PolicyFileError, match=r"b\.toml, line 3: a policy extends itself: \S+a\.toml extends \S+b\.toml"
+        PolicyFileError, match=r"b\.toml, line 3: the policy extends itself: \S+a\.toml extends \S+b\.toml"
     ):
         Policy.load(tmp_path / "a.toml")
     (tmp_path / "c.toml").write_text(HEAD + 'extends = ["c.toml"]\n')

@@ -106,7 +106,7 @@ def test_the_refusal_extends_every_policy_in_force(framed: Path) -> None:
     ("wrong", "message"),
     [
         ([], "empty list"),
-        ([""], "this names none"),
+        ([""], "the name of the policy is empty"),
         (["sklearn", "nopack"], "no policy pack 'nopack'"),
         ("sklearn,pandas", r"pass a list: \['sklearn', 'pandas'\]"),
         (["sklearn", 1], "list of these"),
@@ -218,7 +218,7 @@ def test_list_says_what_each_pack_is_for(run: Callable[..., Outcome]) -> None:
 def test_a_description_is_a_text_and_one_line_of_it_is_shown() -> None:
     text = 'name = "x"\nversion = 1\ndescription = {}\n[[allow]]\nmodule = "a"\nnames = ["B"]\n'
     assert Policy.from_text(text.format('"""one\n  two"""')).description == "one two"
-    with pytest.raises(PolicyFileError, match="line 3: description is a text"):
+    with pytest.raises(PolicyFileError, match="line 3: description must be a text"):
         Policy.from_text(text.format("1"))
 
 

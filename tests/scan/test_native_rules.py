@@ -51,11 +51,11 @@ def test_a_policy_keeps_what_it_says_of_checks_when_it_is_written_again() -> Non
 @pytest.mark.parametrize(
     ("more", "module", "message"),
     [
-        ('check = "forrest"', "acme.forests", "unknown check 'forrest'; there are arrow-array, "),
+        ('check = "forrest"', "acme.forests", "unknown check 'forrest'. Use one of the checks arrow-array, "),
         ("check = true", "acme.forests", "unknown check True"),
         ('check = ["forest"]', "acme.forests", "unknown check"),
         ('check = ""', "acme.forests", "unknown check ''"),
-        ('makes = "functions"', "acme.forests", 'makes is "function"'),
+        ('makes = "functions"', "acme.forests", "makes cannot be 'functions'"),
         ('check = "forest"', "sklearn.tree._classes", "check cannot be set for sklearn"),
         ('check = "forest"', "collections", "check cannot be set for collections"),
         ('makes = "function"', "numpy", "makes cannot be set for numpy"),
@@ -74,7 +74,7 @@ def test_a_check_belongs_to_what_makes_instances() -> None:
 @pytest.mark.parametrize("key", ["distribution", "imports"])
 @pytest.mark.parametrize("said", ["3", '""', '"two words"', '["pandas"]'])
 def test_a_distribution_is_one_name(key: str, said: str) -> None:
-    with pytest.raises(PolicyFileError, match=f"{key} is the name of one package"):
+    with pytest.raises(PolicyFileError, match=f"{key} must be the name of one package"):
         Policy.from_text(HEAD + f"{key} = {said}\n" + rule("acme.forests", "Forest", ""))
 
 
