@@ -118,7 +118,10 @@ FINDING_KINDS: dict[str, FindingKind] = {
         ),
         # policy
         FindingKind(
-            "SL401", "global not allowed", "Review the code that it names; if it is safe to load, add the rule shown."
+            "SL401",
+            "global not allowed",
+            "Review the code that it names. If it is safe to load, write a policy that allows it: "
+            "safeload policy learn FILE.",
         ),
         FindingKind("SL402", "role not allowed", "Review what that use does; if it is safe, add the role to the rule."),
         FindingKind(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from safeload._judging.proposal import packs_for, propose
 from safeload._judging.reasons import reason_of_name, true_reasons
-from safeload._judging.report import Report
+from safeload._judging.report import Report, grantable_uses
 from safeload._scan import Limits, Trace, scan_stream
 from safeload._scan.sources import open_source
 from safeload.findings import Finding, RefusedError
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from safeload._judging.criteria import Criteria
     from safeload._manifest.manifest import Manifest
+    from safeload.policy import Policy
 
 __all__ = [
     "examine",
@@ -60,23 +63,38 @@ def examine(
         findings = (
             Finding("SL102", f"it says compression {manifest.compression}, and the artifact's is {compression}"),
         )
-    return (
-        Report(
-            path=str(target),
-            findings=findings,
-            globals=trace.globals,
-            format=None if unread else "joblib" if trace.arrays else "pickle",
-            compression=compression,
-            size=size,
-            protocol=None if unread else trace.protocol,
-            opcodes=trace.opcodes,
-            arrays=trace.arrays,
-            policy_name=policy.name,
-            policy_digest=policy.digest,
-            manifest=manifest,
-        ),
-        trace,
+    report = Report(
+        path=str(target),
+        findings=findings,
+        globals=trace.globals,
+        format=None if unread else "joblib" if trace.arrays else "pickle",
+        compression=compression,
+        size=size,
+        protocol=None if unread else trace.protocol,
+        opcodes=trace.opcodes,
+        arrays=trace.arrays,
+        policy_name=policy.name,
+        policy_digest=policy.digest,
+        manifest=manifest,
     )
+    return (_advised(report, policy) if findings else report), trace
+
+
+def _advised(report: Report, policy: Policy) -> Report:
+    """Return a report with what would make the policy allow it, and with the pack as the advice where one does."""
+    lacking = {finding.global_name for finding in report.findings if finding.code in ("SL401", "SL402")}
+    uses = [use.missing for use in report.globals if use.name in lacking]
+    covered = propose([use for use in uses if use.roles], policy)
+    if covered.packs:
+        without = {use.name for use in packs_for(uses, policy)[1]}
+        findings = tuple(
+            replace(finding, advice=covered.pack_line)
+            if finding.global_name in lacking - without and finding.code in ("SL401", "SL402")
+            else finding
+            for finding in report.findings
+        )
+        report = replace(report, findings=findings)
+    return replace(report, proposal="\n".join(covered.lines())) if grantable_uses(report) else report
 
 
 def _explained(finding: Finding, limits: Limits, in_force: Limits) -> Finding:

@@ -15,7 +15,6 @@ from safeload.errors import (
     VersionMismatchError,
 )
 from safeload.findings import ONLY_HERE, Finding
-from safeload.policy import proposed_policy, split_names
 
 if TYPE_CHECKING:
     from safeload._manifest.manifest import Manifest
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Report",
     "SecondOpinion",
+    "grantable_uses",
     "missing_uses",
     "refused_report",
-    "suggested_rules",
 ]
 
 
@@ -90,6 +89,7 @@ class Report:
         policy_name, policy_digest: what it was held against.
         manifest: what was signed, when the signature held.
         second_opinion: fickling's, if it was asked for.
+        proposal: what would make the policy allow it, as text: packs to use or rules to review; "" if nothing would.
         version_mismatches: a line for each package whose installed version differs from the one that wrote it;
             `verify` only.
     """
@@ -108,6 +108,7 @@ class Report:
     manifest: Manifest | None = None
     second_opinion: SecondOpinion | None = None
     version_mismatches: tuple[str, ...] = ()
+    proposal: str = ""
     error: str | None = None
     advice: str | None = None
 
@@ -199,9 +200,8 @@ class Report:
         return "\n".join((*map(_line, self.findings), self._advice()))
 
     def _advice(self) -> str:
-        rules = suggested_rules(self)
-        if rules:
-            return f"If you have reviewed the code and trust it to be loaded, this policy would allow it:\n{rules}"
+        if self.proposal:
+            return self.proposal
         return "\n".join(dict.fromkeys(finding.advice for finding in self.findings))
 
 
@@ -230,13 +230,12 @@ def missing_uses(report: Report) -> tuple[GlobalUse, ...]:
     if any(finding.code not in ("SL401", "SL402", "SL403", "SL404") for finding in report.findings):
         return ()
     lacking = {finding.global_name for finding in report.findings if finding.code in ("SL401", "SL402")}
-    return tuple(use.missing for use in report.globals if use.name in lacking)
+    uses = tuple(use.missing for use in report.globals if use.name in lacking)
+    # One with all its roles is refused for where it stands, which no rule changes.
+    return uses if all(use.roles for use in uses) else ()
 
 
-def suggested_rules(report: Report) -> str:
-    """Return the TOML policy that would grant what was missing, to be reviewed; "" where no policy could."""
-    uses = missing_uses(report)
-    if not uses:
-        return ""
-    text = proposed_policy(uses, split_names(report.policy_name))
-    return "\n".join(f"    {line}".rstrip() for line in text.split("\n"))
+def grantable_uses(report: Report) -> tuple[GlobalUse, ...]:
+    """Return what rules would have to grant for the artifact to be allowed; empty where other findings would remain."""
+    remain = any(finding.code not in ("SL401", "SL402") for finding in report.findings)
+    return () if remain else missing_uses(report)

@@ -6,7 +6,8 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from safeload._scan import FORM_NAMES, is_plain_module, is_plain_name, python3_name
+from safeload._judging.proposal import propose
+from safeload._scan import FORM_NAMES, GlobalUse, is_plain_module, is_plain_name, python3_name
 from safeload.policy import denied_reason, toml_value
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Explanation:
         proven: whether the scanner itself proves the form of its calls.
         similar: names that the policy lists and that may be what was meant.
         suggestion: the rule that would allow it, as TOML; "" where none is needed or none could.
+        pack_line: how to use the shipped pack that allows it, in place of a rule; "" where none does.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Explanation:
     proven: bool = False
     similar: tuple[str, ...] = ()
     suggestion: str = ""
+    pack_line: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the explanation as JSON can hold it."""
@@ -49,6 +52,7 @@ class Explanation:
             "proven_by_scanner": self.proven,
             "similar": list(self.similar),
             "suggestion": self.suggestion or None,
+            "pack": self.pack_line or None,
         }
 
 
@@ -71,12 +75,15 @@ def explain(policy: Policy, name: str) -> Explanation:
     mapped = python3_name(module, qualname)
     if mapped != (module, qualname):
         similar = [".".join(mapped), *similar]
+    use = GlobalUse(module=module, qualname=qualname, named_as=(module, qualname), roles={})
+    pack_line = propose([use], policy).pack_line
     return Explanation(
         name,
         "unlisted",
         f"policy {policy.name!r} does not list it",
         similar=tuple(dict.fromkeys(similar)),
-        suggestion=_suggestion(module, qualname),
+        suggestion="" if pack_line else _suggestion(module, qualname),
+        pack_line=pack_line,
     )
 
 

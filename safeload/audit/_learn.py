@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from safeload._judging.proposal import packs_for
 from safeload._judging.report import missing_uses
 from safeload.audit._scan import look_into
 from safeload.errors import PolicyFileError
-from safeload.policy import proposed_policy
+from safeload.policy import proposed_policy, resolve_policy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,12 +29,14 @@ class Lesson:
 
     Attributes:
         text: the proposed policy as TOML; "" where nothing is missing or nothing can be proposed.
-        uses: what it grants on top of the policy that it extends.
+        packs: the shipped packs that it extends on top of the policy that it was to build on.
+        uses: what its rules grant on top of those.
         remaining: by path, the findings that it does not clear, and why: nobody could propose a rule against them.
         failed: by path, why an artifact could not be read.
     """
 
     text: str
+    packs: tuple[str, ...]
     uses: tuple[GlobalUse, ...]
     remaining: tuple[tuple[str, tuple[Finding, ...]], ...]
     failed: tuple[tuple[str, Exception], ...]
@@ -47,14 +50,17 @@ def learn(
     `limits` take the place of the policy's.
 
     An artifact that names what the denylist denies, or that cannot be read as a pickle in full, teaches nothing:
-    no rule is proposed for anything in it. What a rule of the policy allows in other forms only is not widened.
+    no rule is proposed for anything in it. What a rule of the policy allows in other forms only is not widened, and
+    what a shipped pack allows is left to that pack.
     """
+    packs: list[str] = []
     learned: dict[str, list[GlobalUse]] = {}
     failed: dict[str, Exception] = {}
     current, text = base, ""
     while True:
         remaining: dict[str, tuple[Finding, ...]] = {}
         new: list[GlobalUse] = []
+        found: list[str] = []
         for path in paths:
             if path in failed:
                 continue
@@ -65,14 +71,20 @@ def learn(
                 continue
             if report.findings:
                 remaining[path] = report.findings
-            new += map(_plain, (*missing_uses(report), *_widened(report.findings, learned)))
-        # It ends: each round adds a use that was not there, and there are only so many in a file.
-        if not _add(new, learned, base):
+            covering, rest = packs_for(missing_uses(report), current)
+            found += covering
+            new += map(_plain, (*rest, *_widened(report.findings, learned)))
+        packs += [pack for pack in dict.fromkeys(found) if pack not in packs]
+        if found:
+            base = resolve_policy([base, *packs])
+        # It ends: each round adds a pack or a use that was not there, and there are only so many.
+        if not _add(new, learned, base) and not found:
             break
-        text = proposed_policy(_all(learned), extends, name=name, reason=TODO)
+        text = proposed_policy(_all(learned), [*extends, *packs], name=name, reason=TODO)
         current = base.extended(text)
     return Lesson(
         text=f"{text}\n" if text else "",
+        packs=tuple(packs),
         uses=tuple(_all(learned)),
         remaining=tuple(remaining.items()),
         failed=tuple(failed.items()),

@@ -21,10 +21,16 @@ from safeload._internal.notebook import facts_table
 from safeload._scan import OWN, ROLES, Grant, Limits
 from safeload.errors import PolicyFileError
 from safeload.policy._denylist import denied_reason
-from safeload.policy._packs import events_of_packs, native_of_packs, pack_distributions, pack_names
-from safeload.policy._parse import AllowRule, Fault, PolicyFile, parse_policy, read_policy
+from safeload.policy._packs import (
+    events_of_packs,
+    native_of_packs,
+    pack_distributions,
+    pack_names,
+    packs_naming,
+)
+from safeload.policy._parse import AllowRule, Fault, PolicyFile, is_pack_name, parse_policy, read_policy
 from safeload.policy._patterns import compile_arguments, compile_states, sources_of
-from safeload.policy._propose import proposed_policy
+from safeload.policy._propose import proposed_policy, proposed_rules
 from safeload.policy._sources import DEFAULT_POLICY, POLICY_VARIABLE, default_policy, expanded, split_names
 from safeload.policy._write import policy_text, toml_value
 
@@ -43,10 +49,13 @@ __all__ = [
     "Survey",
     "default_policy",
     "denied_reason",
+    "is_pack_name",
     "pack_distributions",
     "pack_names",
+    "packs_naming",
     "policy_text",
     "proposed_policy",
+    "proposed_rules",
     "resolve_policy",
     "split_names",
     "survey_policy",
@@ -65,14 +74,16 @@ class Policy:
         name: of the file that was loaded; of several, their names with commas.
         rules: every rule in force, those of extended packs first.
         files: where they are from, what is extended before what extends it.
+        sources: the packs and files that it was loaded from, as a policy file names them; none for one of a text.
         digest: SHA-256 over the rules and limits in force, as `sha256:` and hex.
     """
 
-    __slots__ = ("_by_name", "_grants", "_limits", "_native", "digest", "files", "name", "rules")
+    __slots__ = ("_by_name", "_grants", "_limits", "_native", "digest", "files", "name", "rules", "sources")
 
-    def __init__(self, files: Sequence[PolicyFile], *, name: str | None = None) -> None:
+    def __init__(self, files: Sequence[PolicyFile], *, name: str | None = None, sources: Sequence[str] = ()) -> None:
         self.name = files[-1].name if name is None else name
         self.files = tuple(files)
+        self.sources = tuple(sources)
         self.rules = tuple(rule for file in files for rule in file.rules)
         self._limits: dict[str, int] = {}
         for file in files:
@@ -126,7 +137,7 @@ class Policy:
         Raises:
             PolicyFileError: the text is not a valid policy.
         """
-        return Policy([*self.files, parse_policy(text, origin)])
+        return Policy([*self.files, parse_policy(text, origin)], sources=self.sources)
 
     @property
     def description(self) -> str:
@@ -148,7 +159,7 @@ class Policy:
         return facts_table(title, (("for", self.description), ("digest", self.digest), *files))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickled, (self.files, self.name)  # what it has worked out is worked out again
+        return _unpickled, (self.files, self.name, self.sources)  # what it has worked out is worked out again
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
@@ -209,8 +220,8 @@ class Survey:
     faults: tuple[Fault, ...]
 
 
-def _unpickled(files: Sequence[PolicyFile], name: str) -> Policy:
-    return Policy(files, name=name)
+def _unpickled(files: Sequence[PolicyFile], name: str, sources: Sequence[str]) -> Policy:
+    return Policy(files, name=name, sources=sources)
 
 
 def survey_policy(source: PathLike | Sequence[PathLike]) -> Survey:
@@ -254,7 +265,7 @@ def _named(source: PathLike | Sequence[PathLike]) -> list[str | Path]:
 def _load_one(source: str | Path) -> Policy:
     if isinstance(source, str) and source in pack_names():
         return _load_pack(source)
-    return Policy(_with_extended(source))
+    return Policy(_with_extended(source), sources=[str(source)])
 
 
 def _combined(policies: Sequence[Policy]) -> Policy:
@@ -269,7 +280,11 @@ def _combined(policies: Sequence[Policy]) -> Policy:
         return policies[0]
     if len(policies) > _MAX_FILES:
         raise PolicyFileError(f"{len(policies)} policies are named, and at most {_MAX_FILES} can be")
-    return Policy(_united([policy.files for policy in policies]), name=_joined([policy.name for policy in policies]))
+    return Policy(
+        _united([policy.files for policy in policies]),
+        name=_joined([policy.name for policy in policies]),
+        sources=list(dict.fromkeys(source for policy in policies for source in policy.sources)),
+    )
 
 
 def _united(several: Iterable[Iterable[PolicyFile]]) -> tuple[PolicyFile, ...]:
@@ -288,7 +303,7 @@ def _joined(names: Sequence[str]) -> str:
 
 @lru_cache(maxsize=32)
 def _load_pack(name: str) -> Policy:
-    return Policy(_with_extended(name))
+    return Policy(_with_extended(name), sources=[name])
 
 
 def _with_extended(source: str | Path, faults: list[Fault] | None = None) -> list[PolicyFile]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from importlib.resources.abc import Traversable
 
-__all__ = ["events_of_packs", "native_of_packs", "pack_distributions", "pack_names", "read_pack"]
+__all__ = ["events_of_packs", "native_of_packs", "pack_distributions", "pack_names", "packs_naming", "read_pack"]
 
 _PACKAGE = "safeload.policy.packs"
 # However the key is written in TOML: a pack that is passed over here would lose its checks.
@@ -81,6 +81,13 @@ def _rules_that_say(key: re.Pattern[bytes]) -> Iterator[dict[str, Any]]:
 
             document = tomllib.loads(text)
         yield from document["allow"]
+
+
+@functools.cache
+def packs_naming(module: str) -> tuple[str, ...]:
+    """Return the packs that may have rules for a module: those in whose text its name stands."""
+    quoted = f'"{module}"'.encode()
+    return tuple(name for name in pack_names() if quoted in _folder().joinpath(f"{name}.toml").read_bytes())
 
 
 @functools.cache

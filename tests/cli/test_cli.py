@@ -538,9 +538,12 @@ def test_a_suggestion_has_only_what_is_missing(run: Callable[..., Outcome], tmp_
     policy.write_text(outcome.out[outcome.out.index("name =") :])
     assert 'roles = ["import"]' in policy.read_text()
     assert run("scan", path, "--policy", policy).code == ALLOWED
-    # The next suggestion builds on the policy as it was named.
+    # The next suggestion is for the policy file in use, and can be appended to it.
     path.write_bytes(pickle.dumps([Counter, rgb_to_hsv]))
-    assert f'extends = ["{policy}"]' in run("scan", path, "--policy", policy).out
+    outcome = run("scan", path, "--policy", policy)
+    assert f"added to {policy}" in " ".join(outcome.out.split())
+    policy.write_text(policy.read_text() + outcome.out[outcome.out.index("[[allow]]") :].replace("\n    ", "\n"))
+    assert run("scan", path, "--policy", policy).code == ALLOWED
 
 
 def test_findings_fit_the_terminal(hostile: Path) -> None:

@@ -120,14 +120,34 @@ def test_what_is_learned_allows_what_it_was_learned_from(
     assert all(rule["reason"].startswith("TODO") for rule in learned["allow"])
 
 
-def test_a_name_that_a_pack_has_is_said_to_be_there(run: Callable[..., Outcome], tmp_path: Path) -> None:
-    joblib.dump(FunctionTransformer(scipy.special.softmax), tmp_path / "a.joblib")
-    outcome = run("policy", "learn", tmp_path / "a.joblib")
-    assert outcome.code == ALLOWED
-    assert "the pack callables has scipy.special._logsumexp.softmax, reviewed" in outcome.err
-    outcome = run("scan", tmp_path / "a.joblib")
+def test_what_a_pack_allows_is_left_to_the_pack(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    path = tmp_path / "a.joblib"
+    joblib.dump(FunctionTransformer(scipy.special.softmax), path)
+    policy = tmp_path / "acme.toml"
+    outcome = run("policy", "learn", path, "-o", policy)
+    assert (outcome.code, outcome.out) == (ALLOWED, "")
+    learned = tomllib.loads(policy.read_text())
+    assert learned["extends"] == ["sklearn", "callables"]
+    assert "allow" not in learned
+    assert run("scan", path, "--policy", policy).code == ALLOWED
+
+
+def test_rules_are_learned_only_for_the_rest(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    path = tmp_path / "a.joblib"
+    joblib.dump([FunctionTransformer(scipy.special.softmax), Clip()], path)
+    policy = tmp_path / "acme.toml"
+    assert run("policy", "learn", path, "-o", policy).code == ALLOWED
+    learned = tomllib.loads(policy.read_text())
+    assert learned["extends"] == ["sklearn", "callables"]
+    assert [rule["names"] for rule in learned["allow"]] == [["Clip"]]
+    assert run("scan", path, "--policy", policy).code == ALLOWED
+
+
+def test_explain_names_the_pack_that_has_it(run: Callable[..., Outcome]) -> None:
+    outcome = run("policy", "explain", "pandas.core.frame.DataFrame")
     assert outcome.code == REFUSED
-    assert "the pack callables has scipy.special._logsumexp.softmax, reviewed" in outcome.out
+    assert "The shipped pack pandas allows it: --policy sklearn,pandas " in outcome.out
+    assert "[[allow]]" not in outcome.out
 
 
 def test_what_is_learned_is_no_wider_than_what_was_seen(

@@ -202,7 +202,10 @@ def _explanation(found: Explanation, paint: Painter) -> Iterator[str]:
     for rule in found.rules:
         yield ""
         yield from _rule(rule, paint)
-    if found.similar:
+    if found.pack_line:
+        yield ""
+        yield plain(found.pack_line)
+    elif found.similar:
         yield ""
         yield "Listed, and perhaps what you mean:"
         yield from (f"  {plain(one)}" for one in found.similar)

@@ -14,7 +14,7 @@ from safeload._cli.options.walking import selection_options
 from safeload._cli.report.deliver import say_failures
 from safeload._cli.report.policy_files import policy_name, require_new, write_policy
 from safeload._cli.report.result import failure, summary
-from safeload._cli.report.text import pack_lines, skipped_count
+from safeload._cli.report.text import skipped_count
 from safeload._cli.running.walk import find_artifacts, say_empty, walked_results
 from safeload._cli.terminal import plain, say_error, say_note
 
@@ -96,8 +96,6 @@ def learn(
     read = len(found.files) - len(failures)
     if lesson.text:
         write_policy("".join(f"{line}\n" for line in _header(lesson, read, on)) + lesson.text, output)
-        for line in pack_lines({use.name for use in lesson.uses}, base):
-            say_note(line)
         say_note(_next_steps(lesson, output))
     for line in _remaining(lesson):
         say_error(line)
@@ -110,8 +108,13 @@ def learn(
 
 def _header(lesson: Lesson, read: int, on: str) -> Iterator[str]:
     count = len({use.name for use in lesson.uses})
-    yield f"# Proposed from {read} artifact{'' if read == 1 else 's'}: {count} name{'' if count == 1 else 's'} beyond"
-    yield f"# policy {plain(on)}. Read the code behind each before you use it: whoever can write an artifact"
+    files = f"{read} artifact{'' if read == 1 else 's'}"
+    if not count:
+        yield f"# Proposed from {files}: the shipped packs allow all that policy {plain(on)} does not."
+        return
+    beyond = ", ".join((plain(on), *lesson.packs))
+    yield f"# Proposed from {files}: {count} name{'' if count == 1 else 's'} beyond"
+    yield f"# policy {beyond}. Read the code behind each before you use it: whoever can write an artifact"
     yield "# chooses the arguments and the state. Then put the reason in the place of each TODO."
 
 
@@ -127,6 +130,9 @@ def _remaining(lesson: Lesson) -> Iterator[str]:
 
 def _next_steps(lesson: Lesson, output: str | None) -> str:
     count = len({use.name for use in lesson.uses})
+    if not count:
+        check = "" if output is None else f"; then: safeload audit --policy {plain(_as_path(output))}"
+        return f"nothing to review: the shipped packs allow it{check}"
     review = f"review {'it' if count == 1 else f'these {count} names'}, and write a reason for each rule"
     return review if output is None else f"{review}; then: safeload audit --policy {plain(_as_path(output))}"
 

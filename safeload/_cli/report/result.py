@@ -78,7 +78,7 @@ class Result:
 
 def judged(path: str, report: Report) -> Result:
     """Return the result for a report."""
-    from safeload._judging.report import missing_uses
+    from safeload._judging.report import grantable_uses
 
     if report.error is not None:
         return failure(path, Problem(report.error, report.advice))
@@ -90,7 +90,7 @@ def judged(path: str, report: Report) -> Result:
         verdict=report.verdict,
         word=WOULD_NOT_LOAD if report.only_here else "",
         data=data,
-        missing=missing_uses(report),
+        missing=grantable_uses(report),
         notes=report.version_mismatches,
     )
 

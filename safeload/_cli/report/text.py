@@ -15,13 +15,11 @@ if TYPE_CHECKING:
     from safeload._cli.report.result import Result
     from safeload._cli.running.walk import Skipped
     from safeload._cli.terminal import Painter
-    from safeload.policy import Policy
 
 
 __all__ = [
     "count_line",
     "finding_lines",
-    "pack_lines",
     "render",
     "result_lines",
     "skipped_count",
@@ -122,36 +120,23 @@ def _advice(advices: Iterable[str], paint: Painter) -> Iterator[str]:
 
 def suggestion_lines(results: Iterable[Result], policy: str) -> list[str]:
     """Say which one policy, on top of the one in force, would allow all of those that a policy can allow."""
-    from safeload.policy import Policy, proposed_policy, split_names
+    from safeload._judging.proposal import propose
+    from safeload.policy import Policy
 
     lacking = [result for result in results if result.missing]
     if not lacking:
         return []
     what = "it" if len(lacking) == 1 else f"these {len(lacking)} files"
-    text = proposed_policy((use for result in lacking for use in result.missing), split_names(policy))
-    return [
-        "",
-        f"If you have reviewed the code and trust it to be loaded, this policy would allow {what}:",
-        "",
-        *(f"    {line}".rstrip() for line in map(plain, text.split("\n"))),
-        *(
-            line
-            for hint in pack_lines({use.name for result in lacking for use in result.missing}, Policy.named(policy))
-            for line in ("", *wrapped(hint, 120, "", "  "))
-        ),
-    ]
-
-
-def pack_lines(names: set[str], base: Policy) -> Iterator[str]:
-    """Say which packs have names that a policy lacks: there they were reviewed."""
-    from safeload.policy import Policy, pack_names
-
-    for pack in pack_names():
-        # A name that the policy has in another form, it has not from this pack.
-        held = sorted(name for name in names.intersection(Policy.load(pack).names) if name not in base)
-        if held:
-            few = ", ".join(held[:3]) + (f" and {len(held) - 3} more" if len(held) > 3 else "")
-            yield f'the pack {pack} has {few}, reviewed: rather than these rules, extends = [..., "{pack}"]'
+    proposal = propose([use for result in lacking for use in result.missing], Policy.named(policy))
+    lines = [""]
+    for line in map(plain, proposal.lines(what)):
+        if line.startswith(" ") or not line:
+            lines.append(line)
+        elif line.startswith("The "):
+            lines += [line, ""]  # in one line, to be copied
+        else:
+            lines += [*wrapped(line, 120), ""]
+    return lines[:-1] if not proposal.rules else lines
 
 
 def _finding(finding: dict[str, Any], paint: Painter) -> Iterator[str]:
