@@ -27,6 +27,7 @@ from safeload._cli.options.common import Session, debug_option
 from safeload._cli.report.files import drop_output
 from safeload._cli.report.result import problem_of
 from safeload._cli.terminal import say_error, say_traceback, scanner_kind, tool_version
+from safeload._internal.secrecy import without_secrets
 from safeload.errors import REFUSALS, SafeloadError
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ def _run(arguments: Sequence[str] | None, session: Session) -> int:
         if error.ctx is not None:
             click.echo(error.ctx.get_usage(), err=True)
             click.echo(f"Help: {error.ctx.command_path} --help", err=True)
-        say_error(error.format_message(), advice_of(error))
+        given = sys.argv[1:] if arguments is None else list(arguments)
+        say_error(without_secrets(error.format_message(), given), advice_of(error))
         return USAGE
     except click.ClickException as error:
         say_error(error.format_message(), advice_of(error))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from safeload._internal.blob import FileBlob
+from safeload._internal.secrecy import require_path
 from safeload.errors import StorageError
 
 if TYPE_CHECKING:
@@ -254,6 +255,7 @@ def checked_path(path: PathLike) -> Path:
 
     Raises:
         TypeError: it is a stream.
+        StorageError: it looks like key material, not like a path.
     """
     if hasattr(path, "write") or hasattr(path, "read"):
         raise TypeError(
@@ -262,11 +264,15 @@ def checked_path(path: PathLike) -> Path:
         )
     if isinstance(path, bytes | bytearray | memoryview):
         raise TypeError("safeload needs a path, not bytes. For artifacts that are bytes, use safeload.loads.")
-    return _path(path) if type(path) is str else Path(path)
+    if type(path) is str:
+        return _path(path)
+    require_path(path)
+    return Path(path)
 
 
 @functools.lru_cache(maxsize=64)  # a server loads the same few again and again, and a Path takes a while to make
 def _path(text: str) -> Path:
+    require_path(text)
     return Path(text)
 
 

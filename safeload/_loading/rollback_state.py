@@ -31,6 +31,7 @@ from safeload._internal.files import (
     storage_errors,
 )
 from safeload._internal.forking import MemoryLock
+from safeload._internal.secrecy import require_path
 from safeload._internal.strictjson import Node, parse_json
 from safeload.errors import RollbackError, SafeloadError, StorageError
 
@@ -90,6 +91,8 @@ class RollbackState:
     """
 
     def __init__(self, path: PathLike | None = None) -> None:
+        if path is not None:
+            require_path(path)
         self._path = None if path is None else Path(os.path.abspath(path))  # noqa: PTH100 - nothing is followed
         self._seen = _Seen()
         self._current()  # what is wrong with the file is better said now

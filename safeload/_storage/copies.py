@@ -28,6 +28,7 @@ from safeload._internal.files import (
     storage_errors,
 )
 from safeload._internal.forking import MemoryLock
+from safeload._internal.secrecy import require_path
 from safeload._storage.reader import verified_reader
 from safeload.errors import DigestMismatchError, StorageError
 
@@ -103,6 +104,7 @@ class FolderOfCopies(Copies):
     """
 
     def __init__(self, folder: PathLike) -> None:
+        require_path(folder)
         self._folder = Path(folder)
         with storage_errors("make", self._folder):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from safeload._internal.clock import utc_now
 from safeload._internal.files import PathLike, shown_place
 from safeload._internal.notebook import facts_table
+from safeload._internal.secrecy import looks_secret
 from safeload._internal.strictjson import format_time
 from safeload.errors import ExpiredError, KeyringError, UnknownKeyError, VerificationError
 from safeload.keys._entry import (
@@ -209,7 +210,7 @@ class Keyring:
         entry = self._entries.get(key_id)
         if entry is None:
             known = ", ".join(self._entries)
-            shown = repr(key_id) if is_key_id(key_id) else "(malformed)"
+            shown = repr(key_id) if is_key_id(key_id) and not looks_secret(key_id) else "(malformed)"
             raise UnknownKeyError(
                 f"{self.where} has no key {shown}, only {known}",
                 advice="If you trust the signer, add its key to the keyring: safeload key import.",
@@ -397,7 +398,7 @@ class Keyring:
     def _known(self, key_id: str) -> KeyEntry:
         entry = self._entries.get(key_id)
         if entry is None:
-            shown = repr(key_id) if is_key_id(key_id) else "of this name"
+            shown = repr(key_id) if is_key_id(key_id) and not looks_secret(key_id) else "of this name"
             raise KeyringError(f"{self.where} has no key {shown}, only {', '.join(self._entries)}")
         return entry
 

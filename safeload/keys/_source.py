@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Final
 from safeload._internal.atomic import NewFile, new_file, sync_folder
 from safeload._internal.encoding import decode_base64
 from safeload._internal.files import OTHERS_USE, NotRegularError, exposure, open_regular, read_to_end
+from safeload._internal.secrecy import NOT_SHOWN, looks_secret, require_path
 from safeload.errors import KeyringError
-from safeload.keys._algorithms import ALGORITHMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,6 @@ __all__ = [
     "how_to_make",
     "is_shareable",
     "keyring_file",
-    "looks_secret",
     "read_source",
     "write_key_file",
 ]
@@ -96,7 +95,7 @@ def default_keyring_path() -> str:
         )
     if looks_secret(named):
         raise KeyringError(
-            f"{ENVIRONMENT_VARIABLE} must name a keyring file, and seems to hold key material itself",
+            f"{ENVIRONMENT_VARIABLE} must name a keyring file: {NOT_SHOWN}",
             advice=f"Put the text of a keyring in {DATA_VARIABLE}, or its path in {ENVIRONMENT_VARIABLE}.",
         )
     return named
@@ -145,6 +144,7 @@ def keyring_file(given: object) -> str | None:
     if not isinstance(given, str | os.PathLike):
         return None
     name = os.fsdecode(given)
+    require_path(name, KeyringError)
     return None if descriptor_of(name) is not None else os.path.abspath(name)  # noqa: PTH100 - as the link that it is
 
 
@@ -159,7 +159,10 @@ def editable_path(path: str | None) -> str:
             f"cannot change the keyring in {DATA_VARIABLE}: it is not a file",
             advice="Name a keyring's file: --keyring PATH.",
         )
-    return default_keyring_path() if path is None else path
+    if path is None:
+        return default_keyring_path()
+    require_path(path, KeyringError)
+    return path
 
 
 def is_shareable(path: str | None) -> bool:
@@ -173,6 +176,7 @@ def read_source(name: str, *, else_pem: bool = False) -> KeySource:
     Raises:
         KeyringError: it cannot be read, is too large, or others could change it.
     """
+    require_path(name, KeyringError)
     number = descriptor_of(name)
     if number is not None:
         return _read_descriptor(number, name)
@@ -180,13 +184,13 @@ def read_source(name: str, *, else_pem: bool = False) -> KeySource:
         fd, status = open_regular(name)  # links are followed, and the file that they lead to is judged
     except FileNotFoundError:
         if else_pem:
-            problem, advice = f"there is no key file at {_shown(name)}", f"Check the path. {how_to_make(None)}"
+            problem, advice = f"there is no key file at {name}", f"Check the path. {how_to_make(None)}"
         else:
-            problem, advice = f"there is no keyring at {_shown(name)}", how_to_make(name)
+            problem, advice = f"there is no keyring at {name}", how_to_make(name)
     except NotRegularError:
-        problem, advice = f"{_shown(name)} is not a keyring: it is not a regular file", "Check the path."
+        problem, advice = f"{name} is not a keyring: it is not a regular file", "Check the path."
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        problem = f"cannot read keyring {_shown(name)}: {_reason_of(error)}"
+        problem = f"cannot read keyring {name}: {_reason_of(error)}"
         advice = "Check the path, and the owner and mode of the file and of its folder."
     else:
         try:
@@ -264,6 +268,7 @@ def write_key_file(name: str, data: bytes, *, overwrite: bool, public: bool) -> 
         FileExistsError: the file is there, and `overwrite` is false.
         KeyringError: it cannot be written, or the name means a descriptor to whoever reads it.
     """
+    require_path(name, KeyringError)
     try:
         _write_private(name, data, overwrite=overwrite, mode=0o644 if public else 0o600)
     except FileExistsError:
@@ -327,23 +332,8 @@ def _remove_leftovers(folder: str) -> None:
 
 def how_to_make(path: str | None) -> str:
     """Return the advice to make a new keyring at this path."""
-    shown = "PATH" if path is None or looks_secret(path) else shlex.quote(path)
+    shown = "PATH" if path is None else shlex.quote(path)
     return f"Make a keyring: safeload key new --out {shown}"
-
-
-def _shown(name: str) -> str:
-    return "the path given (not shown: it looks like key material)" if looks_secret(name) else name
-
-
-def looks_secret(name: str) -> bool:
-    """Return whether a supposed path is rather a key or the text of a keyring, which no message may repeat."""
-    if "\n" in name or "[[keys]]" in name:
-        return True
-    try:
-        size = len(decode_base64(name))
-    except ValueError:
-        return False
-    return any(size == algorithm.secret_size for algorithm in ALGORITHMS.values())
 
 
 def _reason_of(error: OSError | ValueError) -> str:

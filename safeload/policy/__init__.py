@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from safeload._internal.files import PathLike
 from safeload._internal.notebook import facts_table
+from safeload._internal.secrecy import require_path
 from safeload._scan import OWN, ROLES, Grant, Limits
 from safeload.errors import PolicyFileError
 from safeload.policy._denylist import denied_reason
@@ -253,12 +254,16 @@ def resolve_policy(policy: PolicySource) -> Policy:
 def _listed(policy: Any) -> Sequence[Policy | PathLike]:
     if isinstance(policy, list | tuple) and all(isinstance(one, Policy | str | os.PathLike) for one in policy):
         return policy
-    raise PolicyFileError(f"a policy is a Policy, a pack's name, a path or a list of these, not {policy!r}")
+    raise PolicyFileError(
+        f"a policy is a Policy, a pack's name, a path or a list of these, not {type(policy).__name__}"
+    )
 
 
 def _named(source: PathLike | Sequence[PathLike]) -> list[str | Path]:
     """Return the names of packs and the paths of files that a source stands for."""
     several = [source] if isinstance(source, str | os.PathLike) else list(source)
+    for name in several:
+        require_path(name, PolicyFileError)
     return [one for name in several for one in expanded(name if isinstance(name, str) else Path(name))]
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 from safeload._internal.files import storage_error
 from safeload._internal.keywords import keywords
 from safeload._internal.notebook import facts_table
+from safeload._internal.secrecy import require_path
 from safeload._judging.criteria import Criteria
 from safeload._judging.report import Report, refused_report
 from safeload._loading.loader import Loader, follower_of
@@ -74,6 +75,7 @@ class StoreReader:
         mmap_copies: Copies | PathLike | None = None,
         rollback_state: RollbackState | PathLike | None = None,
     ) -> None:
+        require_path(folder)
         self._folder = Path(folder)
         self._key, _ = key_and_keyring(key, keyring)
         self._criteria = Criteria.of(policy, limits)

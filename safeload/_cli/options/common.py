@@ -16,6 +16,7 @@ from safeload._cli.report.files import Output
 from safeload._cli.report.formats import format_names
 from safeload._cli.terminal import say_note
 from safeload._internal.clock import utc_now
+from safeload._internal.secrecy import HOW_TO_NAME, NOT_SHOWN, looks_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,7 +60,18 @@ class _Path(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
             self.fail("an empty path names no file", param, ctx)
+        check_shown(value)
         return super().convert(value, param, ctx)
+
+
+def check_shown(value: Any) -> None:
+    """Refuse key material in the place of a path.
+
+    Raises:
+        BadValueError: it looks like key material.
+    """
+    if isinstance(value, str | os.PathLike) and looks_secret(value):
+        raise BadValueError(f"cannot use {NOT_SHOWN} as a path", advice=HOW_TO_NAME)
 
 
 PATH = _Path(readable=False)  # what cannot be read is a result for that path, and no wrong usage
@@ -151,6 +163,8 @@ def gathering(
 
 def policy_names(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> str:
     """Return the names that an option gave, as one text with commas; without any, the default policy's."""
+    for name in given:
+        check_shown(name)
     from safeload.policy import default_policy
 
     return ",".join(given) if given else default_policy()
