@@ -309,8 +309,6 @@ def test_packs_are_valid_and_give_a_reason_for_every_rule(name: str) -> None:
     for rule in pack.rules:
         assert rule.reason, rule.where
         for plain in rule.names:
-            # getattr is on the denylist, and the packs allow it in the one form that it can be allowed in.
-            assert denied_reason(f"{rule.module}.{plain}") is None or plain == "getattr"
             assert f"{rule.module}.{plain}" in pack
 
 
