@@ -22,7 +22,7 @@ from safeload._cli.options.common import (
     report_options,
 )
 from safeload._cli.options.walking import selection_options
-from safeload._cli.report.deliver import deliver_lines
+from safeload._cli.report.deliver import deliver_lines, reported_failure
 from safeload._cli.report.files import Output, check_output
 from safeload._cli.report.policy_files import policy_name, require_new, write_policy
 from safeload._cli.report.result import Problem, Result, failure, judged, summary
@@ -36,6 +36,7 @@ from safeload.errors import KeyringError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from safeload._cli.report.content import Listing
     from safeload._cli.running.walk import Found, Selection
     from safeload._scan import Limits
     from safeload.audit import ArtifactAudit, LintFinding, Needs, PolicyLint
@@ -112,7 +113,7 @@ def _audit_policy(policy: str, *, no_import: bool, out: Output) -> int:
     from safeload.policy import split_names
 
     names = split_names(policy)
-    check_output(out.path, names)
+    check_output(out, names)
     found = lint(names, environment=not no_import)
     by_origin: dict[str, list[LintFinding]] = {file.origin: [] for file in found.files}
     for finding in found.findings:
@@ -143,7 +144,7 @@ def _audit_policy(policy: str, *, no_import: bool, out: Output) -> int:
     }
     deliver_lines(
         results,
-        lambda paint: _lint_lines(found, paint, quiet=out.quiet),
+        lambda paint, listing: _lint_lines(found, paint, quiet=out.quiet or listing.on_stderr),
         command="audit",
         out=out,
         extra={"policy": facts},
@@ -254,8 +255,9 @@ def _audit_artifacts(
 
     require_new(minimal)
     found = find_artifacts(paths, selection)
-    check_output(out.path, found.files)
-    work = task.start()
+    check_output(out, found.files)
+    with reported_failure("audit", out):
+        work = task.start()
     results = walked_results(found)
     audits: list[ArtifactAudit] = []
     with progress("auditing", len(found.files), quiet=out.quiet) as advance:
@@ -273,7 +275,7 @@ def _audit_artifacts(
         _write_minimal(policy, audits, minimal, task.most(policy))
     deliver_lines(
         results,
-        lambda paint: _artifact_lines(task, policy, results, found, audits, needs, paint, quiet=out.quiet),
+        lambda paint, listing: _artifact_lines(task, policy, results, found, audits, needs, paint, listing),
         command="audit",
         out=out,
         found=found,
@@ -335,21 +337,18 @@ def _artifact_lines(
     audits: Sequence[ArtifactAudit],
     needs: Needs,
     paint: Painter,
-    *,
-    quiet: bool,
+    listing: Listing,
 ) -> Iterator[str]:
     order = {"refused": 0, "error": 1, "allowed": 2}
-    listed = [result for result in sorted(results, key=lambda one: order[one.verdict]) if result.verdict != "error"]
-    listed = [result for result in listed if not (quiet and result.verdict == "allowed")]
+    listed = listing.of(sorted(results, key=lambda one: order[one.verdict]))
     for result in listed:
         yield from result_lines(result, paint)
     yield from suggestion_lines(listed, task.policy)
-    if quiet and task.against is None:
+    if listing.quiet and task.against is None:
         return
     if listed:
         yield ""
-    if not quiet:
-        yield from (line for one in found.shown for line in skipped_lines(one, paint))
+    yield from (line for one in listing.skipped(found) for line in skipped_lines(one, paint))
     counts = summary(results, found)
     parts = [f"{counts['allowed']} allowed", f"{counts['refused']} refused"]
     if counts["error"]:
@@ -358,7 +357,7 @@ def _artifact_lines(
     if task.against is not None:
         yield ""
         yield from _against_lines(task.against, audits, paint)
-    if quiet or not any(one.report.allowed for one in audits):
+    if listing.quiet or listing.on_stderr or not any(one.report.allowed for one in audits):
         return
     yield ""
     yield paint("what those that are allowed need", bold=True)

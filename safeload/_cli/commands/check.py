@@ -20,9 +20,9 @@ from safeload._cli.options.common import (
     standard_options,
 )
 from safeload._cli.options.walking import selection_options
-from safeload._cli.report.deliver import deliver
+from safeload._cli.report.deliver import deliver, reported_failure
 from safeload._cli.report.files import Output, check_output
-from safeload._cli.report.result import Result, exit_code, judged
+from safeload._cli.report.result import Result, exit_code, judged, timed
 from safeload._cli.running.trial import TrialLimits, load_in_child
 from safeload._cli.running.walk import find_artifacts, say_empty, walked_results
 from safeload._cli.running.workers import judge_each, require_shareable
@@ -62,11 +62,11 @@ class _Judging:
         """
         if self.verify:
             loader = self.loader(self.rollback_state)
-            return lambda path: judged(path, self._verified(loader, path))
+            return timed(lambda path: judged(path, self._verified(loader, path)))
         import safeload
 
         policy, limits = self.standard.load()
-        return lambda path: judged(path, safeload.scan(path, policy=policy, limits=limits, deep=self.deep))
+        return timed(lambda path: judged(path, safeload.scan(path, policy=policy, limits=limits, deep=self.deep)))
 
     def loader(self, rollback_state: str | None = None) -> Loader:
         """Return what verifies, and loads where that is tried: then without the state, which loading would raise."""
@@ -194,14 +194,15 @@ def scan(
 
 
 def _check(task: _Judging, paths: Sequence[str], selection: Selection, *, jobs: int, out: Output) -> int:
+    command = "verify" if task.verify else "scan"
     if task.verify:
         require_shareable(task.keyring, jobs if task.trial is None else max(jobs, 2))
     found = find_artifacts(paths, selection)
-    check_output(out.path, found.files)
-    judge = task.start()
+    check_output(out, found.files)
+    with reported_failure(command, out):
+        judge = task.start()
     results = walked_results(found)
     results += judge_each(task, judge, found.files, jobs, quiet=out.quiet)
     say_empty(found)
-    command = "verify" if task.verify else "scan"
     deliver(results, command=command, policy=task.standard.policy, out=out, found=found)
     return exit_code(results, "nothing to check")

@@ -64,13 +64,13 @@ def inspect(
     """
     import safeload
 
-    check_output(out.path, [path])
+    check_output(out, [path])
     policy, limits = standard.load()
     try:
         result = judged(path, safeload.scan(path, policy=policy, limits=limits))
     except (OSError, StorageError) as error:
         deliver_lines(
-            [failure(path, error)], lambda _: (), command="inspect", out=out,
+            [failure(path, error)], lambda *_: (), command="inspect", out=out,
             extra={"signature": None},
         )  # fmt: skip
         return ERROR

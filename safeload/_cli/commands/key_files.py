@@ -290,7 +290,7 @@ def import_key(
     """
     from safeload.keys import KeyEntry, Keyring, SigningKey, editable_path, editing
 
-    check_output(out.path, ())
+    check_output(out, ())
     path = editable_path(keyring)
     key, passphrase = _read_key(pem, key_id, passphrase_fd, encrypt=encrypt, verify_only=verify_only)
     terms: Terms = {

@@ -102,7 +102,7 @@ def rotate(
     for tree in trees:
         if not os.path.lexists(tree):
             raise FileNotFoundError(errno.ENOENT, "there is no such file or folder, so no key was made", tree)
-    found = find_signed(trees, selection, out.path)
+    found = find_signed(trees, selection, out)
     if trees and not found.files:
         say_error(f"nothing to sign in {', '.join(map(plain, trees))}, so no key was made")
         return NOTHING
@@ -113,7 +113,7 @@ def rotate(
         )
     head, about = _story(ring, made, path, trees)
     if not trees:
-        deliver_lines([], lambda _: () if out.quiet else head, command="key rotate", out=out, extra=about)
+        deliver_lines([], lambda *_: () if out.quiet else head, command="key rotate", out=out, extra=about)
         return 0
     results, interrupted = sign_each(
         signs(ReSigner(keyring=ring, policy=policy, limits=limits)), found, quiet=out.quiet, debug=session.debug

@@ -118,7 +118,7 @@ def list_keys(keyring: str | None, out: Output) -> int:
     """Show which keys a keyring has and what each is trusted for; never the keys themselves."""
     from safeload.keys import resolve_keyring
 
-    check_output(out.path, ())
+    check_output(out, ())
     ring = resolve_keyring(keyring)
     about = {"keyring": ring.path, "threshold": ring.threshold, "rotating_to": ring.rotating_to}
     content = {**about, "keys": [described_key(entry) for entry in ring.entries]}
@@ -150,7 +150,7 @@ def revoke(key_id: str, reason: str, keyring: str | None, out: Output) -> int:
     """
     from safeload.keys import editable_path, editing
 
-    check_output(out.path, ())
+    check_output(out, ())
     path = editable_path(keyring)
     with editing(path) as ring:
         ring.revoke(key_id, reason)

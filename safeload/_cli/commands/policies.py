@@ -42,7 +42,7 @@ def list_packs(out: Output) -> int:
     """List the packs that ship with safeload, and say what each is for."""
     from safeload.policy import Policy, pack_names
 
-    check_output(out.path, ())
+    check_output(out, ())
     packs = [(name, Policy.load(name)) for name in pack_names()]
     content = {
         "packs": [
@@ -78,7 +78,7 @@ def show(name: str, out: Output) -> int:
     """
     from safeload.policy import Policy, policy_text
 
-    check_output(out.path, ())
+    check_output(out, ())
     shown = Policy.named(name)
     lines = policy_text(shown.name, shown.rules, shown.tightened, [shown.digest]).removesuffix("\n").split("\n")
     content = {**_named(shown), "rules": [rule.to_dict() for rule in shown.rules], "limits": shown.tightened}
@@ -99,13 +99,13 @@ def check(name: str, out: Output) -> int:
     from safeload.errors import PolicyFileError
     from safeload.policy import Policy
 
-    check_output(out.path, ())
+    check_output(out, ())
     try:
         checked = Policy.named(name)
     except PolicyFileError as error:
-        if out.layout == "json":
-            content: dict[str, Any] = {"valid": False, "error": error.describe(""), "advice": error.advice}
-            deliver_facts(content, lambda _: (), command="policy check", out=out)
+        content: dict[str, Any] = {"valid": False, "error": error.describe(""), "advice": error.advice}
+        said = [f"not valid: {line}" for line in plain_lines(content["error"]).split("\n")]
+        deliver_facts(content, lambda _: said if out.has_files else (), command="policy check", out=out)
         raise
     unreviewed = [rule.where for rule in checked.rules if not rule.is_reviewed]
     for where in () if out.quiet else unreviewed:
@@ -138,7 +138,7 @@ def diff(before: str, after: str, gate: bool, out: Output) -> int:
     from safeload.audit import compare
     from safeload.policy import Policy
 
-    check_output(out.path, ())
+    check_output(out, ())
     found = compare(Policy.named(before), Policy.named(after))
     deliver_facts(
         found.to_dict(), lambda paint: () if out.quiet else _difference(found, paint), command="policy diff", out=out
@@ -156,7 +156,7 @@ def explain(name: str, policy: str, out: Output) -> int:
     from safeload.audit import explain as explained
     from safeload.policy import Policy
 
-    check_output(out.path, ())
+    check_output(out, ())
     found = explained(Policy.named(policy), name)
     deliver_facts(
         found.to_dict(),

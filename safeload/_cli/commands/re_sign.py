@@ -18,7 +18,7 @@ from safeload._cli.options.common import (
 )
 from safeload._cli.options.passphrases import passphrase_option, signing_keyring, signing_source
 from safeload._cli.options.walking import selection_options
-from safeload._cli.report.deliver import deliver_lines
+from safeload._cli.report.deliver import deliver_lines, reported_failure
 from safeload._cli.report.files import Output, check_output
 from safeload._cli.report.result import Result, judged, summary
 from safeload._cli.report.text import result_lines, skipped_count, skipped_lines, suggestion_lines
@@ -28,6 +28,7 @@ from safeload._cli.running.walk import Found, Selection, find_artifacts, say_emp
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from safeload._cli.report.content import Listing
     from safeload._cli.terminal import Painter
     from safeload._signing.re_sign import ReSigned
     from safeload.store import ReSigner
@@ -77,8 +78,9 @@ def re_sign(
 
     PATHs are artifacts, or folders, which are walked for artifacts and for the channel pointers of stores.
     """
-    found = find_signed(paths, selection, out.path)
-    re_signer = _re_signer(keyring, key, passphrase_fd, standard, replacing=replacing or None)
+    found = find_signed(paths, selection, out)
+    with reported_failure("re-sign", out):
+        re_signer = _re_signer(keyring, key, passphrase_fd, standard, replacing=replacing or None)
     results, interrupted = sign_each(signs(re_signer), found, quiet=out.quiet, debug=session.debug)
     return deliver_signed(results, found, command="re-sign", policy=standard.policy, interrupted=interrupted, out=out)
 
@@ -110,7 +112,7 @@ def countersign(
 
     PATHs are artifacts, or folders, which are walked for artifacts and for the channel pointers of stores.
     """
-    found = find_signed(paths, selection, out.path)
+    found = find_signed(paths, selection, out)
     re_signer = _re_signer(keyring, key, passphrase_fd, standard, beside=True)
     results, interrupted = sign_each(signs(re_signer), found, quiet=out.quiet, debug=session.debug)
     return deliver_signed(
@@ -130,10 +132,10 @@ def _re_signer(
     return ReSigner(key=source, keyring=ring, policy=policy, limits=limits, **how)
 
 
-def find_signed(paths: Sequence[str], selection: Selection, output: str | None) -> Found:
-    """Return the artifacts and channel pointers that paths mean; the output is none of them."""
+def find_signed(paths: Sequence[str], selection: Selection, out: Output) -> Found:
+    """Return the artifacts and channel pointers that paths mean; no report is one of them."""
     found = find_artifacts(paths, selection, pointers=True)
-    check_output(output, found.files)
+    check_output(out, found.files)
     return found
 
 
@@ -201,10 +203,8 @@ def deliver_signed(
     say_empty(found, "nothing signed in this folder")
     signed = sum(bool(result.data.get("added")) for result in results)
 
-    def lines(paint: Painter) -> Iterator[str]:
-        listed = [result for result in results if not (out.quiet and result.verdict == "allowed")]
-        if out.path is None:  # what went wrong has been said, on stderr; a file needs all of it
-            listed = [result for result in listed if result.verdict != "error"]
+    def lines(paint: Painter, listing: Listing) -> Iterator[str]:
+        listed = listing.of(results)
         if not out.quiet:
             yield from head
         for result in listed:
@@ -212,10 +212,10 @@ def deliver_signed(
         yield from suggestion_lines(listed, policy)
         if out.quiet:
             return
-        for one in found.shown:
+        for one in listing.skipped(found):
             yield from skipped_lines(one, paint)
-        if len(results) > 1 or found.skipped or found.excluded:
-            yield from ("", _summary(results, found, signed))
+        if listing.on_stderr or len(results) > 1 or found.skipped or found.excluded:
+            yield from ("", _summary(results, found, signed)) if listed else [_summary(results, found, signed)]
 
     about = {"changed": signed, "interrupted": interrupted, **(extra or {})}
     deliver_lines(results, lines, command=command, out=out, found=found, extra=about)

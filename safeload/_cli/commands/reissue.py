@@ -46,7 +46,7 @@ def reissue(
     """
     from safeload._signing.reissue import reissue as sign_again
 
-    check_output(out.path, [path])
+    check_output(out, [path])
     policy, limits = standard.load()
     ring = signing_keyring(keyring, passphrase_fd)
     try:

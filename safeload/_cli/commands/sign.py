@@ -21,7 +21,7 @@ from safeload._cli.options.common import (
 )
 from safeload._cli.options.passphrases import passphrase_option, signing_keyring
 from safeload._cli.options.walking import selection_options
-from safeload._cli.report.deliver import deliver
+from safeload._cli.report.deliver import deliver, reported_failure
 from safeload._cli.report.files import Output, check_output
 from safeload._cli.report.result import Result, judged, manifest_dict
 from safeload._cli.running.signing import AGAIN, sign_each, signed_code
@@ -82,10 +82,11 @@ def sign(
     import safeload
 
     found = find_artifacts(paths, selection)
-    check_output(out.path, found.files)
+    check_output(out, found.files)
     claims = merged_metadata(metadata, texts)
-    policy, limits = standard.load()
-    ring = signing_keyring(keyring, passphrase_fd)
+    with reported_failure("sign", out):
+        policy, limits = standard.load()
+        ring = signing_keyring(keyring, passphrase_fd)
 
     def sign_one(path: str) -> Result:
         before: Report | None = None

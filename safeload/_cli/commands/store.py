@@ -31,8 +31,8 @@ from safeload._cli.options.store import (
     version_argument,
     why_moved_option,
 )
-from safeload._cli.report.deliver import deliver, deliver_facts
-from safeload._cli.report.result import Result, exit_code, judged, manifest_dict
+from safeload._cli.report.deliver import deliver, deliver_facts, reported_failure
+from safeload._cli.report.result import Result, exit_code, judged, manifest_dict, timed
 from safeload._cli.running.workers import judge_each, require_shareable
 from safeload._cli.terminal import human_age, plain, say_error, say_note, table, wrapped
 from safeload._internal.clock import utc_now
@@ -268,7 +268,7 @@ class _VerifyingVersions:
     def start(self) -> Callable[[str], Result]:
         """Return what checks the part at one path, keyring and policy read already; errors as for `Opening.open`."""
         opened = self.at.open(rollback_state=self.rollback_state)
-        return lambda path: _verified(opened, self.parts[path])
+        return timed(lambda path: _verified(opened, self.parts[path]))
 
 
 def _verified(opened: Store, part: Part) -> Result:
@@ -305,10 +305,11 @@ def verify(
     """
     require_shareable(at.keyring, jobs)
     at.check_output(out)
-    opened = at.open(rollback_state=rollback_state)
+    with reported_failure("store verify", out):
+        opened = at.open(rollback_state=rollback_state)
     parts = {str(part.path): part for part in opened.parts(name, version)}
     task = _VerifyingVersions(at, rollback_state, parts, session.debug)
-    results = judge_each(task, lambda path: _verified(opened, parts[path]), list(parts), jobs, quiet=out.quiet)
+    results = judge_each(task, timed(lambda path: _verified(opened, parts[path])), list(parts), jobs, quiet=out.quiet)
     strays = _strays(opened, at.folder, name, version)
     for stray in () if out.quiet else strays or ():
         say_note(f"{plain(stray)}: no part of the store, so it was not looked at")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from safeload._cli.failures import BadValueError
-from safeload._cli.report.files import Output
+from safeload._cli.report.files import paired_output
 from safeload._cli.report.formats import format_names
 from safeload._cli.terminal import say_note
 from safeload._internal.clock import utc_now
@@ -304,29 +304,27 @@ def keyring_option(command: _Command) -> _Command:
     )(command)
 
 
-def _stdout_as_none(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    return None if value == "-" else value
-
-
 def _output_options(formats: list[str]) -> Callable[[_Command], _Command]:
     layout = click.option(
         "--format",
-        "layout",
+        "layouts",
         type=click.Choice(formats),
-        default="text",
-        show_default=True,
-        help="How to write the result.",
+        multiple=True,
+        help="Write the result in this format. Repeat it, each time with -o, for several reports of one run.  "
+        "[default: text]",
     )
     output = click.option(
         "--output",
         "-o",
+        "outputs",
         metavar="FILE",
         type=PATH,
-        callback=_stdout_as_none,
-        help="Write the result to FILE, whole or not at all, instead of stdout.",
+        multiple=True,
+        help="Write the result to FILE, whole or not at all, instead of stdout; refusals and the summary also go to "
+        "stderr.",
     )
     quiet = click.option("--quiet", "-q", is_flag=True, help="Print only refusals and errors.")
-    return gathering("out", Output, {"layout": layout, "output": output, "quiet": quiet})
+    return gathering("out", paired_output, {"layouts": layout, "outputs": output, "quiet": quiet})
 
 
 output_options = _output_options(format_names(files=False))

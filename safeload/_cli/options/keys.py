@@ -9,14 +9,13 @@ import click
 
 from safeload._cli.failures import BadValueError, MisuseError
 from safeload._cli.options.common import parse_when
-from safeload._cli.report.files import check_output
+from safeload._cli.report.files import Output, check_output
 from safeload._internal.clock import utc_now
 from safeload.keys import ALGORITHMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from safeload._cli.report.files import Output
     from safeload.keys import KeyEntry
 
 __all__ = [
@@ -168,8 +167,8 @@ def require_target(target: str | None, out: Output) -> None:
     Raises:
         MisuseError: it is.
     """
-    check_output(out.path, ())
-    if target is None and (out.layout != "text" or out.path is not None):
+    check_output(out, ())
+    if target is None and out != Output(quiet=out.quiet):
         raise MisuseError(
             "--format and --output are for the report, and the report needs the key to go elsewhere",
             advice="Name the key's file: --out PATH.",

@@ -99,7 +99,7 @@ class Opening:
 
     def check_output(self, out: Output) -> None:
         """Refuse an output file in the place of one of the store's; errors as for `check_output`."""
-        check_output(out.path, map(str, Path(self.folder).rglob("*")))
+        check_output(out, map(str, Path(self.folder).rglob("*")))
 
 
 def _store_option(command: _Command) -> _Command:

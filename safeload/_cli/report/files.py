@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from safeload._cli.failures import BadValueError, CommandError
+from safeload._cli.failures import BadValueError, CommandError, MisuseError
 from safeload._cli.terminal import (
     plain,
 )
@@ -21,24 +21,59 @@ from safeload._internal.atomic import SCRATCH_PREFIX, new_file
 from safeload._storage.pair import MANIFEST_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 __all__ = [
     "Output",
+    "Place",
     "check_output",
     "drop_output",
     "emit",
+    "paired_output",
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
-    """How and where the result is written: the format, the file (None is stdout), and whether in few words."""
+class Place:
+    """One report of a run: its format, and the file that it goes to; None is stdout."""
 
     layout: str = "text"
     path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How and where the result is written: one report or several, and whether in few words."""
+
+    reports: tuple[Place, ...] = (Place(),)
     quiet: bool = False
+
+    @property
+    def has_files(self) -> bool:
+        """Whether every report goes to a file, so that stdout has none."""
+        return all(place.path is not None for place in self.reports)
+
+
+def paired_output(layouts: Sequence[str], outputs: Sequence[str], quiet: bool) -> Output:
+    """Return what --format and --output mean together: the first of each is one report, the second another.
+
+    Raises:
+        MisuseError: there is not one file for each of several formats, or two reports would go to the same file.
+    """
+    if max(len(layouts), len(outputs)) <= 1:
+        (layout,) = layouts or ("text",)
+        (path,) = outputs or ("-",)
+        return Output((Place(layout, None if path == "-" else path),), quiet)
+    if len(layouts) != len(outputs):
+        raise MisuseError(
+            f"cannot write several reports: --format is given {len(layouts)} times and --output {len(outputs)} times",
+            advice="Give each --format its own --output: --format json -o a.json --format sarif -o b.sarif.",
+        )
+    if len({"-" if path == "-" else os.path.realpath(path) for path in outputs}) < len(outputs):
+        raise MisuseError("cannot write two reports to the same file", advice="Name another file for one of them.")
+    places = (Place(layout, None if path == "-" else path) for layout, path in zip(layouts, outputs, strict=True))
+    return Output(tuple(places), quiet)
 
 
 def emit(text: str, output: str | None) -> None:
@@ -69,7 +104,7 @@ def drop_output() -> None:
         pass  # stdout is closed, or is not a file
 
 
-def check_output(output: str | None, inputs: Iterable[str]) -> None:
+def check_output(out: Output, inputs: Iterable[str]) -> None:
     """Refuse an output file that the command also reads, before anything is done.
 
     That is an input or its manifest, the keyring, whatever else an argument names, and any other TOML file: keyrings
@@ -78,8 +113,13 @@ def check_output(output: str | None, inputs: Iterable[str]) -> None:
     Raises:
         BadValueError: it is.
     """
-    if output is None:
-        return
+    inputs = tuple(inputs)
+    for place in out.reports:
+        if place.path is not None:
+            _check_path(place.path, inputs)
+
+
+def _check_path(output: str, inputs: Sequence[str]) -> None:
     target = Path(output)
     if not target.exists():
         _require_apart(output, inputs)
@@ -119,7 +159,7 @@ def _named_files() -> Iterator[str]:
     from safeload.keys import default_keyring_path
 
     for name, value in click.get_current_context().params.items():
-        if name != "output":
+        if name != "outputs":
             yield from (one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, str))
     with contextlib.suppress(KeyringError):  # then there is none to lose
         yield default_keyring_path()

@@ -36,6 +36,9 @@ FORMATS: list[Format] = [
     Format("sarif", "safeload._cli.report.sarif", files_only=True),
     Format("junit", "safeload._cli.report.junit", files_only=True),
     Format("html", "safeload._cli.report.html", files_only=True),
+    Format("github", "safeload._cli.report.github", files_only=True),
+    Format("gitlab", "safeload._cli.report.gitlab", files_only=True),
+    Format("markdown", "safeload._cli.report.markdown", files_only=True),
 ]
 
 

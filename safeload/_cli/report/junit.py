@@ -29,7 +29,12 @@ def render(content: Content, _paint: Painter) -> str:
 
     results, command, counts = content.results, content.command, content.facts["summary"]
     tests = len(results) + len(content.skipped)
-    totals = {"tests": str(tests), "failures": str(counts["refused"]), "errors": str(counts["error"])}
+    totals = {
+        "tests": str(tests),
+        "failures": str(counts["refused"]),
+        "errors": str(counts["error"]),
+        "time": f"{sum(result.seconds for result in results):.3f}",
+    }
     root = ET.Element("testsuites", {"name": "safeload", **totals})
     suite = ET.SubElement(
         root, "testsuite", {"name": f"safeload {command}", **totals, "skipped": str(len(content.skipped))}
@@ -38,7 +43,10 @@ def render(content: Content, _paint: Painter) -> str:
     for name in ("skipped", "excluded"):
         ET.SubElement(properties, "property", {"name": f"files {name}", "value": str(counts[name])})
     for result in results:
-        case = ET.SubElement(suite, "testcase", {"classname": f"safeload.{command}", "name": plain(result.path)})
+        name = plain(result.path) or command  # without a path it is about the command as a whole
+        case = ET.SubElement(
+            suite, "testcase", {"classname": f"safeload.{command}", "name": name, "time": f"{result.seconds:.3f}"}
+        )
         findings = list(finding_rows(result))
         if result.verdict == "error":
             problem = ET.SubElement(case, "error", {"type": "error", "message": plain(result.error)})
@@ -54,7 +62,9 @@ def render(content: Content, _paint: Painter) -> str:
         elif findings:
             ET.SubElement(case, "system-out").text = _junit_lines(findings)
     for one in content.skipped:
-        case = ET.SubElement(suite, "testcase", {"classname": f"safeload.{command}", "name": plain(one.path)})
+        case = ET.SubElement(
+            suite, "testcase", {"classname": f"safeload.{command}", "name": plain(one.path), "time": "0.000"}
+        )
         code = "" if one.code is None else f"{one.code} {FINDING_KINDS[one.code].title}: "
         ET.SubElement(case, "skipped", {"message": f"{code}{plain(one.reason)}"})
     ET.indent(root)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +14,7 @@ from safeload._cli.terminal import plain_lines, say_error
 from safeload.findings import FINDING_KINDS, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from safeload._cli.running.walk import Found, Skipped
     from safeload._judging.report import Report
@@ -34,7 +35,9 @@ __all__ = [
     "row_place",
     "row_text",
     "skipped_dict",
+    "skipped_rows",
     "summary",
+    "timed",
 ]
 
 _VERSION_MISMATCH = "SL601"
@@ -50,7 +53,8 @@ class Result:
 
     `verdict` is "allowed", "refused" or "error", `word` what people read in its place, and `facts` in place of its
     format and size; `data` is the report as JSON holds it, `missing` what a policy would have to grant to allow what
-    is refused, `notes` what else to know, `error` why it could not be judged and `advice` what to do about that.
+    is refused, `notes` what else to know, `error` why it could not be judged and `advice` what to do about that,
+    `seconds` how long it took.
     """
 
     path: str
@@ -62,6 +66,7 @@ class Result:
     notes: tuple[str, ...] = ()
     error: str = ""
     advice: str | None = None
+    seconds: float = 0.0
 
     @property
     def status(self) -> str:
@@ -74,6 +79,17 @@ class Result:
         if self.verdict == "error":
             return {**head, "error": self.error, "advice": self.advice}
         return {**head, **self.data, "path": self.path, "verdict": self.verdict}
+
+
+def timed(work: Callable[[str], Result]) -> Callable[[str], Result]:
+    """Return work on one file that also notes how many seconds it took."""
+
+    def measured(path: str) -> Result:
+        start = time.perf_counter()
+        result = work(path)
+        return replace(result, seconds=time.perf_counter() - start)
+
+    return measured
 
 
 def judged(path: str, report: Report) -> Result:
@@ -181,6 +197,17 @@ def finding_rows(result: Result) -> Iterator[dict[str, Any]]:
             "global_name": None,
             "severity": rule.severity,
         }
+
+
+def skipped_rows(skipped: Iterable[Skipped]) -> Iterator[tuple[Result, dict[str, Any]]]:
+    """Yield what is a finding among skipped files: a manifest without its artifact."""
+    for one in skipped:
+        if one.code is not None:
+            (finding,) = skipped_dict(one)["findings"]
+            yield (
+                Result(path=one.path, verdict="skipped"),
+                {**finding, "severity": FINDING_KINDS[finding["code"]].severity},
+            )
 
 
 def row_text(finding: Mapping[str, Any]) -> str:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import PurePath
+import re
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from safeload._cli.report.result import Result, finding_rows, row_text, skipped_dict
+from safeload._cli.report.places import fingerprinted, local_path
+from safeload._cli.report.result import finding_rows, row_text, skipped_rows
+from safeload._cli.report.weaknesses import weakness_of
 from safeload._cli.terminal import plain_lines, tool_version
 from safeload.findings import FINDING_KINDS
 
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from safeload._cli.report.content import Content
-    from safeload._cli.running.walk import Skipped
+    from safeload._cli.report.result import Result
     from safeload._cli.terminal import Painter
 
 __all__ = [
@@ -26,20 +29,22 @@ __all__ = [
 ]
 
 _SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+_BASE = "%SRCROOT%"
 
 
 def render(content: Content, _paint: Painter) -> str:
     """Return the results as SARIF 2.1.0: a result for each finding, a notification for what could not be judged."""
     results = content.results
     listed = [(result, finding) for result in results for finding in finding_rows(result)]
-    orphans = [one for one in content.skipped if one.code is not None]
-    codes = sorted({finding["code"] for _, finding in listed}.union(one.code for one in orphans if one.code))
+    listed += skipped_rows(content.skipped)
+    codes = sorted({finding["code"] for _, finding in listed})
     failed = [result for result in results if result.verdict == "error"]
     run = {
         "tool": {
             "driver": {
                 "name": "safeload",
                 "version": tool_version(),
+                "informationUri": weakness_of("SL4").page,
                 "rules": [_sarif_rule(code) for code in codes],
             }
         },
@@ -50,7 +55,7 @@ def render(content: Content, _paint: Painter) -> str:
                     {
                         "level": "error",
                         "message": {"text": plain_lines(_sentences(result.error, result.advice))},
-                        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(result.path)}}}],
+                        **_at(result.path),
                     }
                     for result in failed
                 ]
@@ -58,7 +63,7 @@ def render(content: Content, _paint: Painter) -> str:
                     {
                         "level": "note",
                         "message": {"text": f"skipped: {plain_lines(one.reason)}"},
-                        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(one.path)}}}],
+                        **_at(one.path),
                     }
                     for one in content.skipped
                     if one.code is None
@@ -66,10 +71,14 @@ def render(content: Content, _paint: Painter) -> str:
             }
         ],
         "artifacts": [
-            {"location": {"uri": _uri(result.path)}, "roles": ["analysisTarget"]} for result in results if result.path
+            {"location": _location(result.path), "roles": ["analysisTarget"]} for result in results if result.path
         ],
-        "results": [_sarif_result(result, finding, codes) for result, finding in listed]
-        + [_sarif_result(Result(path=one.path, verdict="skipped"), _orphan(one), codes) for one in orphans],
+        "results": [
+            _sarif_result(result, finding, fingerprint, codes) for result, finding, fingerprint in fingerprinted(listed)
+        ],
+        # A slash at the end: the whole is the category, without a name for this very run.
+        "automationDetails": {"id": f"safeload/{content.command.replace(' ', '-')}/"},
+        "originalUriBaseIds": {_BASE: {"uri": f"{_absolute_uri(str(Path.cwd())).rstrip('/')}/"}},
         "columnKind": "utf16CodeUnits",
         "properties": {
             "command": content.command,
@@ -83,33 +92,37 @@ def render(content: Content, _paint: Painter) -> str:
 
 def _sarif_rule(code: str) -> dict[str, Any]:
     rule = FINDING_KINDS[code]
+    weakness = weakness_of(code)
+    graded = {} if weakness.severity is None else {"security-severity": weakness.severity}
     return {
         "id": rule.code,
+        "name": "".join(word.capitalize() for word in re.findall(r"[A-Za-z0-9]+", rule.title)),
         "shortDescription": {"text": rule.title},
-        "help": {"text": rule.advice},
+        "fullDescription": {"text": f"{rule.title[:1].upper()}{rule.title[1:]}. {rule.advice}"},
+        "help": {"text": rule.advice, "markdown": f"{rule.advice}\n\n[About this weakness]({weakness.page})"},
+        "helpUri": weakness.page,
         "defaultConfiguration": {"level": rule.severity},
+        "properties": {"tags": weakness.tags, "precision": "very-high", **graded},
     }
 
 
-def _sarif_result(result: Result, finding: Mapping[str, Any], codes: Sequence[str]) -> dict[str, Any]:
-    place: dict[str, Any] = {"artifactLocation": {"uri": _uri(result.path)}}
+def _sarif_result(result: Result, finding: Mapping[str, Any], fingerprint: str, codes: Sequence[str]) -> dict[str, Any]:
+    # GitHub shows no result without a line; what has none is at the first one, as for other binary files.
+    region: dict[str, Any] = {"startLine": finding.get("line") or 1}
     offset, line = finding["offset"], finding.get("line")
     # Advice for the code stands in the rule's help; a viewer shows that of this very finding only in its message.
     own = None if finding["advice"] == FINDING_KINDS[finding["code"]].advice else finding["advice"]
     text = _sentences(row_text(finding), None if own is None else plain_lines(own))
-    if line is not None:
-        place["region"] = {"startLine": line}
-    elif offset is not None and result.data.get("compression") == "none":
-        place["region"] = {
-            "byteOffset": offset,
-            "byteLength": 1,
-        }  # else it counts from where the unpacked stream begins
+    if line is None and offset is not None and result.data.get("compression") == "none":
+        region |= {"byteOffset": offset, "byteLength": 1}  # else it counts from where the unpacked stream begins
     return {
         "ruleId": finding["code"],
         "ruleIndex": codes.index(finding["code"]),
         "level": finding["severity"],
         "message": {"text": f"{finding['title']}: {text}"},
-        "locations": [{"physicalLocation": place}],
+        "locations": [{"physicalLocation": {"artifactLocation": _location(result.path), "region": region}}],
+        # GitHub reads this name only; it is ours all the same, since there are no lines to hash.
+        "partialFingerprints": {"primaryLocationLineHash": fingerprint},
         "properties": {
             "status": result.status,
             "streamOffset": offset,
@@ -123,14 +136,24 @@ def _sentences(message: str, advice: str | None) -> str:
     return message if advice is None else f"{message}. {advice}"
 
 
-def _orphan(skipped: Skipped) -> dict[str, Any]:
-    (finding,) = skipped_dict(skipped)["findings"]
-    return {**finding, "severity": FINDING_KINDS[finding["code"]].severity}
+def _at(path: str) -> dict[str, Any]:
+    return {"locations": [{"physicalLocation": {"artifactLocation": _location(path)}}]} if path else {}
 
 
-def _uri(path: str) -> str:
-    """Return a path as a URI reference: its very bytes, percent-encoded where they are not plain."""
+def _location(path: str) -> dict[str, Any]:
+    """Return where a file is: from the folder that the command runs in, where it is inside of that."""
+    inside = local_path(path)
+    if inside is None:
+        return {"uri": _absolute_uri(os.path.realpath(path) if ".." in PurePath(path).parts else path)}
+    return {"uri": _quoted(inside), "uriBaseId": _BASE}
+
+
+def _absolute_uri(path: str) -> str:
+    return f"file://{_quoted(PurePath(path).as_posix())}"
+
+
+def _quoted(path: str) -> str:
+    """Return a path for a URI: its very bytes, percent-encoded where they are not plain."""
     from urllib.parse import quote_from_bytes
 
-    quoted = quote_from_bytes(os.fsencode(PurePath(path).as_posix()), safe="/")
-    return f"file://{quoted}" if quoted.startswith("/") else quoted
+    return quote_from_bytes(os.fsencode(path), safe="/")

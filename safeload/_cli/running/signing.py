@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from safeload._cli.exit_codes import ERROR, REFUSED
-from safeload._cli.report.result import Result, exit_code, failure, judged
+from safeload._cli.report.result import Result, exit_code, failure, judged, timed
 from safeload._cli.running.progress import progress
 from safeload._cli.running.walk import walked_results
 from safeload._cli.terminal import say_error, say_traceback
@@ -25,10 +25,11 @@ def sign_each(
 ) -> tuple[list[Result], bool]:
     """Sign what was found, with a progress bar; return what became of each, and whether Ctrl-C ended it early."""
     results = walked_results(found)
+    measured = timed(lambda path: _outcome(sign_one, path, debug=debug))
     with progress("signing", len(found.files), quiet=quiet) as advance:
         try:
             for path in found.files:
-                results.append(_outcome(sign_one, path, debug=debug))
+                results.append(measured(path))
                 advance()
         except KeyboardInterrupt:
             return results, True
