@@ -123,7 +123,7 @@ def scan_stream(source: Source, rules: Rules, limits: Limits, *, record: bool = 
     except IndexError as error:
         if not _of_stack(error):  # a mistake of the scanner's own, which is no verdict on the stream
             raise
-        findings.append(Finding("SL306", "an opcode takes more from the stack than is there", machine.at))
+        findings.append(Finding("SL306", "an opcode takes more values than the stack holds", machine.at))
     # Also of a stream that was not understood, say what it named: that is why it was made.
     machine.check_roles()
     return Trace(

@@ -111,7 +111,7 @@ class Arrays(Effects):
         """BUILD on an array wrapper: the array's bytes, or a pickle of its objects, follow in the file."""
         if isinstance(state, ADict) and (state.shared or state.slot == -2):
             # Whoever else holds it would hold an array class, which only this form may use.
-            raise RefusedError("SL311", "the state of an array wrapper stands elsewhere, too", self.at)
+            raise RefusedError("SL311", "the state of an array wrapper is used elsewhere, too", self.at)
         self.count_state(wrapper.origin)
         found = forms.wrapper_state(state, self.at, self.remaining())
         if found.length >= 0 and isinstance(state, ADict):

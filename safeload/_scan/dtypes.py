@@ -32,7 +32,7 @@ def dtype_call(origin: Global, args: tuple[Any, ...], at: int) -> DType:
     if not isinstance(code, str):
         raise RefusedError("SL312", "numpy writes a dtype as dtype(code, False, True)", at, "numpy.dtype")
     if not (_SIMPLE.fullmatch(code) or _SIZED.fullmatch(code) or _TIMED.fullmatch(code)):
-        raise RefusedError("SL312", f"{shown(code)} is no code that numpy writes", at, "numpy.dtype")
+        raise RefusedError("SL312", f"numpy does not write the dtype code {shown(code)}", at, "numpy.dtype")
     return DType(origin, code)
 
 
@@ -49,7 +49,7 @@ def dtype_build(dtype: DType, state: object, at: int) -> None:
         real = _real_dtype(dtype, state)
     except (TypeError, ValueError, OverflowError, MemoryError) as error:
         code = "SL505" if dtype.depth > _MAX_DTYPE_DEPTH or dtype.leaves > _MAX_LEAVES else "SL312"
-        message = f"the state of dtype {shown(dtype.code)} is odd: {error}"
+        message = f"the state of dtype {shown(dtype.code)} is not as numpy writes it: {error}"
         raise RefusedError(code, message, at, "numpy.dtype") from None
     dtype.real = real
     dtype.itemsize = real.itemsize
@@ -63,11 +63,11 @@ def _real_dtype(dtype: DType, state: object) -> Any:
 
     np: Any = np_typed  # dtypes of any kind, whose overloads a type checker need not choose from
     if not isinstance(state, tuple) or len(state) not in (8, 9):
-        raise ValueError("it is not a tuple of eight or nine")
+        raise ValueError("it is not a tuple of eight or nine parts")
     code = dtype.code
     version, order, subarray, names, fields, itemsize, alignment, flags = state[:8]
     if order not in ("<", ">", "|") or type(flags) is not int or not -128 <= flags < 1 << 16:
-        raise ValueError("byte order or flags")
+        raise ValueError("its byte order or flags are not valid")
     if subarray is not None:
         real = np.dtype(_subarray(dtype, subarray))
     elif names is not None:
@@ -75,7 +75,7 @@ def _real_dtype(dtype: DType, state: object) -> Any:
         if code == RECORD:
             real = np.dtype((np.record, real))
     elif code == RECORD:
-        raise ValueError("records without fields")
+        raise ValueError("a record has no fields")
     elif _TIMED.fullmatch(code):
         real = np.dtype(code + _unit(state))
     else:
@@ -89,9 +89,9 @@ def _real_dtype(dtype: DType, state: object) -> Any:
     given = (version, order, names, itemsize, alignment, _unsigned(flags))
     canonical = (written[0], written[1], written[3], written[5], written[6], _unsigned(written[7]))
     if (fields is None) != (names is None):
-        raise ValueError("fields without names")
+        raise ValueError("it has only one of fields and names")
     if len(state) != len(written) or given != canonical or not all(map(_same_type, given, canonical)):
-        raise ValueError("its parts contradict its code")
+        raise ValueError("its parts and its code contradict each other")
     return real
 
 
@@ -106,7 +106,7 @@ def _same_type(given: object, canonical: object) -> bool:
 
 def _subarray(dtype: DType, subarray: object) -> tuple[Any, tuple[int, ...]]:
     if not isinstance(subarray, tuple) or len(subarray) != 2:
-        raise ValueError("subarray")
+        raise ValueError("its subarray is not valid")
     base, shape = subarray
     if not isinstance(base, DType) or base.real is None:
         raise ValueError("the subarray's base is not a dtype")
@@ -119,15 +119,15 @@ def _count(dtype: DType, part: DType) -> None:
     dtype.depth = max(dtype.depth, part.depth + 1)
     dtype.leaves += part.leaves
     if dtype.leaves > _MAX_LEAVES or dtype.depth > _MAX_DTYPE_DEPTH:
-        raise ValueError("nested too deep, or too many fields")
+        raise ValueError("it is nested too deep or has too many fields")
 
 
 def _struct(dtype: DType, names: object, fields: object, itemsize: object) -> dict[str, Any]:
     known = attributes(fields)
     if not isinstance(names, tuple) or known is None or len(known.names) != len(names) or len(names) > _MAX_FIELDS:
-        raise ValueError("field names")
+        raise ValueError("its field names are not valid")
     if type(itemsize) is not int:
-        raise ValueError("item size")
+        raise ValueError("its item size is not an integer")
     formats: list[Any] = []
     offsets: list[int] = []
     for name in names:
@@ -150,20 +150,20 @@ def _struct(dtype: DType, names: object, fields: object, itemsize: object) -> di
 def _unit(state: tuple[Any, ...]) -> str:
     metadata = state[8] if len(state) == 9 else None
     if not isinstance(metadata, tuple) or len(metadata) != 2:
-        raise ValueError("time unit")
+        raise ValueError("its time unit is not valid")
     user, unit = metadata
     # numpy before 2.0 writes an empty dict where later ones write None.
     extra = attributes(user)
     if user is not None and (extra is None or extra.names):
-        raise ValueError("dtype metadata")
+        raise ValueError("it has metadata")
     if not isinstance(unit, tuple) or len(unit) != 4 or not isinstance(unit[0], bytes) or unit[0] not in _UNITS:
-        raise ValueError("time unit")
+        raise ValueError("its time unit is not valid")
     name: bytes = unit[0]
     number, denominator, events = unit[1:]
     if type(number) is not int or type(denominator) is not int or type(events) is not int:
-        raise ValueError("time unit")
+        raise ValueError("its time unit is not valid")
     if not 0 < number < 1 << 31 or denominator != 1 or events != 1 or (name == b"generic" and number != 1):
-        raise ValueError("time unit")
+        raise ValueError("its time unit is not valid")
     if name == b"generic":
         return ""
     return f"[{number}{name.decode('ascii')}]"

@@ -86,7 +86,7 @@ class Effects(Objects):
             self.record.append(("new", origin.module, origin.qualname))
         if origin.form:
             if origin.form != forms.WRAPPER or args:
-                raise RefusedError("SL318", "picklers do not make it this way", self.at, origin.name)
+                raise RefusedError("SL318", "picklers do not create its instances in this way", self.at, origin.name)
             self.unbuilt += 1
             return Wrapper(origin)
         grant = origin.grant
@@ -116,13 +116,13 @@ class Effects(Objects):
         """NEWOBJ_EX: cls.__new__(cls, *args, **keywords); only without keywords is it what a rule speaks of."""
         origin = self.arguments(cls, args, "NEWOBJ_EX")
         if not isinstance(keywords, ADict) or origin.form:
-            raise RefusedError("SL318", "NEWOBJ_EX as no pickler writes it", self.at, origin.name)
+            raise RefusedError("SL318", "NEWOBJ_EX has a form that picklers do not write", self.at, origin.name)
         if origin.first_new < 0:
             origin.first_new = self.at
             origin.used |= NEW
         if self.record is not None:
             self.record.append(("new", origin.module, origin.qualname))
-        self.report("SL403", "it is made with keyword arguments", origin)
+        self.report("SL403", "its instance is created with keyword arguments", origin)
         return self.made(origin, None)
 
     def call(self, func: object, args: Any) -> object:
@@ -193,7 +193,9 @@ class Effects(Objects):
         """set([...]) and frozenset([...]): how protocols below 4 write sets."""
         items = args[0] if len(args) == 1 else None
         if not isinstance(items, AList) or is_used_up(items):
-            raise RefusedError("SL318", "picklers write a set as set([...]), of its own list", self.at, origin.name)
+            raise RefusedError(
+                "SL318", "picklers write a set as set([...]), with a list that nothing else uses", self.at, origin.name
+            )
         made = ASet(items.items, origin.qualname == "frozenset")
         self.check_keys(made, items.items, 1)
         items.sealed = True
@@ -245,7 +247,7 @@ class Effects(Objects):
             self.unbuilt -= 1
             self.count_state(target.origin)
         else:
-            raise RefusedError("SL319", f"a state is set on {describe(target)}", self.at)
+            raise RefusedError("SL319", f"a state is set on {describe(target)}, which takes none", self.at)
 
     def set_state(self, target: Instance, state: object) -> None:
         """BUILD on an instance: its class, the policy and its native check decide of the state, in this order."""
@@ -404,7 +406,7 @@ class Effects(Objects):
 
     def add_items(self, target: object, items: list[Any]) -> None:
         if not isinstance(target, ASet) or target.frozen:
-            raise RefusedError("SL320", f"items are added to {describe(target)}", self.at)
+            raise RefusedError("SL320", f"items are added to {describe(target)}, which takes none", self.at)
         if target.sealed:
             raise self.changed(target)
         self.check_keys(target, items, 1)
@@ -416,7 +418,7 @@ class Effects(Objects):
     def items_of(self, target: object, kind: i64, items: list[Any]) -> None:
         """Item opcodes call `append`, `extend` or `__setitem__` of whatever is there; before its state, always."""
         if not isinstance(target, Instance):
-            raise RefusedError("SL320", f"items are added to {describe(target)}", self.at)
+            raise RefusedError("SL320", f"items are added to {describe(target)}, which takes none", self.at)
         origin = target.origin
         if target.built:
             raise RefusedError("SL320", "items are added after the state was set", self.at, origin.name)
@@ -424,7 +426,7 @@ class Effects(Objects):
             self.nests()
         if target.filled and target.filled != kind:
             # Where keys are attributes (Bunch), a key `append` or `extend` is what APPEND would call.
-            raise RefusedError("SL320", "items are added both as to a list and as to a dict", self.at, origin.name)
+            raise RefusedError("SL320", "items are added as to a list and as to a dict", self.at, origin.name)
         target.filled = kind
         if origin.first_items < 0:
             origin.first_items = self.at
@@ -437,10 +439,10 @@ class Effects(Objects):
         if isinstance(target, Instance) and target.origin.module != "collections":
             for key in items[::2]:
                 if (key[:2] == "__" and key[-2:] == "__") if isinstance(key, str) else is_text(key):
-                    raise RefusedError("SL320", f"{describe(key)} is set as an item", self.at, target.origin.name)
+                    raise RefusedError("SL320", f"an item has {describe(key)} as its key", self.at, target.origin.name)
 
     def changed(self, target: object) -> RefusedError:
-        return RefusedError("SL320", f"{describe(target)} changes after a decision that rests on it", self.at)
+        return RefusedError("SL320", f"{describe(target)} changes after it was checked", self.at)
 
     def check_keys(self, target: object, items: list[Any], step: i64) -> None:
         """Let only keys be hashed that hash in bounded time, without recursion, and without collisions on purpose."""
@@ -454,7 +456,7 @@ class Effects(Objects):
 
     def check_key(self, target: object, key: object) -> None:
         if not isinstance(target, (ADict, ASet, Instance)):
-            raise RefusedError("SL320", f"items are added to {describe(target)}", self.at)
+            raise RefusedError("SL320", f"items are added to {describe(target)}, which takes none", self.at)
         keys: Any = target.keys
         if keys is None:
             keys = target.keys = Keys(isinstance(target, ASet))

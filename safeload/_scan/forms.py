@@ -109,11 +109,13 @@ class WrapperState:
             self.shape = shape_of(shape)
             length = _extent(self.shape, self.dtype.itemsize)
         except ValueError as error:
-            raise RefusedError("SL311", f"an array wrapper: {error}", at) from None
+            raise RefusedError("SL311", f"an array wrapper is not valid: {error}", at) from None
         if self.dtype.objects:
             return
         if remaining >= 0 and length > remaining:
-            raise RefusedError("SL507", f"an array of {length} bytes where at most {remaining} are left", at)
+            raise RefusedError(
+                "SL507", f"an array of {length} bytes exceeds the rest of the stream ({remaining} bytes)", at
+            )
         self.length = length
 
 
@@ -134,7 +136,7 @@ def encode_call(args: tuple[Any, ...], at: int) -> bytes | Blob:
             return kept(args[0].encode("latin1"))
         raise ValueError
     except ValueError:
-        raise RefusedError("SL318", "text that is no latin1 stands for bytes", at, "_codecs.encode") from None
+        raise RefusedError("SL318", "bytes are written as a text that is not latin1", at, "_codecs.encode") from None
 
 
 def bytes_call(args: tuple[Any, ...], at: int) -> bytes:
@@ -197,7 +199,7 @@ def _extent(shape: tuple[int, ...], itemsize: int) -> int:
         extent *= size
         nonzero *= size or 1
         if nonzero > MAX_EXTENT:
-            raise ValueError("the shape is larger than memory can be")
+            raise ValueError("the shape exceeds the address space")
     return extent
 
 
@@ -225,13 +227,15 @@ def wrapper_state(state: object, at: int, remaining: int) -> WrapperState:
     found = attributes(state)
     keys = {"subclass", "shape", "order", "dtype", "allow_mmap"}
     if found is None or set(found.names) - {"numpy_array_alignment_bytes"} != keys:
-        raise RefusedError("SL311", "an array wrapper has other attributes than joblib gives it", at)
+        raise RefusedError("SL311", "an array wrapper does not have the attributes that joblib writes", at)
     subclass, order, allow_mmap = found["subclass"], found["order"], found["allow_mmap"]
     if not isinstance(subclass, Global) or subclass.name not in _SUBCLASSES:
-        raise RefusedError("SL311", f"an array wrapper for {describe(subclass)}, which is no array class", at)
+        raise RefusedError(
+            "SL311", f"the class of an array wrapper is {describe(subclass)}, which is not an array class", at
+        )
     use_class(subclass)
     if order not in ("C", "F") or not isinstance(order, str) or not isinstance(allow_mmap, bool):
-        raise RefusedError("SL311", "an array wrapper's order or allow_mmap is odd", at)
+        raise RefusedError("SL311", "an array wrapper's order or allow_mmap is not valid", at)
     proven = _proven(found["dtype"])
     if proven is None:
         raise RefusedError("SL311", "an array wrapper has no dtype", at)
@@ -240,9 +244,9 @@ def wrapper_state(state: object, at: int, remaining: int) -> WrapperState:
     if alignment is not None and (type(alignment) is not int or alignment != 16):
         raise RefusedError("SL311", "an array wrapper's alignment is not joblib's", at)
     if proven.itemsize == 0:
-        raise RefusedError("SL311", "an array of items without size", at)
+        raise RefusedError("SL311", "the items of an array have no size", at)
     if proven.objects and allow_mmap:
-        raise RefusedError("SL311", "an array of objects that asks to be memory-mapped", at)
+        raise RefusedError("SL311", "an array of objects allows memory mapping", at)
     made = WrapperState(subclass, proven, alignment is not None)
     made.set_shape(found["shape"], at, remaining)
     return made
@@ -294,15 +298,15 @@ def array_build(array: Array, state: object, at: int, *, masked: bool) -> None:
         extent = _extent(shape, proven.itemsize)
         count = _extent(shape, 1)
     except ValueError as error:
-        raise RefusedError("SL324", f"an array: {error}", at) from None
+        raise RefusedError("SL324", f"an array is not valid: {error}", at) from None
     data = state[4]
     if proven.objects:
         # Numpy reads as many as the shape says, whatever the list's length.
         if not isinstance(data, AList) or is_used_up(data) or len(data.items) != count:
-            raise RefusedError("SL324", "an array of objects whose list has another length than its shape", at)
+            raise RefusedError("SL324", "the list of an object array does not have the length of its shape", at)
         data.sealed = True
     elif _length(data) != extent:
-        raise RefusedError("SL324", f"an array of {extent} bytes with other data", at)
+        raise RefusedError("SL324", f"the data of an array does not have its {extent} bytes", at)
     else:
         array.contents = _contents(proven, data)
     if masked:
@@ -313,13 +317,13 @@ def array_build(array: Array, state: object, at: int, *, masked: bool) -> None:
 def _check_mask(dtype: Any, count: int, mask: object, fill: object, at: int) -> None:
     """Check mask and fill value: forged ones would be read out of bounds, or as pointers."""
     if dtype.names is not None:
-        raise RefusedError("SL324", "a masked array of structures", at)
+        raise RefusedError("SL324", "a masked array has structures as items", at)
     if _length(mask) != count:
-        raise RefusedError("SL324", "a mask of another length than its array", at)
+        raise RefusedError("SL324", "a mask does not have the length of its array", at)
     if fill is None:
         return
     if not isinstance(fill, Array) or not fill.built or fill.shape != () or fill.dtype != dtype:
-        raise RefusedError("SL324", "a fill value of another dtype than its array", at)
+        raise RefusedError("SL324", "a fill value does not have the dtype of its array", at)
 
 
 def scalar_call(origin: Global, args: tuple[Any, ...], at: int) -> str:
@@ -340,13 +344,13 @@ def frombuffer_call(origin: Global, args: tuple[Any, ...], at: int) -> Array:
         shape = shape_of(args[2])
         extent = _extent(shape, proven.itemsize)
     except ValueError as error:
-        raise RefusedError("SL324", f"an array: {error}", at, origin.name) from None
+        raise RefusedError("SL324", f"an array is not valid: {error}", at, origin.name) from None
     if _length(args[0]) != extent:
-        raise RefusedError("SL324", f"an array of {extent} bytes with other data", at, origin.name)
+        raise RefusedError("SL324", f"the data of an array does not have its {extent} bytes", at, origin.name)
     axes = args[4] if len(args) == 5 else None
     plain = args[3] in ("C", "F") and axes is None
     if not plain and not (args[3] == "K" and _is_permutation(axes, len(shape))):
-        raise RefusedError("SL324", "an array's order is odd", at, origin.name)
+        raise RefusedError("SL324", "an array's order is not valid", at, origin.name)
     array = Array(origin)
     array.dtype, array.shape, array.built = proven.real, shape, True
     array.contents = _contents(proven, args[0])

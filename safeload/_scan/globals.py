@@ -58,14 +58,14 @@ class Globals(Ledger):
 
     def stack_global(self, module: object, name: object) -> Global:
         if self.proto < 4:
-            raise RefusedError("SL308", "STACK_GLOBAL in a protocol that writes GLOBAL", self.at)
+            raise RefusedError("SL308", "STACK_GLOBAL occurs in a protocol that uses GLOBAL", self.at)
         if not isinstance(module, str) or not isinstance(name, str):
-            raise RefusedError("SL308", "a global whose module or name is not a string", self.at)
+            raise RefusedError("SL308", "the module or name of a global is not a text", self.at)
         return self.named(module, name)
 
     def line_global(self) -> Global:
         if self.proto >= 4:
-            raise RefusedError("SL308", "GLOBAL in a protocol that writes STACK_GLOBAL", self.at)
+            raise RefusedError("SL308", "GLOBAL occurs in a protocol that uses STACK_GLOBAL", self.at)
         module = self.decoded(self.name_line())
         return self.named(module, self.decoded(self.name_line()))
 
@@ -77,7 +77,9 @@ class Globals(Ledger):
         # joblib 1.6 reads a nested pickle with the outer find_class, and so with the outer protocol; those before
         # it, with its own.
         if (self.proto < 3) != (self.outer_proto < 3) and names.python3_name(module, name) != (module, name):
-            raise RefusedError("SL308", "a Python 2 name where not every joblib maps it", self.at, found.name)
+            raise RefusedError(
+                "SL308", "a Python 2 name occurs where not every joblib version translates it", self.at, found.name
+            )
         found.pushed += 1
         if self.record is not None:
             self.record.append(("global", found.module, found.qualname))
@@ -86,7 +88,7 @@ class Globals(Ledger):
     def first_named(self, module: str, name: str) -> Global:
         self.memory += A_GLOBAL
         if len(self.globals) >= self.max_globals:
-            raise RefusedError("SL506", f"more than {self.max_globals} globals (max_globals)", self.at)
+            raise RefusedError("SL506", f"the stream names more than {self.max_globals} globals (max_globals)", self.at)
         new_module, new_name = module, name
         if self.outer_proto < 3:
             new_module, new_name = names.python3_name(module, name)
@@ -95,11 +97,13 @@ class Globals(Ledger):
             pairs.append((new_module, new_name))
         for one_module, one_name in pairs:
             if not names.is_plain_module(one_module) or not names.is_plain_name(one_name):
-                raise RefusedError("SL308", f"{shown(module)}, {shown(name)} is no plain name", self.at)
+                raise RefusedError(
+                    "SL308", f"module {shown(module)} and name {shown(name)} are not a plain name", self.at
+                )
         full = new_module + "." + new_name
         form: i64 = forms.ARRAY_CLASS if full in forms.ARRAY_CLASSES else forms.FORMS.get(full, 0)
         if form == forms.OLD_WRAPPER:
-            raise RefusedError("SL315", "it opens files beside it that the pickle names", self.at, full)
+            raise RefusedError("SL315", "it opens other files that the pickle names", self.at, full)
         grant = self.grant_of(full)
         if grant is not None and grant.held_by is not None:
             self.any_held = True
@@ -123,9 +127,9 @@ class Globals(Ledger):
     def arguments(self, func: object, args: object, verb: str) -> Global:
         """Return the global that is called, now that it is known to be one, with exact arguments."""
         if not isinstance(func, Global):
-            raise RefusedError("SL318", f"{verb} on {describe(func)}, which is no named global", self.at)
+            raise RefusedError("SL318", f"{verb} is used on {describe(func)}, which is not a named global", self.at)
         if not isinstance(args, tuple):
-            raise RefusedError("SL318", f"{verb} with arguments that are not a tuple", self.at, func.name)
+            raise RefusedError("SL318", f"the arguments of {verb} are not a tuple", self.at, func.name)
         func.called += 1
         return func
 
@@ -154,7 +158,11 @@ class Globals(Ledger):
             if origin.form == forms.ARRAY_CLASS and origin.pushed > origin.called:
                 # Called by anybody else, an array class opens files (memmap) or takes bytes for pointers (ndarray).
                 self.at = origin.offset
-                self.report("SL402", "an array class as a value, not in an array as joblib or numpy write it", origin)
+                self.report(
+                    "SL402",
+                    "an array class is used as a value, and not in an array as joblib or numpy write it",
+                    origin,
+                )
             used = used_roles(origin)
             granted = origin.grant.roles if origin.grant is not None else 0
             missing = used & ~granted
@@ -163,7 +171,7 @@ class Globals(Ledger):
             self.at = min(first_use(origin, bit) for bit in ROLES.values() if missing & bit)
             wanted = ", ".join(role for role, bit in ROLES.items() if missing & bit)
             if origin.grant is None:
-                self.report("SL401", f"the policy does not list it (used for: {wanted})", origin)
+                self.report("SL401", f"the policy does not list it (roles used: {wanted})", origin)
             else:
                 self.report("SL402", f"the policy does not grant it the role: {wanted}", origin)
 
@@ -177,7 +185,7 @@ class Globals(Ledger):
             return
         if shared or origin.pushed > origin.called + origin.held:
             self.at = origin.offset
-            self.report("SL402", "it is a value elsewhere than as " + " or ".join(sorted(held_by)), origin)
+            self.report("SL402", "it is used as a value outside of " + " or ".join(sorted(held_by)), origin)
 
 
 def used_roles(origin: Global) -> int:

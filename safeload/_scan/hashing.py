@@ -58,7 +58,7 @@ class Keys:
         if isinstance(key, int):
             # Longer ones could be made to have one hash: Python's hash of an int is its residue.
             if key >= 1 << 64 or key < -(1 << 63):
-                raise RefusedError("SL321", "an integer of more than 64 bits as a key", at)
+                raise RefusedError("SL321", "a key is an integer of more than 64 bits", at)
         else:
             kind = kind_of(key, at)
             if isinstance(key, tuple):
@@ -73,7 +73,7 @@ class Keys:
             self.odd += 1 if kind == _ODD else _SEVERAL
             if self.odd > max_odd:
                 raise RefusedError(
-                    "SL321", f"more than {max_odd} keys that might be made to collide (max_odd_keys)", at
+                    "SL321", f"more than {max_odd} keys could have been chosen to collide (max_odd_keys)", at
                 )
         return work
 
@@ -116,7 +116,7 @@ class Keys:
             index = (index * 5 + perturb + 1) & mask
             perturb >>= 5
             if self.steps + steps > most:
-                raise RefusedError("SL321", "keys that were made to collide", at)
+                raise RefusedError("SL321", "the hashes of the keys collide too often", at)
         table[index] = 1
         self.steps += steps
         self.walked += steps
@@ -128,7 +128,7 @@ def kind_of(key: object, at: i64) -> i64:
         return _RANDOM
     if isinstance(key, Blob):
         if key.mutable:
-            raise RefusedError("SL321", f"{describe(key)} as a key", at)
+            raise RefusedError("SL321", f"a key is {describe(key)}", at)
         return _RANDOM
     if isinstance(key, Float):
         return _ODD
@@ -147,28 +147,28 @@ def kind_of_parts(key: object, at: i64) -> i64:
         value = pending.pop()
         seen += 1
         if seen > 2 * _MAX_PARTS:
-            raise RefusedError("SL321", "a key that is too large to hash", at)
+            raise RefusedError("SL321", "a key is too large to hash", at)
         if isinstance(value, tuple):
             if len(value) > _MAX_PARTS or seen > _MAX_PARTS:
-                raise RefusedError("SL321", "a tuple as a key that is too large to hash", at)
+                raise RefusedError("SL321", "a key is a tuple that is too large to hash", at)
             pending.extend(value)
         elif value is None or isinstance(value, (bool, str, bytes)):
             continue
         elif isinstance(value, int):
             if value >= 1 << 64 or value < -(1 << 63):
-                raise RefusedError("SL321", "an integer of more than 64 bits as a key", at)
+                raise RefusedError("SL321", "a key is an integer of more than 64 bits", at)
         elif isinstance(value, ASet):
             if not value.frozen or len(value.items) > _MAX_PARTS:
-                raise RefusedError("SL321", f"{describe(value)} as a key", at)
+                raise RefusedError("SL321", f"a key is {describe(value)}", at)
             kind = _ODD_SLOW
         elif isinstance(value, Blob):
             if value.mutable:
-                raise RefusedError("SL321", f"{describe(value)} as a key", at)
+                raise RefusedError("SL321", f"a key is {describe(value)}", at)
             kind = _ODD_SLOW
         elif isinstance(value, (Text, Float, Global, Instance)):
             kind = _ODD_SLOW
         else:
-            raise RefusedError("SL321", f"{describe(value)} as a key", at)
+            raise RefusedError("SL321", f"a key is {describe(value)}", at)
     return kind
 
 

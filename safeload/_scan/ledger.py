@@ -95,7 +95,7 @@ class Ledger(Window):
         """Count what takes as long as so many opcodes."""
         self.work += work
         if self.opcodes + self.work > self.max_opcodes:
-            raise RefusedError("SL501", f"more work than {self.max_opcodes} opcodes may be (max_opcodes)", self.at)
+            raise RefusedError("SL501", f"the work exceeds that of {self.max_opcodes} opcodes (max_opcodes)", self.at)
 
     def weigh(self, value: object) -> None:
         """Count the parts of arguments or of a state that a constraint could look at: they may be shared by many.
@@ -145,7 +145,7 @@ class Ledger(Window):
     def check_memory(self) -> None:
         if self.memory > self.max_memory:
             raise RefusedError(
-                "SL509", f"checking it takes more than {self.max_memory} bytes of memory (max_memory)", self.at
+                "SL509", f"the scan needs more than {self.max_memory} bytes of memory (max_memory)", self.at
             )
 
     def check_limits(self, stack: list[Any], metastack: list[list[Any]]) -> i64:
@@ -168,7 +168,7 @@ class Ledger(Window):
         left: i64 = self.max_opcodes - self.work
         if self.opcodes > left:
             raise RefusedError(
-                "SL501", f"more than {self.max_opcodes} opcodes, or their worth in work (max_opcodes)", self.at
+                "SL501", f"the opcodes, or as much other work, exceed {self.max_opcodes} (max_opcodes)", self.at
             )
         return min(self.opcodes + _OFTEN, left)
 
@@ -185,10 +185,10 @@ class Ledger(Window):
         elif index < len(memo):
             raise RefusedError("SL307", f"memo {index} is written twice", self.at)
         else:
-            raise RefusedError("SL307", f"memo {index} is written before those below it", self.at)
+            raise RefusedError("SL307", f"memo {index} is written before a lower one", self.at)
 
     def kept(self, value: object) -> object:
-        """Return what the memo keeps of a value: of what may be used only once, nothing that could be fetched."""
+        """Return the value that the memo keeps; for a value that may be used only once, nothing that can be fetched."""
         # Compiled, setting an attribute of one of several classes would be slow.
         if isinstance(value, ADict):  # noqa: SIM114
             value.slot = self.slot_after(value.slot)
@@ -218,7 +218,7 @@ class Ledger(Window):
         return len(self.memo) if slot == -1 else -2
 
     def memo_full(self) -> RefusedError:
-        return RefusedError("SL502", f"more than {self.max_memo} memoised values (max_memo)", self.at)
+        return RefusedError("SL502", f"the memo holds more than {self.max_memo} values (max_memo)", self.at)
 
     def no_memo(self, index: i64) -> RefusedError:
         return RefusedError("SL307", f"memo {index} is read but was never written", self.at)

@@ -362,7 +362,7 @@ class Machine(Rare):
                 if stack or metastack:
                     raise RefusedError("SL306", "values are left on the stack at the end", self.at)
                 if frame_end != NO_FRAME and frame_end != base + pos:
-                    raise RefusedError("SL305", "a frame goes on past the end", self.at)
+                    raise RefusedError("SL305", "a frame continues past the end of the pickle", self.at)
                 self.pos, self.opcodes = pos, opcodes
                 self.check_limits(stack, metastack)
                 return value
@@ -387,29 +387,29 @@ class Machine(Rare):
             self.set_proto(self.buf[self.pos], nested)
             self.pos += 1
         elif nested:
-            raise RefusedError("SL314", "a nested pickle without PROTO", self.at)
+            raise RefusedError("SL314", "a nested pickle does not begin with PROTO", self.at)
 
     def frame(self, frame_end: i64, pos: i64) -> i64:
         """FRAME, whose length is at `pos`: return the offset at which it ends; `frame_end` is that of one before."""
         if self.proto < 4:
-            raise RefusedError("SL305", "a frame in a protocol that has none", self.at)
+            raise RefusedError("SL305", "a frame occurs in a protocol without frames", self.at)
         if frame_end != NO_FRAME:
             raise RefusedError("SL305", "a frame begins inside a frame", self.at)
         self.pos = pos
         size: i64 = self.number(8)
         begin: i64 = self.base + self.pos
         if self.size >= 0 and size > self.size - begin:
-            raise RefusedError("SL507", "a frame that is longer than what is left", self.at)
+            raise RefusedError("SL507", "a frame is longer than the rest of the stream", self.at)
         self.work += 1
         return begin + size
 
     def check_wrapper(self, nested: bool, frame_end: i64, here: i64) -> None:
         """Refuse an array wrapper where joblib would read the array from another place than from `here` on."""
         if nested:
-            raise RefusedError("SL314", "an array wrapper inside a nested pickle", self.at)
+            raise RefusedError("SL314", "a nested pickle contains an array wrapper", self.at)
         if frame_end != NO_FRAME and frame_end != here:
             # The array's bytes would be read from after the frame.
-            raise RefusedError("SL305", "a frame goes on past an array wrapper", self.at)
+            raise RefusedError("SL305", "a frame continues past an array wrapper", self.at)
 
     def nested(self, wrapped: forms.WrapperState) -> object:
         """Joblib reads the pickle of an object array with an unpickler of its own."""
@@ -430,7 +430,7 @@ class Machine(Rare):
             or value.dtype != wrapped.dtype.real
             or value.shape != wrapped.shape
         ):
-            raise RefusedError("SL314", "a nested pickle that is not the array that was announced", at)
+            raise RefusedError("SL314", "a nested pickle is not the array that its wrapper announces", at)
         if self.record is not None:
             self.record.append(("nested", int(start), int(self.base + self.pos - start)))
         self.memo, self.proto, self.unbuilt, self.at = memo, proto, unbuilt, at
@@ -449,7 +449,7 @@ class Machine(Rare):
             raise RefusedError("SL323", "the file is empty", 0)
         first = self.buf[0]
         if first != PROTO and first not in _FIRST_OPCODES:
-            raise RefusedError("SL323", "it starts with nothing that a pickle starts with", 0)
+            raise RefusedError("SL323", "the first bytes are not those of a pickle", 0)
         if first == PROTO and len(self.buf) > 1:
             self.outer_proto = self.buf[1]
         self.run(False)

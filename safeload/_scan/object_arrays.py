@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # CPython drops most containers step by step, however deep they nest; these, and arrays of objects, by recursion.
 RECURSIVE: Final[frozenset[str]] = frozenset(("collections.defaultdict", "collections.deque"))
-_NESTING: Final = "arrays, deques and defaultdicts of containers, which crash when they are dropped deep in one another"
+_NESTING: Final = "arrays, deques and defaultdicts of containers, which could crash Python"
 _FEW_PARTS: Final = 16  # of a tuple, which are looked at each time that it is met
 _MAX_FIELDS: Final = 64  # levels of tuples and lists that are the structures of one array
 
@@ -49,7 +49,7 @@ class Objects(Globals):
         """Count what is dropped by recursion together with what it holds: so many could be in one another."""
         self.nesting += 1
         if self.nesting > self.max_nested:
-            raise RefusedError("SL505", f"more than {self.max_nested} {_NESTING} (max_nested)", self.at)
+            raise RefusedError("SL505", f"the stream has more than {self.max_nested} {_NESTING} (max_nested)", self.at)
 
     def fields_of(self, items: list[Any]) -> list[Any]:
         """Return what stands in the fields of structures, which are written as tuples, and rows in these as lists."""
@@ -69,7 +69,9 @@ class Objects(Globals):
             if not inner:
                 return fields
             items = inner
-        raise RefusedError("SL505", f"objects of structures in more than {_MAX_FIELDS} levels of tuples", self.at)
+        raise RefusedError(
+            "SL505", f"objects of structures are nested in more than {_MAX_FIELDS} levels of tuples", self.at
+        )
 
     def may_say_where(self, one: ADict) -> bool:
         """Tell whether numpy could take this dict for an array interface; it cannot without a type."""

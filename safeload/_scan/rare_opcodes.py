@@ -137,11 +137,11 @@ class Rare(Arrays):
             stack.append(value)
             self.memory += A_TEXT + 4 * (len(value) if isinstance(value, str) else 0)
         elif code == PROTO:
-            raise RefusedError("SL309", "PROTO stands anywhere but at the start", self.at)
+            raise RefusedError("SL309", "PROTO occurs after the start of the pickle", self.at)
         elif code in NEVER_WRITTEN:
-            raise RefusedError("SL303", f"{NEVER_WRITTEN[code]}: no pickler writes it for a model", self.at)
+            raise RefusedError("SL303", f"picklers do not write {NEVER_WRITTEN[code]} for a model", self.at)
         else:
-            raise RefusedError("SL302", f"0x{int(code):02x} is no opcode", self.at)
+            raise RefusedError("SL302", f"byte 0x{int(code):02x} is not an opcode", self.at)
         return stack
 
     def bytes_of(self, size: i64) -> object:
@@ -151,7 +151,7 @@ class Rare(Arrays):
     def set_proto(self, version: i64, nested: bool) -> None:
         if nested and version not in (2, 5):
             # joblib before 1.5 wrote 2, whatever the protocol around it, and writes 5 since.
-            raise RefusedError("SL314", f"a nested pickle of protocol {version}, not 5 or 2", self.at)
+            raise RefusedError("SL314", f"a nested pickle has protocol {version} instead of 5 or 2", self.at)
         if version < 2 or version > 5:
-            raise RefusedError("SL309", f"protocol {version}, where 2 to 5 state themselves", self.at)
+            raise RefusedError("SL309", f"PROTO gives protocol {version} instead of 2 to 5", self.at)
         self.proto = version

@@ -75,7 +75,7 @@ class FileSource:
         Raises: RefusedError SL304.
         """
         if self.read(1):
-            raise RefusedError("SL304", "there is data after the end of the pickle", self._position - 1)
+            raise RefusedError("SL304", "data follows the end of the pickle", self._position - 1)
 
 
 class _Unpacker(Protocol):
@@ -152,7 +152,9 @@ class UnpackedSource:
             first = self._piece = first + self._piece
         self._piece = first
         if (again := detect_compression(first)) != "none":
-            raise RefusedError("SL317", f"{compression} holds what joblib takes for {again}", 0)
+            raise RefusedError(
+                "SL317", f"the {compression} stream contains a {again} stream, which joblib would unpack again", 0
+            )
 
     def read(self, size: int) -> bytes:
         """Return this many bytes, fewer only at the end."""
@@ -185,7 +187,7 @@ class UnpackedSource:
     def finish(self) -> None:
         """Make sure that nothing is left, unpacked or packed."""
         if self.read(1):
-            raise RefusedError("SL304", "there is data after the end of the pickle", self._position - 1)
+            raise RefusedError("SL304", "data follows the end of the pickle", self._position - 1)
 
     @property
     def _position(self) -> int:
@@ -226,7 +228,9 @@ class UnpackedSource:
         except self._errors as error:
             if "emory usage limit" in str(error):  # LZMA_MEMLIMIT_ERROR
                 raise RefusedError(
-                    "SL503", f"unpacking {self._compression} takes over {_LZMA_MEMORY} bytes", self._unpacked
+                    "SL503",
+                    f"unpacking {self._compression} needs more than {_LZMA_MEMORY} bytes of memory",
+                    self._unpacked,
                 ) from error
             raise self._damaged(str(error)) from error
 
@@ -234,7 +238,9 @@ class UnpackedSource:
         self._unpacked += size
         if self._unpacked > self._max_unpacked:
             raise RefusedError(
-                "SL503", f"unpacks to more than {self._max_unpacked} bytes (max_unpacked)", self._max_unpacked
+                "SL503",
+                f"the unpacked stream has more than {self._max_unpacked} bytes (max_unpacked)",
+                self._max_unpacked,
             )
         if self._unpacked > self._most_by_ratio:
             raise RefusedError(
@@ -246,16 +252,14 @@ class UnpackedSource:
     def _check_end(self) -> None:
         if self._unpacker.unused_data or self._file.read(1):
             # joblib's zlib and gzip reader never ends on it; its others read a second stream, or overlook it.
-            raise RefusedError(
-                "SL304", f"there is data after the end of the {self._compression} stream", self._unpacked
-            )
+            raise RefusedError("SL304", f"data follows the end of the {self._compression} stream", self._unpacked)
         if self._compression == "xz" and getattr(self._unpacker, "check", 0) == 0:  # lzma.CHECK_NONE
             raise RefusedError(
                 "SL316",
-                "the xz stream was written without a check (xz --check=none), so damage could go unseen",
+                "the xz stream has no checksum (xz --check=none), so damage could go unseen",
                 self._unpacked,
                 None,
-                "Pack it again with a check: xz -d FILE, then xz FILE; or save it again with joblib.dump.",
+                "Pack it again with a checksum: xz -d FILE, then xz FILE; or save it again with joblib.dump.",
             )
 
     def _damaged(self, reason: str) -> RefusedError:
@@ -274,7 +278,7 @@ def open_source(
     compression = detect_compression(file.read(_LONGEST_PREFIX))
     file.seek(0)
     if compression == "compat":
-        raise RefusedError("SL315", "joblib before 0.10 wrote this file, in a format that is not supported", 0)
+        raise RefusedError("SL315", "the file has the format of joblib before 0.10, which is not supported", 0)
     if compression == "none":
         return FileSource(file, size), compression
     source = UnpackedSource(
@@ -302,9 +306,11 @@ def _unpacker(compression: str) -> tuple[_Unpacker, tuple[type[Exception], ...]]
 
             return lz4.frame.LZ4FrameDecompressor(), (RuntimeError, ValueError)
     except ImportError as error:
-        raise RefusedError("SL602", f"to unpack {compression}, install the package that has {error.name}", 0) from error
+        raise RefusedError(
+            "SL602", f"no installed package can unpack {compression}", 0, None, f"Install the package {error.name}."
+        ) from error
     raise ValueError(f"unknown compression {compression!r}")
 
 
 def _too_short(offset: int, wanted: int, there: int) -> RefusedError:
-    return RefusedError("SL301", f"{wanted} bytes should follow, and there are {there}", offset)
+    return RefusedError("SL301", f"{wanted} bytes should follow, and only {there} do", offset)

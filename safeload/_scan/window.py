@@ -83,7 +83,7 @@ class Window:
 
     def check_length(self, length: i64) -> None:
         if self.size >= 0 and length > self.size - (self.base + self.pos):
-            raise RefusedError("SL507", f"a length of {length} where fewer bytes are left", self.at)
+            raise RefusedError("SL507", f"a length of {length} bytes exceeds the rest of the stream", self.at)
 
     def pass_over(self, length: i64) -> None:
         """Pass over bytes that nobody looks at."""
@@ -131,7 +131,7 @@ class Window:
             high: i64 = four(buf, pos + 4)
             if high >= 1 << 28:
                 whole = int.from_bytes(buf[pos : pos + 8], "little")
-                raise RefusedError("SL507", f"a length of {whole} where fewer bytes are left", self.at)
+                raise RefusedError("SL507", f"a length of {whole} bytes exceeds the rest of the stream", self.at)
             value |= high << 32
         return value
 
@@ -151,7 +151,7 @@ class Window:
             self.fill(2 * seen + 1)
         start = self.pos
         if end < 0 or end - start > limit:
-            raise RefusedError("SL508", f"a line of more than {limit} bytes", self.at)
+            raise RefusedError("SL508", f"a line has more than {limit} bytes", self.at)
         self.pos = end + 1
         return self.buf[start:end]
 
@@ -162,7 +162,7 @@ class Window:
         """Take a line that is a memo index in canonical decimal."""
         line = self.line(_MAX_LINE)
         if not line.isdigit() or (len(line) > 1 and line[:1] == b"0") or len(line) > 10:
-            raise RefusedError("SL310", "a memo index that is not plain decimal", self.at)
+            raise RefusedError("SL310", "a memo index is not a plain decimal number", self.at)
         return int(line)
 
     # ---------------------------------------------------------------------------------------- scalars
@@ -175,7 +175,7 @@ class Window:
         try:
             return data.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:
-            raise RefusedError("SL322", "text that is not UTF-8", self.at) from None
+            raise RefusedError("SL322", "a text is not UTF-8", self.at) from None
 
     def text(self, size: i64) -> object:
         """Take a text: a str, or only its length where it is long."""
@@ -235,7 +235,7 @@ class Window:
 
     def long(self, size: i64) -> int:
         if size > _MAX_LONG:
-            raise RefusedError("SL508", f"an integer of {size} bytes", self.at)
+            raise RefusedError("SL508", f"an integer has {size} bytes", self.at)
         return kept_int(int.from_bytes(self.take(size), "little", signed=True))
 
     def text_int(self) -> object:
@@ -254,13 +254,13 @@ class Window:
         """LONG: `L%dL`."""
         line = self.line(_MAX_LINE)
         if line[-1:] != b"L":
-            raise RefusedError("SL310", "a LONG without its L", self.at)
+            raise RefusedError("SL310", "a LONG does not end with L", self.at)
         return self.canonical_int(line[:-1])
 
     def canonical_int(self, line: bytes) -> int:
         digits = line[1:] if line[:1] == b"-" else line
         if not digits.isdigit() or (digits[:1] == b"0" and line != b"0") or len(digits) > _MAX_DIGITS:
-            raise RefusedError("SL310", "an integer that is not plain decimal", self.at)
+            raise RefusedError("SL310", "an integer is not a plain decimal number", self.at)
         if len(digits) > _HUGE_DIGITS:  # int() takes quadratic time
             return HUGE if digits is line else -HUGE
         return kept_int(int(line))
@@ -272,7 +272,7 @@ class Window:
             if len(line) > 32 or repr(float(line)).encode() != line:
                 raise ValueError
         except ValueError:
-            raise RefusedError("SL310", "a float that is not as repr writes it", self.at) from None
+            raise RefusedError("SL310", "a float is not written as repr writes it", self.at) from None
 
     def text_line(self) -> object:
         """UNICODE: a line in raw-unicode-escape, as Lib/pickle.py decodes it."""
@@ -302,7 +302,7 @@ class Window:
                         raise self.ended()
                     self.fill(1)
         except UnicodeDecodeError:
-            raise RefusedError("SL322", "text in a broken escape", self.at) from None
+            raise RefusedError("SL322", "a text has a broken escape", self.at) from None
         made = Text(length, latin1)
         self.hold(made)
         made.data = unclear

@@ -121,7 +121,7 @@ CRAFTED: dict[str, tuple[str, bytes]] = {
     "records whose bytes are pointers": ("SL312", array((1,), records(flags=16), raw(bytes(16)))),
     "records whose objects are bytes": ("SL324", array((1,), records(), raw(bytes(16)))),
     "records beyond their end": ("SL312", array((1,), records(("f",), {"f": (dtype(), 16)}, 16), raw(bytes(16)))),
-    "records without fields": ("SL312", array((1,), records(None, {}, 0), raw(bytes(16)))),
+    "a record has no fields": ("SL312", array((1,), records(None, {}, 0), raw(bytes(16)))),
     "an item of records with objects": ("SL324", call(SCALAR, records(), raw(bytes(16)))),
     "another class than that of records": ("SL312", array((1,), records(of=glob("numpy", "float64")), [(None, 1.5)])),
     "the class of records as a function": ("SL402", build(TRANSFORMER, {"func": RECORD, "kw_args": {"dtype": "O"}})),

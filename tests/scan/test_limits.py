@@ -359,7 +359,7 @@ def test_limits_of_the_command_line(run: Callable[..., Outcome], tmp_path: Path)
         assert raised.code == 0, raised.out
     lowered = run("scan", path, "--limit", "max_memo=10", "--limit", "max_globals=5")
     assert lowered.code == 1
-    assert "more than 10 memoised values (max_memo)" in lowered.out
+    assert "more than 10 values (max_memo)" in lowered.out
     assert run("countersign", path, "--policy", policy, "--keyring", ring, "--limit", "max_opcodes=10_000").code == 0
     again = run("reissue", path, "--from-release", "7", "--policy", policy, "--keyring", ring)
     assert again.code == 1

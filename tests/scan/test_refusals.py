@@ -142,7 +142,7 @@ _body = wrapper()
 FRAMES = {
     # The array's bytes are read from after the frame, and what follows BUILD in the frame runs as opcodes.
     "a frame goes on past an array": ("SL305", padded(proto(4) + frame(_body + RUN + pickle.TUPLE2), FLOATS) + STOP),
-    "a frame goes on past the end": ("SL305", proto(4) + frame(pickle.NONE + STOP + RUN)),
+    "a frame continues past the end": ("SL305", proto(4) + frame(pickle.NONE + STOP + RUN)),
     "a frame in a frame": ("SL305", proto(4) + frame(frame(pickle.NONE + STOP))),
     "a frame ends inside an opcode": ("SL305", proto(4) + frame(text("abc"), size=4) + STOP),
     "a frame ends inside a name": ("SL305", proto(4) + frame(glob("os", "x"), size=8) + STOP),
@@ -357,7 +357,7 @@ DTYPES = {
     "byte order of bytes": ("SL312", dtype("u1", (3, "<", None, None, None, -1, -1, 0))),
     "a state too short": ("SL312", dtype("f8", _f8[:7])),
     "metadata": ("SL312", dtype("f8", (*_f8, {}))),
-    "fields without names": ("SL312", dtype("f8", (3, "<", None, None, {"a": (dtype("O8"), 0)}, -1, -1, 0))),
+    "only one of fields and names": ("SL312", dtype("f8", (3, "<", None, None, {"a": (dtype("O8"), 0)}, -1, -1, 0))),
     "names without fields": ("SL312", dtype("f8", (3, "<", None, ("a",), None, 8, 1, 0))),
     "code of objects, spelt otherwise": ("SL312", call(DTYPE, "|O", False, True)),
     "code as a type": ("SL312", call(DTYPE, glob("builtins", "object"), False, True)),

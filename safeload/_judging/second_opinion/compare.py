@@ -65,7 +65,7 @@ def _difference(trace: Trace, pieces: Sequence[Piece], answers: Sequence[dict[st
     """Return the first difference, None where there is none or where it could not be compared."""
     for piece, answer in zip(pieces, answers, strict=True):
         if answer.get("malformed"):
-            return Finding("SL325", f"fickling reads no pickle there: {answer['error']}", piece.start)
+            return Finding("SL325", f"fickling cannot read the pickle: {answer['error']}", piece.start)
         if "opcodes" not in answer:
             return None
         if answer["end"] != len(piece.data):

@@ -110,7 +110,7 @@ def cut(source: Source, events: Sequence[tuple[Any, ...]], max_bytes: int = _MAX
     at = kept = total = 0
     for one in _extents(events):
         if not at <= one.begin <= one.start <= one.end:
-            raise RefusedError("SL325", "the arrays that were seen overlap", one.begin)
+            raise RefusedError("SL325", "arrays of the pickle overlap", one.begin)
         wanted = one.begin - at + (one.end - one.begin if one.nested else 0)
         total += wanted
         if total > max_bytes:
@@ -145,9 +145,9 @@ def _extents(events: Sequence[tuple[Any, ...]]) -> list[Cut]:
 def _exactly(source: Source, size: int, offset: int) -> bytes:
     data = source.read(size)
     if len(data) != size:
-        raise RefusedError("SL325", f"{size} bytes were seen, and there are {len(data)}", offset)
+        raise RefusedError("SL325", f"the scanner read {size} bytes where the file has {len(data)}", offset)
     return data
 
 
 def _too_large(max_bytes: int) -> RefusedError:
-    return RefusedError("SL503", f"without its arrays it has more than {max_bytes} bytes")
+    return RefusedError("SL503", f"the pickle without its arrays has more than {max_bytes} bytes")

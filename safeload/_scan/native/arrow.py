@@ -30,16 +30,16 @@ def stream(context: Context) -> None:
         found = ArrowStream()
         found.feed(data)
     if found is None:
-        raise OddError("its bytes are written as polars does not write them")
-    need(found.begins, "its bytes are no stream of Arrow data (polars 1.18 and 1.19 wrote such)")
-    need(not found.extends, "it has a column of an extension type, which polars may take for one at any address")
+        raise OddError("its bytes are not written as polars writes them")
+    need(found.begins, "its bytes are not a stream of Arrow data (polars 1.18 and 1.19 wrote such bytes)")
+    need(not found.extends, "it has a column of an extension type, which polars could read at any address")
 
 
 def buffer(made: Instance) -> None:
     """Keep how long a buffer is, and what it says if it is one of offsets."""
     args = made.native
     if not (isinstance(args, tuple) and len(args) == 1 and isinstance(args[0], (bytes, Blob))):
-        raise OddError("a buffer is made of bytes")
+        raise OddError("a buffer is not made of plain bytes")
     length: int = len(args[0]) if isinstance(args[0], bytes) else args[0].length
     data = _data(args[0])
     found: list[Integers] = []
@@ -57,20 +57,23 @@ def array(made: Instance) -> None:
     if not (isinstance(parts, tuple) and len(parts) == 7 and isinstance(parts[4], AList)):
         raise OddError("it is not written as pyarrow writes an array")
     kind = _kind(parts[0])
-    length, nulls, offset = (whole(part, "a count of it") for part in parts[1:4])
-    need(length >= 0 and offset >= 0 and -1 <= nulls <= length, f"{nulls} of {length} items are missing, from {offset}")
+    length, nulls, offset = (whole(part, "one of its counts") for part in parts[1:4])
+    need(
+        length >= 0 and offset >= 0 and -1 <= nulls <= length,
+        f"it has {nulls} missing items of {length}, from {offset} on",
+    )
     end = offset + length
     buffers = parts[4].items
     need(len(buffers) == (3 if kind in _OFFSETS else 2), f"it has {len(buffers)} buffers")
     if buffers[0] is None:
-        need(nulls <= 0, "items are missing, and it does not say which")
+        need(nulls <= 0, "it has missing items, and no mask of them")
     else:
-        need(8 * _length(buffers[0]) >= end, "what says which items are missing is too short")
+        need(8 * _length(buffers[0]) >= end, "its mask of missing items is too short")
     if kind in _OFFSETS:
         _check_offsets(buffers[1], _OFFSETS[kind], end, _length(buffers[2]))
         return
     bits = 64 if kind == _TIMESTAMP else next((bits for name, bits in _BITS if kind.startswith(name)), 0)
-    need(bits > 0, "it is of another type than those that are known")
+    need(bits > 0, "its type is not known")
     need(8 * _length(buffers[1]) >= end * bits, "its data is too short")
 
 
@@ -87,10 +90,10 @@ def _check_offsets(value: object, size: int, end: int, length: int) -> None:
     native = value.native if isinstance(value, Instance) and value.origin.check is BUFFER else None
     for seen in native[2] if isinstance(native, tuple) else ():
         if seen.dtype.itemsize == size:
-            need(seen.least >= 0 and seen.rising and seen.greatest <= length, f"its offsets do not rise to {length}")
+            need(seen.least >= 0 and seen.rising and seen.greatest <= length, f"its offsets do not rise up to {length}")
             need(seen.count > end, f"it has {seen.count} offsets for {end} texts")
             return
-    raise OddError("its offsets are no integers that could be checked")
+    raise OddError("its offsets are not integers that can be checked")
 
 
 def _length(value: object) -> int:
@@ -99,7 +102,7 @@ def _length(value: object) -> int:
         return 0
     native = value.native if isinstance(value, Instance) and value.origin.check is BUFFER else None
     if not isinstance(native, tuple):
-        raise OddError("a buffer of it is not complete")
+        raise OddError("one of its buffers is not complete")
     length: int = native[1]
     return length
 

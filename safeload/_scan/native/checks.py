@@ -71,7 +71,7 @@ class Context:
             OddError: the state is not a dict of attributes.
         """
         if self.found is None:
-            raise OddError("its state is no dict of attributes")
+            raise OddError("its state is not a dict of attributes")
         return self.found
 
     def later(self, table: NodeTable, bounds: Bounds) -> None:
@@ -134,15 +134,15 @@ def is_function(value: object) -> bool:
 
 def whole(value: object, what: str) -> int:
     if type(value) is not int:
-        raise OddError(f"{what} is no plain integer")
+        raise OddError(f"{what} is not a plain integer")
     return value
 
 
 def array_of(value: object, what: str, *, dimensions: int | None = None) -> Array:
     if not isinstance(value, Array) or not value.built:
-        raise OddError(f"{what} is no array")
+        raise OddError(f"{what} is not an array")
     if dimensions is not None and len(value.shape) != dimensions:
-        raise OddError(f"{what} has {len(value.shape)} dimensions, not {dimensions}")
+        raise OddError(f"{what} has {len(value.shape)} dimensions instead of {dimensions}")
     return value
 
 
@@ -153,7 +153,7 @@ def length_of(value: object, what: str) -> int:
 def integers_of(array: Array, what: str) -> Integers:
     # Nobody indexes by flags: bytes and booleans are read for other ends.
     if not isinstance(array.contents, Integers) or array.dtype.kind != "i":
-        raise OddError(f"{what} are no integers that could be checked")
+        raise OddError(f"{what} cannot be checked: its items are not plain integers")
     return array.contents
 
 
@@ -161,19 +161,19 @@ def check_indices(value: object, what: str, end: int, *, length: int | None = No
     """Check an array of indices: all from 0 to before `end`."""
     array = array_of(value, what, dimensions=1)
     if length is not None and array.shape[0] != length:
-        raise OddError(f"{what} has {array.shape[0]} items, not {length}")
+        raise OddError(f"{what} has {array.shape[0]} items instead of {length}")
     seen = integers_of(array, what)
     if seen.least < 0 or seen.greatest >= end:
-        raise OddError(f"{what} goes from {seen.least} to {seen.greatest}, where there are {end}")
+        raise OddError(f"{what} has indices from {seen.least} to {seen.greatest} for {end} items")
 
 
 def instances_of(context: Context, value: object, what: str) -> list[Instance]:
     """Return what a list holds, all of it complete; it cannot change any more."""
     if not isinstance(value, AList):
-        raise OddError(f"{what} is no list")
+        raise OddError(f"{what} is not a list")
     value.sealed = True
     context.work += len(value.items)
     for one in value.items:
         if not isinstance(one, Instance) or not one.built:
-            raise OddError(f"{what} holds what is not complete")
+            raise OddError(f"{what} has an item that is not a complete instance")
     return value.items

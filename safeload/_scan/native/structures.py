@@ -67,12 +67,12 @@ def check_functions(found: Attributes) -> None:
     """Refuse a method of the instance's own, which would come before the class's that checks what it is given."""
     for attribute in _OF_CLASSES:
         if attribute in found:
-            raise OddError(f"it sets {shown(attribute)}, which only its class may have")
+            raise OddError(f"it sets {shown(attribute)}, which only its class may set")
     for place, value in enumerate(found.parts):
         if isinstance(value, (Global, Instance)) and is_function(value):
             attribute = found.names[place]
             if not _may_be_function(attribute, value):
-                raise OddError(f"it sets {shown(attribute)}, which only its class may have")
+                raise OddError(f"it sets {shown(attribute)}, which only its class may set")
 
 
 # Which way a method takes, never in the state of an honest one.

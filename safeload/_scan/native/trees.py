@@ -23,7 +23,7 @@ _MULTINOMIAL: Final = frozenset(("HalfMultinomialLoss", "MultinomialDeviance"))
 def tree(context: Context) -> None:
     """`Tree(n_features, n_classes, n_outputs)`: predict, apply and decision_path follow nodes; max_depth is room."""
     args = context.target.native
-    need(isinstance(args, tuple) and len(args) == 3, "it was not made with three arguments")
+    need(isinstance(args, tuple) and len(args) == 3, "it was not created with three arguments")
     features, outputs = whole(args[0], "n_features"), whole(args[2], "n_outputs")
     need(outputs >= 1 and length_of(args[1], "n_classes") >= outputs, "n_classes is shorter than n_outputs")
     found = context.attributes()
@@ -33,9 +33,9 @@ def tree(context: Context) -> None:
     # For each of thousands of trees: no text is made of what fits, as an argument of `need` would be.
     if not count == nodes.shape[0] == values.shape[0]:
         raise OddError(f"node_count is {count}, nodes and values have other lengths")
-    need(values.shape[1] == outputs and values.shape[2] >= 1, "values has another number of outputs")
+    need(values.shape[1] == outputs and values.shape[2] >= 1, "values does not have n_outputs outputs")
     if not 0 <= depth < max(count, 1):
-        raise OddError(f"max_depth is {depth} for {count} nodes")
+        raise OddError(f"max_depth {depth} does not fit {count} nodes")
     table = nodes.contents
     if not isinstance(table, NodeTable) or table.predictor:
         raise OddError("nodes are not written as scikit-learn writes them")
@@ -57,9 +57,9 @@ class TreeBounds(Bounds):
 
     def exceeded(self, table: NodeTable) -> str | None:
         if table.depth > self.depth:
-            return f"nodes lead {table.depth} deep, and max_depth is {self.depth}"
+            return f"the nodes are {table.depth} levels deep, and max_depth is {self.depth}"
         if table.features > self.features:
-            return f"a node splits on feature {table.features - 1}, and there are {self.features}"
+            return f"a node splits on feature {table.features - 1} of {self.features}"
         return None
 
 
@@ -67,7 +67,7 @@ def _width(estimator: Instance) -> int:
     """Return how many features of each row a fitted decision tree reads."""
     native = estimator.native
     if not (isinstance(native, tuple) and native and native[0] == "tree"):
-        raise OddError(f"it holds a {estimator.origin.qualname} in the place of a fitted tree")
+        raise OddError(f"it holds a {estimator.origin.qualname} in place of a fitted tree")
     width: int = native[1]
     return width
 
@@ -78,7 +78,7 @@ def decision_tree(context: Context) -> None:
     tree = found.get("tree_")
     if tree is None:
         return
-    need(isinstance(tree, Instance) and tree.built and tree.origin.name == TREE, "tree_ is no complete Tree")
+    need(isinstance(tree, Instance) and tree.built and tree.origin.name == TREE, "tree_ is not a complete Tree")
     width = _width(tree)
     features = _features_of(context)
     if width != features:
@@ -135,7 +135,7 @@ def isolation_forest(context: Context) -> None:
     context.work += len(trees)
     for tree, one in zip(trees, chosen.items, strict=True):
         given = length_of(one, "estimators_features_")
-        need(_width(tree) <= given <= features, "a tree of it reads more features than it is given")
+        need(_width(tree) <= given <= features, "one of its trees reads more features than it gets")
 
 
 def boosting(context: Context) -> None:
@@ -145,25 +145,25 @@ def boosting(context: Context) -> None:
         return
     stages = array_of(found["estimators_"], "estimators_", dimensions=2)
     features = _features_of(context)
-    need(stages.trees >= 0, "estimators_ holds other than fitted trees that read as many features, each of them")
-    need(stages.trees == features, f"a tree of it reads {stages.trees} features, and n_features_in_ is {features}")
+    need(stages.trees >= 0, "estimators_ is not a list of fitted trees that read the same number of features")
+    need(stages.trees == features, f"its trees read {stages.trees} features, and n_features_in_ is {features}")
     columns = stages.shape[1]
     if context.target.origin.qualname == "GradientBoostingClassifier":
         classes = whole(found.get("n_classes_"), "n_classes_")
         wanted = 1 if classes == 2 else classes
     else:
         wanted = 1
-    need(columns == wanted, f"a stage has {columns} trees, not {wanted}")
-    need(found.get("n_trees_per_iteration_", wanted) == wanted, "n_trees_per_iteration_ is another number of trees")
+    need(columns == wanted, f"a stage has {columns} trees instead of {wanted}")
+    need(found.get("n_trees_per_iteration_", wanted) == wanted, "n_trees_per_iteration_ does not match its trees")
     # What init_ gives goes through the loss, which keeps rows and columns only if it is scikit-learn's own.
     loss = found.get("_loss")
     kind = loss.native if isinstance(loss, Instance) and loss.built else None
-    need(loss is None or kind == ("loss", columns > 1), "its loss is none for as many trees a stage")
+    need(loss is None or kind == ("loss", columns > 1), "its loss does not fit its number of trees per stage")
     first = found.get("init_")
     if isinstance(first, Instance) and first.origin.name == DUMMY:
-        need(first.native == ("classes", columns if columns > 1 else 2), "init_ gives another number of columns")
+        need(first.native == ("classes", columns if columns > 1 else 2), "init_ gives a wrong number of columns")
     if isinstance(first, Instance) and first.origin.name == DUMMY_REGRESSOR:
-        need(first.native == ("outputs", 1), "init_ gives another number of columns, and so of rows")
+        need(first.native == ("outputs", 1), "init_ gives a wrong number of columns, and so of rows")
 
 
 def loss(context: Context) -> None:
@@ -171,8 +171,8 @@ def loss(context: Context) -> None:
     found = context.attributes()
     link = found.get("link")
     linked = isinstance(link, Instance) and link.origin.name.startswith(_LINKS)
-    need(link is None or linked, "its link is none of scikit-learn's")
-    need("is_multiclass" not in found, "it says itself whether it is of several classes")
+    need(link is None or linked, "its link is not one of scikit-learn's")
+    need("is_multiclass" not in found, "it sets is_multiclass, which only its class may set")
     context.target.native = ("loss", context.target.origin.qualname in _MULTINOMIAL)
 
 
@@ -215,7 +215,7 @@ class SetBounds(Bounds):
 
     def exceeded(self, table: NodeTable) -> str | None:
         if table.bitsets > self.sets:
-            return f"a node asks for set {table.bitsets - 1} of categories, and there are {self.sets}"
+            return f"a node uses set {table.bitsets - 1} of {self.sets} sets of categories"
         return None
 
 
@@ -272,7 +272,7 @@ class PredictorBounds(Bounds):
 
     def exceeded(self, table: NodeTable) -> str | None:
         if table.features > self.features:
-            return f"a predictor splits on feature {table.features - 1}, and there are {self.features}"
+            return f"a predictor splits on feature {table.features - 1} of {self.features}"
         if table.bitsets and not self.categories:
-            return "a predictor splits on categories, and _bin_mapper knows of none"
+            return "a predictor splits on categories, and _bin_mapper has none"
         return None
