@@ -23,6 +23,8 @@ APART = {
     for name, kind in vars(module).items()
     if isinstance(kind, type) and issubclass(kind, Exception)
 }
+# The place of the text among the arguments.
+TEXT_AT = {"RefusedError": 1, "Finding": 1, "OddError": 0, "need": 1}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -44,6 +46,16 @@ def hard(text: str) -> Iterator[str]:
         yield 'write "is not a" in place of "is no"'
 
 
+def found(path: Path) -> Iterator[tuple[int, str]]:
+    """The line and fixed text of each finding, and of each fault that a native check names."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        place = TEXT_AT.get(node.func.id) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else None
+        if isinstance(node, ast.Call) and place is not None and len(node.args) > place:
+            message = node.args[place]
+            parts = message.values if isinstance(message, ast.JoinedStr) else [message]
+            yield node.lineno, "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts)
+
+
 def faults(path: Path) -> Iterator[str]:
     for call, text in raised(path):
         at = f"{path.relative_to(PACKAGE)}:{call.lineno}"
@@ -61,6 +73,13 @@ def faults(path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_findings_are_sentences_that_name_their_subject(path: Path) -> None:
+    texts = list(found(path))
+    assert [(line, text, fault) for line, text in texts for fault in hard(text)] == []
+    assert [(line, text) for line, text in texts if ". " in text or text.endswith(".")] == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_messages_and_advice_stand_apart(path: Path) -> None:
     assert list(faults(path)) == []
 
@@ -69,3 +88,6 @@ def test_the_check_finds_what_it_is_for() -> None:
     made = [text for path in MODULES for _, text in raised(path)]
     assert len(made) > 150
     assert any("{}" in text for text in made)
+    assert len([text for path in MODULES for _, text in found(path)]) > 150
+    assert list(hard("what it is")) != []
+    assert list(hard("it is no array")) != []
