@@ -51,7 +51,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
         FindingKind("SL104", "bad signature", "The manifest was changed, or another key signed it. Do not load it."),
         FindingKind("SL105", "expired signature", "Sign a newer release, or the same one with a later expiry."),
         FindingKind("SL106", "untrusted key", "Sign the artifact again with an active key."),
-        FindingKind("SL107", "artifact name mismatch", "Rename it back, or sign it under its new name."),
+        FindingKind("SL107", "artifact name mismatch", "Restore the signed name, or sign it under its new name."),
         FindingKind("SL108", "outdated release", "Deploy a newer release, or lower min_release on purpose."),
         FindingKind(
             "SL109", "too few signatures", "Have another of the trusted keys sign it, too: safeload countersign FILE."
@@ -59,28 +59,24 @@ FINDING_KINDS: dict[str, FindingKind] = {
         FindingKind(
             "SL110",
             "missing artifact",
-            "Bring the artifact back, or remove the manifest: a file that was signed is not there.",
+            "Restore the signed artifact, or remove its manifest.",
             "warning",
         ),
-        FindingKind(
-            "SL111", "skipped file", "Remove it from the folder, or leave it out on purpose: --exclude PATTERN."
-        ),
-        FindingKind("SL120", "channel mismatch", "Restore the version that was promoted, or promote anew."),
+        FindingKind("SL111", "skipped file", "Remove the file from the folder, or exclude it: --exclude PATTERN."),
+        FindingKind("SL120", "channel mismatch", "Restore the version that was promoted, or promote another one."),
         # integrity
         FindingKind("SL201", "digest mismatch", _INSPECT),
         FindingKind("SL202", "size mismatch", _INSPECT),
         # malformed
         FindingKind("SL301", "truncated stream", _INSPECT),
         FindingKind("SL302", "unknown opcode", _INSPECT),
-        FindingKind("SL303", "opcode that no pickler writes", _INSPECT + " " + _REPORT),
-        FindingKind("SL304", "data after the end", _INSPECT),
-        FindingKind("SL305", "frame out of place", _INSPECT),
-        FindingKind("SL306", "stack misused", _INSPECT),
-        FindingKind("SL307", "memo misused", _INSPECT),
-        FindingKind(
-            "SL308", "global name with dots or odd characters", "Move nested classes to module level. " + _INSPECT
-        ),
-        FindingKind("SL309", "protocol misstated", _INSPECT),
+        FindingKind("SL303", "opcode not used by picklers", _INSPECT + " " + _REPORT),
+        FindingKind("SL304", "trailing data", _INSPECT),
+        FindingKind("SL305", "misplaced frame", _INSPECT),
+        FindingKind("SL306", "invalid stack use", _INSPECT),
+        FindingKind("SL307", "invalid memo use", _INSPECT),
+        FindingKind("SL308", "invalid global name", "Move nested classes to module level. " + _INSPECT),
+        FindingKind("SL309", "invalid protocol number", _INSPECT),
         FindingKind("SL310", "non-canonical encoding", _INSPECT),
         FindingKind("SL311", "malformed array wrapper", _INSPECT + " " + _REPORT),
         FindingKind("SL312", "malformed dtype", _INSPECT + " " + _REPORT),
@@ -95,7 +91,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
         FindingKind("SL319", "state on an unexpected object", _INSPECT),
         FindingKind("SL320", "items on an unexpected object", _INSPECT),
         FindingKind("SL321", "unsafe dictionary key", _INSPECT),
-        FindingKind("SL322", "text that is not UTF-8", _INSPECT),
+        FindingKind("SL322", "invalid text encoding", _INSPECT),
         FindingKind("SL323", "not a joblib or pickle file", "Check the path: this is not a saved model."),
         FindingKind("SL324", "malformed array", _INSPECT + " " + _REPORT),
         FindingKind("SL326", "inconsistent native structure", _INSPECT + " " + _REPORT),
@@ -133,7 +129,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
         FindingKind("SL405", "always denied", "This runs code or reaches outside. No policy can allow it."),
         FindingKind(
             "SL406",
-            "name that left its library",
+            "name removed from its library",
             "Load it once, in isolation, with the versions that wrote it, and save it again; or train it again.",
         ),
         # limits
@@ -152,7 +148,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
         FindingKind("SL603", "missing module", _HERE),
         FindingKind("SL604", "missing name", _HERE),
         FindingKind("SL605", "layout of another version", _HERE),
-        FindingKind("SL606", "event that is not granted", "Use the pack that has this class: extends = [..., PACK]."),
+        FindingKind("SL606", "event not granted", "Use the pack that has this class: extends = [..., PACK]."),
         FindingKind(
             "SL607", "refused version mismatch", "Install the versions that the manifest names, or train and sign anew."
         ),
@@ -168,11 +164,11 @@ FINDING_KINDS: dict[str, FindingKind] = {
         FindingKind(
             "SL701", "invalid rule", "Correct the rule, or remove it: nothing is loaded under this policy as it is."
         ),
-        FindingKind("SL702", "expired rule", "Review it again and set a new day, or remove it."),
+        FindingKind("SL702", "expired rule", "Review the rule again and set a new day, or remove it."),
         FindingKind(
             "SL703",
             "alias of a denied name",
-            "Remove the rule: in this environment the name stands for what no policy can allow.",
+            "Remove the rule: in this environment, the name is an alias of a name that no policy can allow.",
         ),
         FindingKind(
             "SL704",
@@ -187,29 +183,34 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "warning",
         ),
         FindingKind(
-            "SL706", "name missing in this environment", "Nothing, if artifacts of other versions need it.", "note"
+            "SL706",
+            "name missing in this environment",
+            "Keep the rule if artifacts of other library versions need it; else remove it.",
+            "note",
         ),
-        FindingKind("SL707", "failed import", "What the rule allows could not be looked at: do so by hand.", "note"),
+        FindingKind("SL707", "failed import", "Review the module by hand: the audit could not import it.", "note"),
         FindingKind("SL708", "unusable role", "Remove the role, or grant the one that is missing.", "warning"),
-        FindingKind("SL709", "duplicate rule", "Remove the rule, or what it repeats.", "warning"),
-        FindingKind("SL710", "missing reason", "Write down who reviewed it, and why it is safe to load.", "warning"),
+        FindingKind("SL709", "duplicate rule", "Remove one of the two rules.", "warning"),
+        FindingKind(
+            "SL710", "missing reason", "Write in reason who reviewed it, and why it is safe to load.", "warning"
+        ),
         FindingKind(
             "SL711",
             "unconstrained state keys",
             'Write state = "attributes" or "slots", which refuse keys such as __class__.',
             "warning",
         ),
-        FindingKind("SL712", "unconstrained arguments", "Say what the arguments may be.", "warning"),
+        FindingKind("SL712", "unconstrained arguments", "List the allowed arguments in args.", "warning"),
         FindingKind(
             "SL713",
-            "rule that expires soon",
-            "Review it before that day: then the whole policy becomes an error.",
+            "expiring rule",
+            "Review it before that day: an expired rule makes the whole policy invalid.",
             "warning",
         ),
         FindingKind(
             "SL714",
             "custom __setstate__",
-            "Read it: it runs with a state from the artifact. Constrain the state to what it expects.",
+            "Read this method: it runs with a state from the artifact. Allow in state only the values that it expects.",
             "note",
         ),
     )

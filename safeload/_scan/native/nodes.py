@@ -199,7 +199,7 @@ def _settle(tables: list[NodeTable], predictor: bool) -> None:
     if wrong.any():
         bad = set((np.searchsorted(starts, np.flatnonzero(wrong), side="right") - 1).tolist())
         for index in bad:
-            tables[index].problem = "a node leads to what is no node of the table, or splits on a feature below 0"
+            tables[index].problem = "a node leads outside of the table, or splits on a feature below 0"
         _settle([table for index, table in enumerate(tables) if index not in bad], predictor)
         return
     features = np.maximum.reduceat(feature * inner, starts).tolist()

@@ -130,7 +130,7 @@ def isolation_forest(context: Context) -> None:
     trees = instances_of(context, found["estimators_"], "estimators_")
     chosen = found.get("estimators_features_")
     if not isinstance(chosen, AList) or len(chosen.items) != len(trees):
-        raise OddError("estimators_features_ is no list as long as estimators_")
+        raise OddError("estimators_features_ is not a list with the length of estimators_")
     chosen.sealed = True
     context.work += len(trees)
     for tree, one in zip(trees, chosen.items, strict=True):
@@ -243,7 +243,7 @@ def histogram_boosting(context: Context) -> None:
     native = mapper.native if isinstance(mapper, Instance) and mapper.origin.name == BIN_MAPPER else None
     known, any_category = (native[1], native[2]) if isinstance(native, tuple) else (0, False)
     if not isinstance(iterations, AList):
-        raise OddError("_predictors is no list")
+        raise OddError("_predictors is not a list")
     iterations.sealed = True
     context.work += len(iterations.items)
     bounds = PredictorBounds(features, any_category and known >= features)
@@ -254,7 +254,7 @@ def histogram_boosting(context: Context) -> None:
         for predictor in instances_of(context, iteration, "_predictors"):
             one = predictor.native
             if not (isinstance(one, tuple) and one[0] == "predictor"):
-                raise OddError("_predictors holds what is no TreePredictor")
+                raise OddError("_predictors has an item that is not a TreePredictor")
             tables[id(one[1])] = one[1]
     for table in tables.values():
         context.later(table, bounds)
