@@ -186,6 +186,14 @@ def test_a_report_says_why_nothing_could_be_judged(
         assert report.startswith("::error ")
 
 
+def test_jobs_auto_is_as_many_as_there_are_processors(run: Callable[..., Outcome], folder: Path) -> None:
+    one = run("scan", "models", "--format", "json")
+    every = run("scan", "models", "--format", "json", "--jobs", "auto")
+    assert (every.code, every.document) == (one.code, one.document)
+    assert run("scan", "models", "--jobs", "some").code == USAGE
+    assert run("scan", "models", "--jobs", "0").code == USAGE
+
+
 def test_every_code_has_a_weakness() -> None:
     for code in FINDING_KINDS:
         assert weakness_of(code).page.startswith("https://")

@@ -267,16 +267,30 @@ def rollback_state_option(command: _Command) -> _Command:
     )(command)
 
 
+class _Jobs(click.IntRange):
+    """A number of processes, or "auto" for one on each processor that this process may use."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return _processors() if value == "auto" else super().convert(value, param, ctx)
+
+
+def _processors() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        return os.cpu_count() or 1
+
+
 def jobs_option(command: _Command) -> _Command:
     """Add --jobs."""
     return click.option(
         "--jobs",
         "-j",
-        metavar="N",
-        type=click.IntRange(min=1),
+        metavar="N|auto",
+        type=_Jobs(min=1),
         default=1,
         show_default=True,
-        help="Check N artifacts at once, each in its own process.",
+        help="Check N artifacts at once, each in its own process; auto is one on each processor.",
     )(command)
 
 
