@@ -132,6 +132,12 @@ FINDING_KINDS: dict[str, FindingKind] = {
             "name removed from its library",
             "Load it once, in isolation, with the versions that wrote it, and save it again; or train it again.",
         ),
+        FindingKind(
+            "SL407",
+            "bytes that no check covers",
+            "Only a signature protects you from forged ones: load it only if somebody whom you trust has signed it.",
+            "warning",
+        ),
         # limits
         FindingKind("SL501", "opcode limit exceeded", _LIMITS),
         FindingKind("SL502", "memo limit exceeded", _LIMITS),

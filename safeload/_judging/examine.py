@@ -76,6 +76,7 @@ def examine(
         policy_name=policy.name,
         policy_digest=policy.digest,
         manifest=manifest,
+        unchecked=policy.unchecked(use.name for use in trace.globals),
     )
     return (_advised(report, policy) if findings else report), trace
 

@@ -90,6 +90,7 @@ class Report:
         manifest: what was signed, when the signature held.
         second_opinion: fickling's, if it was asked for.
         proposal: what would make the policy allow it, as text: packs to use or rules to review; "" if nothing would.
+        unchecked: bytes that the verdict does not cover, because another library's own parser reads them.
         version_mismatches: a line for each package whose installed version differs from the one that wrote it;
             `verify` only.
     """
@@ -107,6 +108,7 @@ class Report:
     policy_digest: str = ""
     manifest: Manifest | None = None
     second_opinion: SecondOpinion | None = None
+    unchecked: tuple[str, ...] = ()
     version_mismatches: tuple[str, ...] = ()
     proposal: str = ""
     error: str | None = None
@@ -165,6 +167,7 @@ class Report:
             "arrays": self.arrays,
             "policy": {"name": self.policy_name, "digest": self.policy_digest},
             "manifest": None if self.manifest is None else self.manifest.to_dict(),
+            "unchecked": list(self.unchecked),
             "version_mismatches": list(self.version_mismatches),
             **({} if self.second_opinion is None else {"second_opinion": self.second_opinion.to_dict()}),
             **({} if self.error is None else {"error": self.error, "advice": self.advice}),

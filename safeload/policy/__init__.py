@@ -28,6 +28,7 @@ from safeload.policy._packs import (
     pack_distributions,
     pack_names,
     packs_naming,
+    unchecked_of_packs,
 )
 from safeload.policy._parse import AllowRule, Fault, PolicyFile, is_pack_name, parse_policy, read_policy
 from safeload.policy._patterns import compile_arguments, compile_states, sources_of
@@ -188,6 +189,16 @@ class Policy:
     def events(self, names: Iterable[str]) -> frozenset[str]:
         """Return which audit events loading these globals may raise, beyond those that any artifact may."""
         return frozenset(event for name in names for rule in self._by_name.get(name, ()) for event in rule.events)
+
+    def unchecked(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return which bytes of objects of these classes no check covers: by its rules, and by the packs that ship."""
+        listed = [name for name in names if name.partition(".")[0] not in OWN]
+        if not listed:
+            return ()
+        known = unchecked_of_packs()
+        said = {known[name] for name in listed if name in known}
+        said |= {rule.unchecked for name in listed for rule in self._by_name.get(name, ())}
+        return tuple(sorted(said - {""}))
 
     def missing_events(self, names: Iterable[str]) -> frozenset[str]:
         """Return which audit events loading these globals raises, by the packs that ship, and this policy forbids."""

@@ -18,12 +18,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from importlib.resources.abc import Traversable
 
-__all__ = ["events_of_packs", "native_of_packs", "pack_distributions", "pack_names", "packs_naming", "read_pack"]
+__all__ = [
+    "events_of_packs",
+    "native_of_packs",
+    "pack_distributions",
+    "pack_names",
+    "packs_naming",
+    "read_pack",
+    "unchecked_of_packs",
+]
 
 _PACKAGE = "safeload.policy.packs"
 # However the key is written in TOML: a pack that is passed over here would lose its checks.
 _NATIVE = re.compile(rb"(?:check|makes)[\"']?[ \t]*=")
 _EVENTS = re.compile(rb"events[\"']?[ \t]*=")
+_UNCHECKED = re.compile(rb"unchecked[\"']?[ \t]*=")
 _DISTRIBUTION = re.compile(rb'^distribution = "([a-z0-9-]+)"(?:\r?\nimports = "([A-Za-z0-9_]+)")?', re.MULTILINE)
 
 
@@ -66,6 +75,17 @@ def events_of_packs() -> dict[str, frozenset[str]]:
         f"{rule['module']}.{name}": frozenset(rule["events"])
         for rule in _rules_that_say(_EVENTS)
         if "events" in rule
+        for name in rule["names"]
+    }
+
+
+@functools.cache
+def unchecked_of_packs() -> dict[str, str]:
+    """Return, for each class that a shipped pack says this of, which of its bytes no check of the scanner covers."""
+    return {
+        f"{rule['module']}.{name}": rule["unchecked"]
+        for rule in _rules_that_say(_UNCHECKED)
+        if "unchecked" in rule
         for name in rule["names"]
     }
 

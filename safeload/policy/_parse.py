@@ -35,7 +35,8 @@ _POLICY_KEYS = {
     "name", "version", "extends", "patterns", "allow", "limits", "description", "distribution", "imports",
 }  # fmt: skip
 _RULE_KEYS = {
-    "module", "names", "roles", "args", "state", "form", "check", "makes", "events", "held_by", "reason", "expires",
+    "module", "names", "roles", "args", "state", "form", "check", "makes", "events", "held_by", "unchecked", "reason",
+    "expires",
 }  # fmt: skip
 _PACK_ORIGIN = "pack "
 _PACK = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
@@ -57,6 +58,7 @@ class AllowRule:
     origin: str
     line: int | None
     events: tuple[str, ...] = ()
+    unchecked: str = ""
     held_by: tuple[str, ...] = ()
     check: str | None = None
     makes_functions: bool = False
@@ -87,6 +89,7 @@ class AllowRule:
             "args": self.args,
             "state": self.state,
             "events": list(self.events),
+            "unchecked": self.unchecked,
             "held_by": list(self.held_by),
             "check": self.check,
             "makes": "function" if self.makes_functions else None,
@@ -395,6 +398,7 @@ def _rule(entry: Any, origin: str, line: int | None, named: NamedPatterns) -> Al
         args=args,
         state=state,
         events=_events(entry.get("events", []), roles),
+        unchecked=_unchecked(entry.get("unchecked", ""), roles),
         held_by=_held_by(entry, roles),
         check=_check(entry.get("check"), module, roles),
         makes_functions=_makes_functions(entry.get("makes"), module, roles),
@@ -484,6 +488,18 @@ def _need_foreign(key: str, module: str, roles: tuple[str, ...]) -> None:
         )
     if not {"call", "new"} & set(roles):
         raise RuleError(f"{key} needs one of the roles call and new", advice=f"Add one of them, or remove {key}.")
+
+
+def _unchecked(value: Any, roles: tuple[str, ...]) -> str:
+    """Return which bytes of an object another library's own parser reads, that no check of the scanner covers."""
+    if not isinstance(value, str) or not value.isprintable() or len(value) > 200:
+        raise RuleError(
+            "unchecked must be one line of text",
+            advice="Name the bytes that no check covers, and the library that reads them.",
+        )
+    if value and "state" not in roles:
+        raise RuleError("unchecked needs the role state", advice="Add it, or remove unchecked.")
+    return value
 
 
 def _events(value: Any, roles: tuple[str, ...]) -> tuple[str, ...]:

@@ -51,6 +51,8 @@ def _rule_lines(rule: AllowRule) -> Iterator[str]:
         yield f"check = {toml_value(rule.check)}"
     if rule.makes_functions:
         yield 'makes = "function"'
+    if rule.unchecked:
+        yield f"unchecked = {toml_value(rule.unchecked)}"
     if rule.events:
         yield f"events = {toml_value(list(rule.events))}"
     if rule.held_by:

@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 _VERSION_MISMATCH = "SL601"
+_UNCHECKED = "SL407"
 
 
 WOULD_NOT_LOAD = "won't load"  # allowed, and refused all the same since it would not load here
@@ -107,7 +108,7 @@ def judged(path: str, report: Report) -> Result:
         word=WOULD_NOT_LOAD if report.only_here else "",
         data=data,
         missing=grantable_uses(report),
-        notes=report.version_mismatches,
+        notes=(*(f"not covered by the scan: {what}" for what in report.unchecked), *report.version_mismatches),
     )
 
 
@@ -183,20 +184,15 @@ def skipped_dict(skipped: Skipped) -> dict[str, Any]:
 
 
 def finding_rows(result: Result) -> Iterator[dict[str, Any]]:
-    """Yield what was found about one file, each with its severity; that other versions wrote it, too."""
+    """Yield the findings about one file with their severity, then its unchecked bytes and its version mismatches."""
     for finding in result.data.get("findings", ()):
         yield {**finding, "severity": finding.get("severity", "error")}
-    for line in result.data.get("version_mismatches", ()):
-        rule = FINDING_KINDS[_VERSION_MISMATCH]
-        yield {
-            "code": rule.code,
-            "title": rule.title,
-            "message": line,
-            "advice": rule.advice,
-            "offset": None,
-            "global_name": None,
-            "severity": rule.severity,
-        }
+    for code, lines in (
+        (_UNCHECKED, result.data.get("unchecked", ())),
+        (_VERSION_MISMATCH, result.data.get("version_mismatches", ())),
+    ):
+        for line in lines:
+            yield {**Finding(code, line).to_dict(), "severity": FINDING_KINDS[code].severity}
 
 
 def skipped_rows(skipped: Iterable[Skipped]) -> Iterator[tuple[Result, dict[str, Any]]]:
