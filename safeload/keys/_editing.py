@@ -46,7 +46,8 @@ def editing(path: PathLike) -> Iterator[Keyring]:
     Comments and order of the file stay. If the block raises, the file is not changed. Other writers wait meanwhile.
 
     Raises:
-        KeyringError: the file cannot be read or written, or `path` means a descriptor.
+        KeyringError: the file cannot be read or written, `path` means a descriptor, or the file has public keys only
+            and would get a secret.
         StorageError: another writer holds the file for too long.
     """
     name = os.fsdecode(path)
@@ -54,13 +55,19 @@ def editing(path: PathLike) -> Iterator[Keyring]:
         raise KeyringError(
             f"cannot change keyring {name}: it was passed as a descriptor", advice="Name the keyring's file."
         )
-    Keyring.load(name)  # said before a lock file is made: that it is not there, or not private
+    keyring_from(read_source(name, signing=True))  # before a lock file is made: it may be missing, or not private
     target = Path(os.path.realpath(name))
     with locked(target.with_name(f".{target.name}.lock"), name):
         source = read_source(name)
         keyring = keyring_from(source)
-        before = text_of(keyring)
+        before, was_public = text_of(keyring), keyring.is_public
         yield keyring
+        if was_public and not keyring.is_public:
+            raise KeyringError(
+                f"cannot add a secret to {keyring.where}: it has public keys only, and its readers rely on that",
+                advice="Change the keyring that has the private keys, and export its public half again: "
+                "safeload key export. Or make a keyring of its own: safeload key new --out PATH.",
+            )
         text = _edited(source.data.decode(), before, text_of(keyring))
         if text.encode() != source.data:
             write_key_file(name, text.encode(), overwrite=True, public=keyring.is_public)

@@ -159,6 +159,11 @@ class Keyring:
             KeyringError: there is none, or more than one, or it is encrypted.
         """
         now = utc_now() if now is None else now
+        if self.is_public:
+            raise KeyringError(
+                f"cannot sign with {self.where}: it has public keys only, so it verifies only",
+                advice="Sign with the keyring that has the private key: --keyring PATH, or key=.",
+            )
         active = [entry for entry in self.entries if entry.status == "active"]
         timely = [entry for entry in active if entry.in_time(now)]
         usable = timely if name is None else [entry for entry in timely if entry.may_sign(name, folder)]
@@ -456,8 +461,10 @@ def text_of(keyring: Keyring) -> KeyringText:
 KeyringSource = Keyring | SigningKey | VerifyingKey | PathLike | None  # None is the default keyring
 
 
-def resolve_keyring(keyring: KeyringSource) -> Keyring:
+def resolve_keyring(keyring: KeyringSource, *, signing: bool = False) -> Keyring:
     """Return the keyring to verify with, from whatever the caller passed; None means the default keyring.
+
+    With `signing`, the error about a missing keyring says how to make one.
 
     Raises:
         KeyringError: the keyring cannot be read.
@@ -468,7 +475,7 @@ def resolve_keyring(keyring: KeyringSource) -> Keyring:
     if isinstance(keyring, SigningKey | VerifyingKey):
         return Keyring.from_keys([keyring])
     if keyring is None:
-        return Keyring.default()
+        return keyring_from(default_source(signing=signing))
     if isinstance(keyring, str | os.PathLike):
-        return Keyring.load(keyring)
+        return keyring_from(read_source(os.fsdecode(keyring), signing=signing))
     raise TypeError(f"keyring must be a Keyring, a key or a keyring's path, not {type(keyring).__name__}")

@@ -96,7 +96,7 @@ def _resolve(source: Any, target: Path | str) -> tuple[Signer, Keyring]:
     if isinstance(source, Signer):
         return source, Keyring.from_keys([source.verifying_key])
     if source is None:
-        ring = Keyring.default()
+        ring = resolve_keyring(None, signing=True)
     elif isinstance(source, Keyring):
         ring = source
     elif isinstance(source, str | os.PathLike):

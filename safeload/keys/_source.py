@@ -49,7 +49,11 @@ ENVIRONMENT_VARIABLE = "SAFELOAD_KEYRING"
 DATA_VARIABLE = "SAFELOAD_KEYRING_DATA"
 MAX_KEYRING_BYTES = 1 << 20
 
-_DESCRIPTOR = re.compile(r"fd:([0-9]{1,6})", re.ASCII)
+_DESCRIPTOR = re.compile(r"(?:fd:|/dev/fd/|/proc/self/fd/)([0-9]{1,6})", re.ASCII)  # the shell's <(…) is the second
+_CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd: where this service's credentials are
+_MOUNT = (
+    f"Is the secret mounted here? Mount the keyring, and name its file: --keyring PATH, or {ENVIRONMENT_VARIABLE}=PATH."
+)
 _SCRATCH = ".keyring-"  # of temporary files, which hold keys
 
 
@@ -101,15 +105,24 @@ def default_keyring_path() -> str:
     return named
 
 
-def default_source() -> KeySource:
+def default_source(*, signing: bool = False) -> KeySource:
     """Read the keyring that is used where none is given: from the environment, or from the file that it names.
+
+    With `signing`, the error about a missing one says how to make one.
 
     Raises:
         KeyringError: it cannot be read, or the environment has two.
     """
     text = os.environ.get(DATA_VARIABLE)
     if text is None:
-        return read_source(default_keyring_path())
+        path = default_keyring_path()
+        if not signing and ENVIRONMENT_VARIABLE not in os.environ and not os.path.lexists(path):
+            raise KeyringError(
+                f"there is no keyring to verify with: neither {ENVIRONMENT_VARIABLE} nor {DATA_VARIABLE} is set, and "
+                f"there is no file {path}",
+                advice=_MOUNT,
+            )
+        return read_source(path, signing=signing)
     if ENVIRONMENT_VARIABLE in os.environ:  # which of them was meant?
         raise KeyringError(f"both {ENVIRONMENT_VARIABLE} and {DATA_VARIABLE} are set", advice="Unset one of them.")
     data = os.fsencode(text)
@@ -126,7 +139,7 @@ def default_source() -> KeySource:
 
 
 def descriptor_of(name: str) -> int | None:
-    """Return the descriptor that a path such as fd:3 means, or None for a file's path."""
+    """Return the descriptor that a path such as fd:3 or /dev/fd/3 means, or None for a file's path."""
     match = _DESCRIPTOR.fullmatch(name)
     return None if match is None else int(match[1])
 
@@ -170,8 +183,10 @@ def is_shareable(path: str | None) -> bool:
     return descriptor_of(path or os.environ.get(ENVIRONMENT_VARIABLE, "")) is None
 
 
-def read_source(name: str, *, else_pem: bool = False) -> KeySource:
+def read_source(name: str, *, else_pem: bool = False, signing: bool = False) -> KeySource:
     """Read a keyring's file, or the descriptor that fd:N means; `else_pem` says that a key as PEM would do, too.
+
+    With `signing`, the error about a missing keyring says how to make one.
 
     Raises:
         KeyringError: it cannot be read, is too large, or others could change it.
@@ -186,7 +201,8 @@ def read_source(name: str, *, else_pem: bool = False) -> KeySource:
         if else_pem:
             problem, advice = f"there is no key file at {name}", f"Check the path. {how_to_make(None)}"
         else:
-            problem, advice = f"there is no keyring at {name}", how_to_make(name)
+            by = f" ({ENVIRONMENT_VARIABLE} names it)" if name == os.environ.get(ENVIRONMENT_VARIABLE) else ""
+            problem, advice = f"there is no keyring at {name}{by}", how_to_make(name) if signing else _MOUNT
     except NotRegularError:
         problem, advice = f"{name} is not a keyring: it is not a regular file", "Check the path."
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -227,6 +243,8 @@ def _read_descriptor(fd: int, name: str) -> KeySource:
 def _check_owner(status: os.stat_result, name: str) -> int | None:
     """Refuse a file that others could change; return its mode if they can read it."""
     quoted = shlex.quote(name)
+    if _is_mounted_secret(status, name):
+        return None
     why = exposure(status)
     if why == "owner":
         raise KeyringError(
@@ -239,8 +257,36 @@ def _check_owner(status: os.stat_result, name: str) -> int | None:
     return mode if mode & OTHERS_USE else None
 
 
+def _is_mounted_secret(status: os.stat_result, name: str) -> bool:
+    """Return whether this is root's file, mounted for this process, that its group may read and others may not.
+
+    So it is in a Secret volume of Kubernetes with an fsGroup, whose group is one of this process's own, and with
+    systemd's credentials, where an access list gives the file to the service, and the group bits are the list's mask.
+    The folder must be such that only root and this user can replace the file.
+    """
+    if os.geteuid() == 0 or status.st_uid != 0 or status.st_mode & 0o037 or descriptor_of(name) is not None:
+        return False
+    real = os.path.realpath(name)
+    folder = os.path.dirname(real)  # noqa: PTH120 - paths may be any string here
+    try:
+        if not os.path.samestat(status, os.stat(real)) or exposure(os.stat(folder)) is not None:  # noqa: PTH116
+            return False
+    except OSError:
+        return False
+    credentials = os.environ.get(_CREDENTIALS)
+    return status.st_gid in {os.getegid(), *os.getgroups()} or (
+        bool(credentials) and os.path.realpath(credentials or "") == folder
+    )
+
+
 def exposed(name: str, mode: int) -> KeyringError:
     """Return the error about a file that others can use, and must not."""
+    if os.path.basename(os.path.dirname(os.path.realpath(name))).startswith(".."):  # noqa: PTH119, PTH120 - a volume's
+        return KeyringError(
+            f"cannot trust keyring {name}: other users can use it (mode {mode:04o})",
+            advice="In the Secret volume of the pod, set defaultMode: 0440, and in its securityContext fsGroup to a "
+            "group of the process. For a pod that runs as root: defaultMode: 0400.",
+        )
     return KeyringError(
         f"cannot trust keyring {name}: other users can use it (mode {mode:04o})",
         advice=f"Run: chmod 600 {'FILE' if descriptor_of(name) is not None else shlex.quote(name)}. "
@@ -284,7 +330,7 @@ def _write_private(name: str, data: bytes, *, overwrite: bool, mode: int) -> Non
     if descriptor_of(name) is not None:
         raise KeyringError(
             f"cannot write to {name}: it means an open descriptor, which is only read",
-            advice=f"For a file of this name, use ./{name}",
+            advice=f"For a file of this name, use ./{os.path.basename(name)}",  # noqa: PTH119
         )
     target = os.path.realpath(name)  # a link stays a link
     folder = os.path.dirname(target)  # noqa: PTH120 - paths may be any string here

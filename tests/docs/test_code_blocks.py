@@ -176,6 +176,7 @@ PREPARED: dict[str, list[Callable[[], None]]] = {
         lambda: Path("serving.toml").touch(0o644),
     ],
     "docs/how-to/several-signatures.md": [unsigned("model.joblib")],
+    "docs/how-to/mount-secrets.md": [unsigned("model.joblib")],
     "docs/how-to/memory-mapping.md": [default_ring, signed("model.joblib")],
     "docs/how-to/store.md": [default_ring, unsigned("model.joblib")],
     "docs/reference/limits.md": [default_ring, signed("model.joblib"), unsigned("models/model.joblib")],

@@ -167,6 +167,12 @@ def _rotated(
     from safeload.keys import ALGORITHMS, DEFAULT_ALGORITHM, Keyring, SigningKey, editing
 
     before = (ring := Keyring.load(path)).to_rotate(old)
+    if ring.is_public:  # before a passphrase is asked for
+        raise KeyringError(
+            f"cannot make a key in {ring.where}: it has public keys only, so it verifies only",
+            advice="Rotate the key in the keyring that has its private half, and export the public half again: "
+            "safeload key export.",
+        )
     if unfinished and before is None:
         raise KeyringError(
             f"cannot re-sign for a new key: keyring {path} has no active key, so no signatures would be replaced",

@@ -101,6 +101,12 @@ def new(
 
 
 def _exists(path: str) -> int:
+    if _is_public(path):
+        say_error(
+            f"{plain(path)} exists already, and was left as it is: it has public keys only, and its readers rely on "
+            "that. For a new key, name another file with --out"
+        )
+        return ERROR
     say_error(
         f"{plain(path)} exists already, and was left as it is: nothing could be verified any more without the "
         "keys in it. To see them, run: safeload key list --keyring "
@@ -108,6 +114,16 @@ def _exists(path: str) -> int:
         "one: safeload key rotate"
     )
     return ERROR
+
+
+def _is_public(path: str) -> bool:
+    from safeload.errors import KeyringError
+    from safeload.keys import Keyring
+
+    try:
+        return Keyring.load(path).is_public
+    except KeyringError:  # it is not a keyring, and is left alone all the same
+        return False
 
 
 @key.command("list", short_help="Show a keyring's keys, without their secrets.")

@@ -41,7 +41,7 @@ def signing_keyring(keyring: str | None, descriptor: int | None) -> Keyring:
     from safeload.errors import KeyringError
     from safeload.keys import resolve_keyring
 
-    ring = resolve_keyring(keyring)
+    ring = resolve_keyring(keyring, signing=True)
     if ring.locked:
         ring.unlock(read_passphrase(_locked(ring), descriptor))
     elif descriptor is not None:  # is this the keyring that was meant?
