@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from safeload._judging.proposal import packs_for, propose
-from safeload._judging.reasons import reason_of_name, true_reasons
+from safeload._judging.reasons import reason_of_name, reason_of_state, true_reasons
 from safeload._judging.report import Report, grantable_uses
 from safeload._scan import Limits, Trace, scan_stream
 from safeload._scan.sources import open_source
@@ -108,4 +108,4 @@ def _explained(finding: Finding, limits: Limits, in_force: Limits) -> Finding:
     reason = denied_reason(finding.global_name) if finding.code == "SL401" and finding.global_name else None
     if reason is not None:
         finding = Finding("SL405", f"no policy can allow it: {reason}", finding.offset, finding.global_name)
-    return reason_of_name(finding)
+    return reason_of_state(reason_of_name(finding))

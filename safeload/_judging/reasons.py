@@ -6,6 +6,7 @@ are refused already come here, and nothing becomes allowed by it.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from safeload._scan import Trace
 
-__all__ = ["reason_of_name", "true_reasons"]
+__all__ = ["reason_of_name", "reason_of_state", "true_reasons"]
 
 _OLD_STRINGS: Final = frozenset({"STRING", "BINSTRING", "SHORT_BINSTRING"})
 _PUTS: Final = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
@@ -99,11 +100,39 @@ _GONE: Final[dict[str, str]] = {
 _BY_CODE_MODULES: Final = ("dill", "cloudpickle", "joblib.externals.cloudpickle", "pyspark.cloudpickle")
 
 
+_IN_MAIN: Final = (
+    "Move it from the script or notebook into a module, such as features.py, import it from there "
+    "(from features import …), and save the artifact again. Then allow it in a policy: safeload policy learn FILE."
+)
+_ATTRIBUTE: Final = re.compile(r"its attribute '(\w+)' is (not listed)?", re.ASCII)
+_UNLISTED: Final = (
+    "Delete the attribute before saving, or save with a version of the library that the pack was reviewed for."
+)
+# What to do about an attribute that honest files have in a form which the packs refuse.
+_FIXES: Final[dict[str, str]] = {
+    "memory": "Call set_params(memory=None) on it before saving.",
+    "_network": "Call free_network() on the booster before saving.",
+    "network": "Call free_network() on the booster before saving.",
+}
+
+
+def reason_of_state(finding: Finding) -> Finding:
+    """Return a finding about a state with the fix, where the attribute that it names tells."""
+    named = _ATTRIBUTE.match(finding.message) if finding.code == "SL404" else None
+    if named is None:
+        return finding
+    fix = _FIXES.get(named[1]) or (_UNLISTED if named[2] else f"Give {named[1]} a value that is allowed before saving.")
+    return replace(finding, advice=fix)
+
+
 def reason_of_name(finding: Finding) -> Finding:
     """Return a finding about a global with its true reason, where the name tells: it left its library, or is dill's."""
     name = finding.global_name
     if name is None or finding.code not in ("SL401", "SL402", "SL405"):
         return finding
+    if name.startswith("__main__."):
+        message = "it is defined in the script or notebook that saved it, and __main__ is another program elsewhere"
+        return replace(finding, code="SL405", message=message, advice=_IN_MAIN)
     for module in _BY_CODE_MODULES:
         if name.startswith(f"{module}."):
             package = "cloudpickle" if "cloudpickle" in module else "dill"

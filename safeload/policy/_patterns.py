@@ -7,6 +7,7 @@ sealed, so that the stream cannot change it after the decision.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -152,10 +153,38 @@ def compile_states(alternatives: list[Any]) -> Callable[[Any], str | None]:
     matches = compile_pattern({"any_of": alternatives})
     text = shortened(" or ".join(map(shown_pattern, alternatives)))
 
+    differing = functools.cache(lambda: _Differing(alternatives[0])) if len(alternatives) == 1 else None
+
     def check(state: Any) -> str | None:
-        return None if matches(state) else f"its state is {values.describe(state)}; allowed: {text}"
+        if matches(state):
+            return None
+        why = differing().why(state) if differing is not None else None  # compiled again only once it refuses
+        return why or f"its state is {values.describe(state)}; allowed: {text}"
 
     return check
+
+
+class _Differing:
+    """Says which attribute of a state a pattern does not allow."""
+
+    def __init__(self, pattern: Any) -> None:
+        kind, parts = next(iter(pattern.items())) if isinstance(pattern, dict) else ("", {})
+        self._closed = kind == "only"
+        parts = parts if kind in ("only", "attributes") else {}
+        self._parts = {name: (compile_pattern(one), shortened(shown_pattern(one))) for name, one in parts.items()}
+
+    def why(self, state: Any) -> str | None:
+        if not self._parts or not isinstance(state, values.ADict):
+            return None
+        for key, value in zip(state.flat[::2], state.flat[1::2], strict=True):
+            if not isinstance(key, str):
+                return f"its state has {values.describe(key)} as the name of an attribute"
+            matches, allowed = self._parts.get(key, (None, ""))
+            if matches is None and self._closed:
+                return f"its attribute {values.shown(key)} is not listed by the rule"
+            if matches is not None and not matches(value):
+                return f"its attribute {values.shown(key)} is {values.describe(value)}; allowed: {allowed}"
+        return None
 
 
 def _all_match(parts: list[Predicate], given: tuple[Any, ...]) -> bool:

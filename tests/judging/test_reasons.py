@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import safeload
+from pickles.opcodes import build, glob, new, stream
 from safeload._judging.reasons import _GONE
 from safeload._scan.foreign import foreign_format
 from safeload.policy import Policy, pack_names
@@ -233,3 +234,50 @@ def test_old_artifacts_keep_their_verdicts() -> None:
     for path in sorted((TESTS / "packs" / "legacy").glob("*.*l*")):
         if path.suffix != ".json":
             assert safeload.scan(path, policy="legacy").allowed, path
+
+
+@pytest.mark.parametrize(
+    ("state", "policy", "message", "advice"),
+    [
+        (
+            build(new(glob("sklearn.pipeline", "Pipeline")), {"steps": [], "memory": "/tmp/cache"}),
+            "sklearn",
+            "its attribute 'memory' is the str '/tmp/cache'; allowed: none",
+            "Call set_params(memory=None) on it before saving.",
+        ),
+        (
+            build(new(glob("lightgbm.basic", "Booster")), {"_handle": "tree", "_network": True}),
+            "lightgbm",
+            "its attribute '_network' is True; allowed: literal [False]",
+            "Call free_network() on the booster before saving.",
+        ),
+        (
+            build(new(glob("lightgbm.basic", "Booster")), {"_handle": "tree", "tuned": 3}),
+            "lightgbm",
+            "its attribute 'tuned' is not listed by the rule",
+            "Delete the attribute before saving, or save with a version of the library that the pack was reviewed for.",
+        ),
+        (
+            build(new(glob("lightgbm.basic", "Booster")), {"_handle": 7}),
+            "lightgbm",
+            "its attribute '_handle' is an int; allowed: any_of [none, str]",
+            "Give _handle a value that is allowed before saving.",
+        ),
+    ],
+)
+def test_a_refused_state_names_the_attribute_and_the_fix(
+    tmp_path: Path, state: bytes, policy: str, message: str, advice: str
+) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(stream(state))
+    (finding,) = safeload.scan(path, policy=policy).findings
+    assert (finding.code, finding.message, finding.advice) == ("SL404", message, advice)
+
+
+def test_a_class_of_the_script_is_told_where_to_move(tmp_path: Path) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(stream(build(new(glob("__main__", "Clipper")), {"low": 1})))
+    (finding,) = safeload.scan(path).findings
+    assert finding.code == "SL405"
+    assert "Move it from the script or notebook into a module" in finding.advice
+    assert "reaches outside" not in f"{finding.message} {finding.advice}"

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import uuid
 from collections import Counter, defaultdict
+from colorsys import rgb_to_hsv
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,10 +104,11 @@ def test_what_no_pack_has_is_named_with_the_rule_that_is_missing() -> None:
     from packs.missing_rules import Missing
 
     missing = Missing("core")
-    missing.look_at("regression", [dumped(sk("linear_model", "LinearRegression")())])
+    missing.look_at("regression", [dumped([sk("linear_model", "LinearRegression")(), rgb_to_hsv])])
     told = missing.told()
     assert "# regression: SL401 sklearn.linear_model._base.LinearRegression" in told
-    assert 'module = "sklearn.linear_model._base"\nnames = ["LinearRegression"]\nroles = ["new", "state"]' in told
+    assert 'extends = ["core", "sklearn"]' in told
+    assert 'module = "colorsys"\nnames = ["rgb_to_hsv"]\nroles = ["import"]' in told
 
 
 def texts() -> tuple[list[str], np.ndarray[Any, Any]]:
@@ -752,3 +754,11 @@ def test_the_packs_are_small_enough_to_be_read() -> None:
     """A reviewer reads rules, not names: their number is what to keep an eye on."""
     assert len(RULES) < 350
     assert json.dumps([rule.reason for rule in RULES]).count("(reviewed)") == 0
+
+
+def test_constants_of_python_are_values_only() -> None:
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        assert codes(pickle.dumps([..., NotImplemented], protocol), "core") == []
+    for name in ("Ellipsis", "NotImplemented"):
+        assert codes(stream(call(glob("builtins", name))), "core") == ["SL402"]
+        assert codes(stream(build(new(glob("builtins", name)), {"a": 1})), "core") == ["SL402"]

@@ -21,7 +21,23 @@ import numpy as np
 import pytest
 
 import safeload
-from pickles.opcodes import array, build, call, codes, dtype, get, glob, line_glob, new, put, raw, scan, stream, tup
+from pickles.opcodes import (
+    array,
+    build,
+    call,
+    codes,
+    dtype,
+    get,
+    glob,
+    line_glob,
+    mapping,
+    new,
+    put,
+    raw,
+    scan,
+    stream,
+    tup,
+)
 from safeload._loading.tripwire import tripwire
 from safeload.errors import PolicyFileError, TripwireError
 from safeload.policy import Policy, pack_names
@@ -276,6 +292,21 @@ def test_an_xgboost_booster_takes_bytes_only() -> None:
     assert "SL402" in codes(stream(call(XGB, None, None, "/tmp/model.json")), "xgboost")
 
 
+def test_an_xgboost_booster_of_1_x_has_names_of_features_only() -> None:
+    """Before 1.4, names and types of the features were plain attributes."""
+    allowed_and_refused(
+        "xgboost",
+        build(new(XGB), {"handle": BYTEARRAY, "feature_names": ["a", "b"], "feature_types": None}),
+        {
+            "a function among the names": build(
+                new(XGB), {"handle": BYTEARRAY, "feature_names": [glob("builtins", "len")]}
+            ),
+            "an object as types": build(new(XGB), {"handle": BYTEARRAY, "feature_types": new(XGB)}),
+        },
+        "SL404",
+    )
+
+
 def test_an_xgboost_estimator_holds_a_booster_only() -> None:
     model = glob("xgboost.sklearn", "XGBClassifier")
     booster = build(new(XGB), {"handle": BYTEARRAY})
@@ -309,6 +340,23 @@ def test_a_lightgbm_booster_takes_text_only() -> None:
         "SL404",
     )
     assert "SL401" in codes(stream(new(glob("lightgbm.basic", "_InnerPredictor"))), "lightgbm")
+
+
+def test_a_lightgbm_booster_before_4_0_is_held_to_the_same() -> None:
+    old = {"handle": "tree\n", "network": False, "_Booster__train_data_name": "training"}
+    metrics = call(glob("builtins", "set"), ["l2", "auc"])
+    allowed_and_refused(
+        "lightgbm",
+        build(new(LGB), {**old, "params": {"metric": metrics}}),
+        {
+            "a network": build(new(LGB), {**old, "network": True}),
+            "a name that is an object": build(new(LGB), {**old, "_Booster__train_data_name": new(LGB)}),
+            "a function among the metrics": build(
+                new(LGB), {**old, "params": {"metric": {"l2": glob("builtins", "len")}}}
+            ),
+        },
+        "SL404",
+    )
 
 
 def test_hdbscan_makes_listed_metrics_and_no_memory_with_a_folder() -> None:
@@ -384,6 +432,22 @@ def test_catboost_parameters_are_plain_values() -> None:
         {
             "an object as a loss": build(new(model), {"loss_function": new(model)}),
             "a function as a metric": build(new(model), {"eval_metric": glob("builtins", "len")}),
+        },
+        "SL404",
+    )
+
+
+def test_catboost_class_weights_have_labels_of_numpy_as_keys() -> None:
+    model = glob("catboost.core", "CatBoostClassifier")
+    label = call(glob("numpy._core.multiarray", "scalar"), dtype("i8"), raw(b"\1" + bytes(7)))
+    allowed_and_refused(
+        "catboost",
+        build(new(model), {"class_weights": mapping([(label, 2)])}),
+        {
+            "a key that is a function": build(new(model), {"class_weights": mapping([(glob("builtins", "len"), 2)])}),
+            "a weight that is a function": build(
+                new(model), {"class_weights": mapping([(label, glob("builtins", "len"))])}
+            ),
         },
         "SL404",
     )

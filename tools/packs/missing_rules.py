@@ -57,5 +57,5 @@ class Missing:
             for index, data in enumerate(list(self._kept.values())[:_MAX_LEARNED]):
                 paths.append(Path(folder, f"{index}.pkl"))
                 paths[-1].write_bytes(data)
-            lesson = learn(list(map(str, paths)), self._policy, extends=self._name, name="missing")
+            lesson = learn(list(map(str, paths)), self._policy, extends=[self._name], name="missing")
         return "\n".join([*lines, "", lesson.text or "# no rule can be proposed for these"])
