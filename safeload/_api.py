@@ -102,8 +102,8 @@ def dump(
             replaced, if a key of the same keyring signed it.
         expires: when the manifest stops being accepted, as an aware datetime, or as a time from now, which is
             rounded up to a whole second.
-        overwrite: replace what is there.
-        allow_lower_release: also where `release` is not above that of what is there.
+        overwrite: replace the existing files.
+        allow_lower_release: also where `release` is not above that of the existing manifest.
         limits: what the artifact may hold at most, in place of the defaults and the policy's. Whoever loads what was
             signed beyond the defaults has to raise them as well.
 
@@ -113,8 +113,8 @@ def dump(
     Raises:
         FileExistsError: there is an artifact or a manifest already, and `overwrite` is false.
         PolicyViolationError, MalformedArtifactError, LimitExceededError: `load` would refuse it.
-        RollbackError: `release` is not above that of what is there.
-        KeyringError, PolicyFileError, StorageError: as they say.  Whatever is raised, what was there before
+        RollbackError: `release` is not above that of the existing manifest.
+        KeyringError, PolicyFileError, StorageError: see `safeload.errors`.  Whatever is raised, what was there before
             is still there as it was; but where the disk fails when the new pair is in place already, that is whole.
     """
     target = checked_target(path)
@@ -147,8 +147,8 @@ def sign(
         FileNotFoundError: there is no such artifact.
         FileExistsError: it is signed already, and `overwrite` is false.
         PolicyViolationError, MalformedArtifactError, LimitExceededError: `load` would refuse it.
-        RollbackError: `release` is not above that of what is there.
-        KeyringError, PolicyFileError, StorageError: as they say.
+        RollbackError: `release` is not above that of the existing manifest.
+        KeyringError, PolicyFileError, StorageError: see `safeload.errors`.
     """
     target = checked_target(path)
     pair = NewPair(resolve_signers(key, target), Criteria.of(policy, limits), overwrite)
@@ -189,7 +189,7 @@ def dumps(
     Raises:
         ValueError: `name` is not like a file's name.
         PolicyViolationError, MalformedArtifactError, LimitExceededError: `loads` would refuse it.
-        KeyringError, PolicyFileError: as they say.
+        KeyringError, PolicyFileError: see `safeload.errors`.
     """
     signers = resolve_signers(key, checked_name(name))
     pair = NewPair(signers, Criteria.of(policy, limits))
@@ -234,7 +234,7 @@ def load(
             error's `report` says why.
         TripwireError: loading did what the scan had not seen, and was stopped.
         VersionMismatchError: other versions wrote it, and that was to be an error.
-        FileNotFoundError, KeyringError, PolicyFileError, StorageError: as they say.
+        FileNotFoundError, KeyringError, PolicyFileError, StorageError: see `safeload.errors`.
     """
     if ensure_native_byte_order not in ("auto", mmap_mode is None):
         raise ValueError(
@@ -331,7 +331,7 @@ def read_manifest(path: PathLike, *, keyring: KeyringSource = None) -> Manifest:
 
     Raises:
         VerificationError: there is no manifest that a trusted key signed for an artifact of this name and size.
-        FileNotFoundError, KeyringError, StorageError: as they say.
+        FileNotFoundError, KeyringError, StorageError: see `safeload.errors`.
     """
     return Loader(keyring=keyring).read_manifest(path)
 
@@ -430,7 +430,7 @@ def re_sign(
 
     Raises:
         VerificationError, PolicyViolationError, MalformedArtifactError, LimitExceededError: it is refused, and left.
-        FileNotFoundError, KeyringError, PolicyFileError, StorageError: as they say.
+        FileNotFoundError, KeyringError, PolicyFileError, StorageError: see `safeload.errors`.
     """
     return ReSigner(key=key, keyring=keyring, policy=policy, limits=limits, replacing=replacing).sign(path)
 

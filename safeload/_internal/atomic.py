@@ -44,7 +44,7 @@ __all__ = [
     "write_all",
 ]
 
-SCRATCH_PREFIX = ".safeload-"  # of every lock and temporary file: whoever lists a folder skips these
+SCRATCH_PREFIX = ".safeload-"  # of every lock and temporary file; listings of a folder skip these
 LOCK_TIMEOUT = 60.0  # seconds
 EXCLUSIVE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _AGAIN = "Another program works in this folder: stop it, and try again."
@@ -329,7 +329,7 @@ def mode_of(path: Path) -> int | None:
 
 
 def lstat(path: Path) -> os.stat_result | None:
-    """Return what is there, be it a link, or None."""
+    """Return the file's status without following a link, or None without a file."""
     try:
         return path.lstat()
     except FileNotFoundError:

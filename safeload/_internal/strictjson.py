@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 MAX_LINE = 1000  # characters
-MAX_INTEGER = (1 << 63) - 1  # of what is counted: bytes, releases, sequence numbers
+MAX_INTEGER = (1 << 63) - 1  # of counts: bytes, releases, sequence numbers
 
 _MIN_INT, _MAX_INT = -(1 << 63), (1 << 64) - 1
 _MAX_INT_DIGITS = 20

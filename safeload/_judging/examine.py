@@ -1,4 +1,4 @@
-"""Examine an artifact: from its open stream to the report, whoever asks."""
+"""Examine an artifact: from its open stream to the report, for every command and function."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ class Loader:
         when its file is another. Without `rollback_state` of the Loader's, the handle remembers by itself the highest
         release that it served, and goes back to none before.
 
-        Raises: what `load` does, if what is there now is refused.
+        Raises: as `load`, if the present artifact is refused.
         """
         loader, trust = follower_of(self)
         target = absolute(checked_path(path))
@@ -231,7 +231,7 @@ class Loader:
     def verified_manifest(self, path: PathLike, *, accept: Accept | None = None) -> Manifest:
         """Return the manifest of an artifact that `verify` allows.
 
-        Raises: what `load` does of what is refused.
+        Raises: as `load`, for a refused artifact.
         """
         target = checked_path(path)
         with decision("verify", str(target), self._criteria.policy.digest) as made:

@@ -65,7 +65,7 @@ _SUPPORT: Final = (
     "tracemalloc",
 )
 _HARMLESS: Final = frozenset({"builtins.id", "sys._getframe"})
-_EXECUTED: Final = "<string>"  # the file name of what exec is given as text
+_EXECUTED: Final = "<string>"  # the file name of texts that exec runs
 _FLAGS: Final = (0, __future__.annotations.compiler_flag)
 _PROBE: Final = "safeload.tripwire"  # raised by the tripwire itself, to see that its hook is there
 _WRITES: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -242,7 +242,7 @@ class _Tripwire:
             return len(args) == 2 and type(args[1]) is str and f"{event} {args[1]}" in self._events
         if event not in ("ctypes.cdata/buffer", "ctypes.cdata") or "ctypes.cdata/buffer" not in self._events:
             return False
-        if event == "ctypes.cdata":  # a view of what was lent right before, and of no other address
+        if event == "ctypes.cdata":  # a view of the buffer that was lent right before, and of no other address
             lent, self._lent = self._lent, -1
             return args == (lent,) and lent != -1
         if len(args) != 3 or not all(type(arg) is int for arg in args):
@@ -299,7 +299,7 @@ def _show(value: object) -> str:
 def _install() -> None:
     """Put the hook in its place, which is for good: Python has no way to take one off again.
 
-    No lock: two threads may both get here first, and a hook that is there twice does no harm.
+    No lock: two threads may both get here first, and a second hook does no harm.
     """
     global _installed
     import_modules(_SUPPORT)

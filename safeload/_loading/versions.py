@@ -98,7 +98,7 @@ def check_versions(path: str, python: str, packages: Mapping[str, str], on_misma
 
 
 def warn_caller(warning: Warning) -> None:
-    """Warn of what the first caller outside of this package did."""
+    """Warn at the line of the first caller outside of this package."""
     frame, level = sys._getframe(), 1  # noqa: SLF001 - warnings itself has no other way before Python 3.12
     while frame.f_back is not None and frame.f_globals["__name__"].startswith("safeload."):
         frame, level = frame.f_back, level + 1

@@ -1,11 +1,11 @@
 """Serving: a handle that always has a verified model, and a newer one soon after it was put in place.
 
-A thread in the background looks at the files' identities, size and times every few seconds, which reads nothing. Where
-they have changed it loads what is there as any load does, verified in full, and only then puts it in the place of what
-was served. The keyring's file is one of them: where it has changed, it is read anew, and what is there verified under
-it. What is refused is not loaded, is told, and is not tried again until the files change again. What could not
-be judged (a disk that fails, say) is tried again, less and less often. So whoever changes the files all along costs one
-attempt after the other, never two at once, with pauses between that are as long as the attempts.
+A thread in the background looks at the files' identities, size and times every few seconds, which reads nothing. If
+they have changed, it loads the new artifact as any load does, verified in full, and only then serves it in place of the
+last one. The keyring's file is one of them: if it has changed, it is read anew, and the artifact is verified under it.
+A refused artifact is not loaded, is reported, and is not tried again until the files change again. An artifact that
+could not be judged (a disk that fails, say) is tried again, less and less often. So a writer who changes the files all
+the time costs one attempt after the other, never two at once, with pauses between that are as long as the attempts.
 
 The thread is started when the handle is first used, in every process anew: a server that loads first and forks its
 workers then has no thread when it forks.
@@ -75,7 +75,7 @@ class Followed(Protocol):
         """Return what changes when there may be something else to load; may raise."""
 
     def load(self) -> LoadedModel:
-        """Load what is there, verified in full, or raise."""
+        """Load the present artifact, verified in full, or raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Watch:
     that belong together: take `current` once, and use both of it.
 
     Callbacks run in the watching thread, one at a time: `on_swapped(loaded)` after another model has taken the place of
-    the last, `on_refused(error)` where the last goes on because what is there now was refused or could not be read.
+    the last, `on_refused(error)` where the last goes on because the new one was refused or could not be read.
     What they raise is logged.
     """
 
@@ -172,7 +172,7 @@ class Watch:
 
     @property
     def problem(self) -> BaseException | None:
-        """Why what is there now is not what is served; None if it is. For health checks."""
+        """Why the present artifact is not the one that is served; None if it is. For health checks."""
         return self._problem
 
     def check(self) -> bool:
@@ -310,7 +310,7 @@ def _watch(found: weakref.ref[Watch], ended: SimpleQueue[None], pause: float) ->
 
 
 def _drop_frames(error: BaseException | None) -> None:
-    """Let an error that is kept keep nothing alive of what was being loaded."""
+    """Clear a kept error's references to the objects that were being loaded."""
     while error is not None:
         error.__traceback__ = None
         error = error.__cause__ or error.__context__

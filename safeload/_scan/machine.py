@@ -86,7 +86,7 @@ class Machine(Rare):
     # -------------------------------------------------------------------------------------------- run
 
     def run(self, nested: bool) -> object:
-        """Run one pickle to its STOP and return the abstract value of what it makes."""
+        """Run one pickle to its STOP and return the abstract value of its object."""
         # Values, and below each open MARK the values that were there before it.
         stack: list[Any] = []
         metastack: list[list[Any]] = []

@@ -26,7 +26,7 @@ class Objects(Globals):
     def look_through(self, array: Array, objects: list[Any]) -> None:
         """Note whether the objects of an array are such that pandas must not be given it, and count it if it nests.
 
-        That is a tuple that nests too deep for whoever hashes it, and a dict that could say where an array is: a Series
+        That is a tuple that nests too deep to be hashed, and a dict that could say where an array is: a Series
         answers for `__array_interface__` with its item of that label, and numpy reads and writes wherever that says.
         """
         if array.dtype.names is not None:

@@ -22,7 +22,7 @@ _PACKED_STEP: Final = 64 << 10
 _RATIO_FROM: Final = 64 << 20  # below that no ratio is suspicious: an array of zeros packs 1000 to 1
 _MUCH: Final = 512 << 20  # what unpacks in about a second; beyond it, a twentieth of the ratio has to do
 _MUCH_BZ2: Final = 96 << 20  # which can take ten times as long
-_MOST_KEPT: Final = 64 << 20  # of what was unpacked, for whoever reads it after the scan
+_MOST_KEPT: Final = 64 << 20  # bytes of the unpacked stream, for readers after the scan
 _LZMA_MEMORY: Final = 72 << 20  # what the highest preset needs, and some
 
 # joblib/compressor.py, and the order of joblib.numpy_pickle_utils._detect_compressor

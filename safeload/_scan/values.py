@@ -92,7 +92,7 @@ class Global:
         self.offset: i64 = offset
         self.grant: Grant | None = grant
         self.form: i64 = form
-        self.check: Check | None = None  # the native check of what is made of it (see `native.structures`)
+        self.check: Check | None = None  # the native check of its instances (see `native.structures`)
         self.makes_functions: bool | None = None  # whether what is made of it can be called; None until that was asked
         self.used: i64 = 0
         self.pushed: i64 = 0
@@ -107,7 +107,7 @@ class Global:
         self.places: dict[str, int] = {}
         # What stands for every instance of it that has its state: nothing tells them apart.
         self.finished: Any = None
-        # Of a global that is not granted: the arguments and states seen, as patterns for whoever reviews it.
+        # Of a global that is not granted: the arguments and states seen, as patterns for a reviewer.
         self.seen_args: list[str] = []
         self.looks: i64 = 0  # how often they were looked at
         self.seen_state: str = ""
@@ -264,7 +264,7 @@ class Blob(Long):
 class Text(Long):
     """A str that is too long to keep; `length` in characters, `latin1` if all of them are.
 
-    `data` is of what could be bytes below protocol 3.
+    `data` is kept for texts that could be bytes below protocol 3.
     """
 
     __slots__ = ("latin1",)
@@ -296,7 +296,7 @@ FORBIDDEN_HOLDER: Final = Forbidden("SL319", "a state is used a second time that
 FORBIDDEN_STATE: Final = Forbidden("SL311", "the state of an array wrapper is used a second time")
 FORBIDDEN_ARGUMENTS: Final = Forbidden("SL318", "the arguments of a call are used a second time")
 
-# In place of what a container held before it was used up: no pattern lets it pass for anything.
+# Takes the place of the items of a used-up container: it matches no pattern.
 GONE: Final = Global("", "", 0, None, 0)
 GONE.name = "what was used up"
 USED_UP: Final[list[Any]] = [GONE, GONE]

@@ -37,7 +37,7 @@ SCANNER = "1"  # what the manifest says of the rules that an artifact was scanne
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What the signer says of an artifact; `Claims.checked` makes one of what a caller passed."""
+    """A signer's statements about an artifact; `Claims.checked` makes them from the arguments of a caller."""
 
     metadata: dict[str, Any]
     version: str | None
@@ -161,7 +161,7 @@ def _another_process(trace: Trace) -> Producer:
 
 
 def next_release(target: Path, signing: Signers, claims: Claims) -> int:
-    """Count on from the manifest that is there, or take the signer's word for a number above it."""
+    """Count on from the existing manifest, or take the signer's word for a number above it."""
     before = _release_there(target, signing, claims)
     if claims.release is None:
         return before + 1
@@ -177,7 +177,7 @@ def next_release(target: Path, signing: Signers, claims: Claims) -> int:
 
 
 def _release_there(target: Path, signing: Signers, claims: Claims) -> int:
-    """Return the release of the manifest that is there; 0 if there is none, or none that says anything.
+    """Return the release of the existing manifest; 0 without one, or if it has none to rely on.
 
     It says something if a key that is not revoked signed it for this name, be its time over or not yet come, be the
     manifest expired, and whether or not its artifact was changed since.

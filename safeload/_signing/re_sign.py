@@ -1,8 +1,8 @@
 """Other signatures over what was signed: by a key that took over from the one that signed, or by one more.
 
 What is signed stays, byte for byte: a manifest keeps its release, times and metadata, a channel pointer its number. So
-whoever trusts both keys meanwhile goes on loading, whatever is signed already. Nothing gets a new signature unless the
-signatures that are there vouch for it, and unless the new one would be trusted for it by the same keyring.
+readers that trust both keys meanwhile go on loading all artifacts, re-signed or not. An artifact gets a new signature
+only if its present signatures are valid, and if the same keyring would trust the new one for it.
 """
 
 from __future__ import annotations

@@ -39,13 +39,13 @@ def reissue(
     Args:
         path: the artifact, with its manifest beside it.
         from_release: the release that it replaces, the highest that was deployed.
-        key: as for `dump`; the signature that is there must hold under a key of the same keyring.
+        key: as for `dump`; the present signature must be valid under a key of the same keyring.
         policy, limits: as for `dump`.
 
     Raises:
         ValueError: the artifact is of `from_release` or newer: there is nothing to go back from.
         VerificationError, PolicyViolationError, MalformedArtifactError, LimitExceededError: it is refused.
-        FileNotFoundError, KeyringError, PolicyFileError, StorageError: as they say.
+        FileNotFoundError, KeyringError, PolicyFileError, StorageError: see `safeload.errors`.
     """
     target = checked_target(path)
     signers = resolve_signers(key, target)

@@ -145,7 +145,7 @@ class FolderOfCopies(Copies):
                 new.place(path, overwrite=True)
 
     def _drop(self, sha256: str) -> None:
-        """Remove the file; whoever has it mapped keeps it."""
+        """Remove the file; processes that have it mapped keep it."""
         with storage_errors("remove", self._folder / sha256):
             (self._folder / sha256).unlink(missing_ok=True)
 
@@ -213,7 +213,7 @@ class SealedCopies(Copies):
                 os.close(fd)
 
     def _drop(self, sha256: str) -> None:
-        """Let go of the memory file; whoever has it mapped keeps it."""
+        """Close the memory file; processes that have it mapped keep it."""
         with self._lock:
             fd = self._copies.pop(sha256, None)
             if fd is not None:

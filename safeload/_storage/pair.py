@@ -1,6 +1,6 @@
 """Artifact and manifest on disk: one pair, replaced so that no crash leaves half of one.
 
-This module knows paths and bytes, and nothing of what a manifest says.  A pair is committed in steps, each
+This module knows paths and bytes, and not the content of manifests.  A pair is committed in steps, each
 made durable before the next:
 
 1. the artifact and the manifest are written to temporaries in the same folder, and flushed to the disk;

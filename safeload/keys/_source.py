@@ -1,6 +1,6 @@
 """The files and other places that keyrings are read from, and how they are written.
 
-What a path names may be a file, or `fd:3`: a descriptor that whoever started this process left open. A keyring may also
+A path may name a file, or be `fd:3`: a descriptor that the parent process left open. A keyring may also
 stand in the environment itself, for containers that have no better place.
 """
 
@@ -217,7 +217,7 @@ def read_source(name: str, *, else_pem: bool = False, signing: bool = False) -> 
 
 
 def _read_descriptor(fd: int, name: str) -> KeySource:
-    """Read an open descriptor to its end, once; it stays open, and whoever asks again gets the same bytes."""
+    """Read an open descriptor to its end, once; it stays open, and later reads return the same bytes."""
     try:
         status = os.fstat(fd)
     except OSError as error:
@@ -312,7 +312,7 @@ def write_key_file(name: str, data: bytes, *, overwrite: bool, public: bool) -> 
 
     Raises:
         FileExistsError: the file is there, and `overwrite` is false.
-        KeyringError: it cannot be written, or the name means a descriptor to whoever reads it.
+        KeyringError: it cannot be written, or its readers would take the name for a descriptor.
     """
     require_path(name, KeyringError)
     try:

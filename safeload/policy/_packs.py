@@ -1,7 +1,7 @@
 """The packs that ship with safeload: their text, and what a build has parsed of it beforehand.
 
-Parsing TOML is most of what a policy costs a process, so a build, editable or not, writes what each pack says as
-JSON beside it, with the SHA-256 of the text that this is of (see setup.py). It stands for that very text and no other:
+Parsing TOML takes most of the time that a process spends on a policy, so a build, editable or not, writes the
+content of each pack as JSON beside it, with the SHA-256 of its text (see setup.py). It stands for that text only:
 where there is none, as in a source tree that nobody installed, or the TOML was edited since, the TOML is parsed. Either
 way it is then checked in full.
 """

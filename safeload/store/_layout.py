@@ -58,7 +58,7 @@ class Layout:
         backend.replace(name, data)
 
     def is_model(self) -> bool:
-        """Return whether there is a model, be it one without a version."""
+        """Return whether the model exists, with versions or without."""
         return self.versions.is_dir()
 
     def all_versions(self) -> list[str]:
@@ -70,7 +70,7 @@ class Layout:
         return plain_names(self.channels, suffix=".json")
 
     def strays(self, version: str | None = None) -> list[Path]:
-        """Return what lies in the folders of this model, or of one version, and is none of what a store keeps there."""
+        """Return the files in the folders of this model, or of one version, that do not belong to a store."""
         if version is not None:
             artifact = self.artifact(version)
             return _others(artifact.parent, (artifact.name + suffix for suffix in ("", MANIFEST_SUFFIX, NEXT_SUFFIX)))
@@ -123,7 +123,7 @@ class Layout:
             shutil.rmtree(stage, ignore_errors=True)
 
     def remove_version(self, version: str) -> None:
-        """Remove a version, in one step for whoever reads."""
+        """Remove a version, in one step for its readers."""
         with storage_errors("remove", self.versions / version):
             gone = self.versions / f"{SCRATCH_PREFIX}{secrets.token_hex(8)}"
             (self.versions / version).rename(gone)

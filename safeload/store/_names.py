@@ -51,7 +51,7 @@ def _check(what: str, text: str) -> str:
 
 
 def require_distinct(what: str, text: str, others: Iterable[str], *, versions: bool = False) -> None:
-    """Refuse a new name that some file system, or a reader, would take for one that is there.
+    """Refuse a new name that some file system, or a reader, would take for an existing one.
 
     Raises: FileExistsError, which names both.
     """

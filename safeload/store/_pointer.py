@@ -2,8 +2,8 @@
 
 A pointer names the artifact by its SHA-256 and release, and not the manifest: so manifests can be signed again. It is
 an envelope of a kind of its own, so that no manifest passes for a pointer and no pointer for a manifest. Its sequence
-number grows with every decision, and a decision to go back is as new as one to go on: whoever remembers the last one
-can refuse all that came before.
+number grows with every decision, and a decision to go back is as new as one to go on: a reader who remembers the last
+one can refuse all earlier ones.
 """
 
 from __future__ import annotations

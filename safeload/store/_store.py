@@ -46,7 +46,7 @@ class Store(StoreReader):
     """Versions of models in a folder, and signed channels that point to them.
 
     Every version is a signed pair as `safeload.dump` writes it, which plain joblib can read; versions never change.
-    A channel is a signed pointer: whoever can write the folder can neither move it to another version, nor put
+    A channel is a signed pointer: a writer of the folder can neither move it to another version, nor put
     one version in the place of another, nor put an old pointer back where a newer one was seen. A store may be used
     by any number of threads and processes; readers never wait for writers.
 
@@ -78,7 +78,7 @@ class Store(StoreReader):
         Raises:
             FileExistsError: the version is there, or one of a name that is too like it.
             RollbackError: `release` is not above the others.
-            VerificationError: a version that is there cannot be trusted, so that the next release is not known.
+            VerificationError: a version of the model cannot be trusted, so that the next release is not known.
         """
 
         def write(pair: NewPair, target: Path, claims: Claims) -> Manifest:

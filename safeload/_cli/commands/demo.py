@@ -271,7 +271,7 @@ def _renamed(show: _Show) -> Path:
 
 
 class _Payload:
-    """Pickles as a call of os.system: whoever unpickles it runs the command."""
+    """Pickles as a call of os.system: unpickling it runs the command."""
 
     def __init__(self, command: str) -> None:
         self._command = command

@@ -124,7 +124,7 @@ def _signature(path: str, keyring: str | None, limits: Limits) -> _Signature:
 
 
 def _claim(path: str) -> dict[str, Any] | None:
-    """Return what the manifest says, whoever wrote it; None without one, and {} if it cannot be read."""
+    """Return the content of the manifest, which is not verified; None without one, and {} if it cannot be read."""
     from safeload._manifest.manifest import unverified_manifest
     from safeload._storage.opening import read_envelope_bytes
     from safeload._storage.pair import manifest_path

@@ -51,7 +51,7 @@ _PUBLIC = re.compile(rb"PUBLIC KEY-----|^\s*\[\[\s*keys\s*\]\]", re.MULTILINE)
 @click.option("--private", is_flag=True, help="One private key as PEM, encrypted with a passphrase. Needs --out.")
 @click.option("--id", "key_id", metavar="ID", help="Which key, with --pem and --private, where there are several.")
 @click.option("--without-hmac", is_flag=True, help="Leave out HMAC keys, which have no public half.")
-@click.option("--overwrite", is_flag=True, help="Replace the file that is there.")
+@click.option("--overwrite", is_flag=True, help="Replace the existing file.")
 @passphrase_option
 @output_options
 @debug_option
@@ -68,7 +68,7 @@ def export(
 ) -> int:
     """Write what those who verify need: a keyring that can check all that this one can, and sign nothing.
 
-    Only Ed25519 keys have a public half. What is exported is trusted by whoever reads it: bring it to them by a way on
+    Only Ed25519 keys have a public half. The exported key is trusted by its readers: bring it to them by a way on
     which nobody can change it, or have them compare the fingerprint that is shown.
     """
     from safeload.keys import resolve_keyring

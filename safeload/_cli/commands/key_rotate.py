@@ -186,7 +186,7 @@ def _rotated(
     algorithm = algorithm or DEFAULT_ALGORITHM
     check_encryption(algorithm, descriptor, encrypt=encrypt)
     made = SigningKey.generate(algorithm, key_id=key_id)
-    # Before the keyring is locked: whoever is asked may take his time.
+    # Before the keyring is locked: the user may take time to answer.
     passphrase = choose_passphrase(f"key {made.key_id!r}", descriptor) if encrypt else None
     with editing(path) as ring:
         ring.rotate(

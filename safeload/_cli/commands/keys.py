@@ -75,7 +75,7 @@ def new(
     passphrase_fd: int | None,
     out: Output,
 ) -> int:
-    """Make a keyring file with one new key, readable by you only. A file that is there stays as it is."""
+    """Make a keyring file with one new key, readable by you only. An existing file stays as it is."""
     from safeload.keys import KeyEntry, Keyring, SigningKey, default_keyring_path
 
     check_encryption(algorithm, passphrase_fd, encrypt=encrypt)

@@ -114,7 +114,7 @@ def _header(lesson: Lesson, read: int, on: str) -> Iterator[str]:
         return
     beyond = ", ".join((plain(on), *lesson.packs))
     yield f"# Proposed from {files}: {count} name{'' if count == 1 else 's'} beyond"
-    yield f"# policy {beyond}. Read the code behind each before you use it: whoever can write an artifact"
+    yield f"# policy {beyond}. Read the code behind each before you use it: the writer of an artifact"
     yield "# chooses the arguments and the state. Then put the reason in the place of each TODO."
 
 

@@ -51,12 +51,12 @@ def reissue(
     ring = signing_keyring(keyring, passphrase_fd)
     try:
         manifest = sign_again(path, from_release, key=ring, policy=policy, limits=limits)
-    except ValueError as error:  # about the release that is there
+    except ValueError as error:  # about the release of the existing manifest
         raise CommandError(str(error)) from None
     version = "" if manifest.version is None else f" (version {manifest.version})"
     done = (
         f"{plain(path)}{plain(version)} is release {manifest.release} now: "
-        f"whoever remembers release {from_release} goes back to it"
+        f"readers who remember release {from_release} go back to it"
     )
     content = {"path": path, "from_release": from_release, "manifest": manifest_dict(manifest)}
     deliver_facts(content, lambda _: () if out.quiet else (done,), command="reissue", out=out)

@@ -47,8 +47,10 @@ _CHANGED = "its bytes are not those that were signed before: make sure that you 
 @keyring_option
 @line_option("--version", "What you call this version: a free text of one line.", most=MAX_LINE)
 @claims_options
-@click.option("--overwrite", is_flag=True, help="Replace the manifest that is there.")
-@click.option("--allow-lower-release", is_flag=True, help="Also where N is not above the release that is there.")
+@click.option("--overwrite", is_flag=True, help="Replace the existing manifest.")
+@click.option(
+    "--allow-lower-release", is_flag=True, help="Also if N is not above the release of the existing manifest."
+)
 @passphrase_option
 @selection_options
 @standard_options

@@ -301,7 +301,7 @@ def verify(
 ) -> int:
     """Check all versions and channels of all models, of one model, or one version, in full: every byte is read.
 
-    So in place of safeload verify, which knows nothing of channels and of what belongs where.
+    Use it in place of safeload verify, which does not check channels and the places of versions.
     """
     require_shareable(at.keyring, jobs)
     at.check_output(out)

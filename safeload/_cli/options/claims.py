@@ -86,7 +86,7 @@ def merged_metadata(metadata: dict[str, Any], texts: tuple[str, ...]) -> dict[st
 
 
 def expires_option(what: str) -> Callable[[_Command], _Command]:
-    """Add --expires, of what it says."""
+    """Add --expires for the named thing."""
     return click.option(
         "--expires",
         metavar="WHEN",

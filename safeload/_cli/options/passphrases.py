@@ -71,7 +71,7 @@ def _locked(ring: Keyring) -> str:
 
 
 def read_passphrase(what: str, descriptor: int | None) -> bytes:
-    """Return a passphrase that exists, from the descriptor or from whoever sits at the terminal.
+    """Return a passphrase that exists, from the descriptor or from the user at the terminal.
 
     Raises:
         KeyringError: there is neither, or what is read is no passphrase.

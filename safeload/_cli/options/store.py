@@ -78,7 +78,7 @@ class Opening:
     signs: bool = False
 
     def open(self, *, rollback_state: str | None = None, make: bool = False) -> Store:
-        """Return a store that is there, or, if it may be made, will be.
+        """Return the store; with `make`, it need not exist yet.
 
         Raises:
             FileNotFoundError, NotADirectoryError: there is no such folder.

@@ -1,4 +1,4 @@
-"""Policies that commands write: new files, and never over what is there, which somebody may have reviewed."""
+"""Policies that commands write: new files only, as an existing one may have been reviewed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["policy_name", "require_new", "write_policy"]
 
 
 def require_new(path: str | None) -> None:
-    """Refuse a file that is there, before any work is done for it.
+    """Refuse an existing file, before any work is done for it.
 
     Raises:
         CommandError: it is.

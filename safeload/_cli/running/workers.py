@@ -107,7 +107,7 @@ def _batches(files: Sequence[str], most: int) -> Iterator[list[str]]:
         try:
             its = Path(path).stat().st_size
         except (OSError, ValueError):
-            its = 0  # whoever works on it says what is wrong
+            its = 0  # the worker reports the error
         if batch and (len(batch) >= most or size + its > _MOST_BYTES):
             yield batch
             batch, size = [], 0

@@ -30,7 +30,7 @@ def tree(context: Context) -> None:
     nodes = array_of(found.get("nodes"), "nodes", dimensions=1)
     values = array_of(found.get("values"), "values", dimensions=3)
     count, depth = whole(found.get("node_count"), "node_count"), whole(found.get("max_depth"), "max_depth")
-    # For each of thousands of trees: no text is made of what fits, as an argument of `need` would be.
+    # For each of thousands of trees: no text is made if it fits, as an argument of `need` would be.
     if not count == nodes.shape[0] == values.shape[0]:
         raise OddError(f"node_count is {count}, nodes and values have other lengths")
     need(values.shape[1] == outputs and values.shape[2] >= 1, "values does not have n_outputs outputs")
