@@ -191,10 +191,17 @@ FINDING_KINDS: dict[str, FindingKind] = {
         FindingKind(
             "SL706",
             "name missing in this environment",
-            "Keep the rule if artifacts of other library versions need it; else remove it.",
-            "note",
+            "Run the audit where the package is installed, or read its code: find out whether it runs code, opens "
+            "files or connects. Correct the name if it is misspelt.",
+            "warning",
         ),
-        FindingKind("SL707", "failed import", "Review the module by hand: the audit could not import it.", "note"),
+        FindingKind(
+            "SL707",
+            "failed import",
+            "Run the audit where the module can be imported, or read its code: find out whether it runs code, opens "
+            "files or connects.",
+            "warning",
+        ),
         FindingKind("SL708", "unusable role", "Remove the role, or grant the one that is missing.", "warning"),
         FindingKind("SL709", "duplicate rule", "Remove one of the two rules.", "warning"),
         FindingKind(

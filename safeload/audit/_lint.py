@@ -23,11 +23,11 @@ __all__ = ["LintFinding", "PolicyLint", "lint"]
 
 _SOON = timedelta(days=30)
 _MAX_NAMES = 8
-_RUN_ANYTHING = ("it runs code", "it imports", "it unpickles")
+_RUN_ANYTHING = ("it runs code", "it compiles", "it imports", "it unpickles", "it loads models")
 _BASE = "sklearn.base.BaseEstimator.__setstate__"  # every estimator has it: it fills __dict__
 _BY_SEVERITY = ("error", "warning", "note")
 # What a release of safeload has reviewed with its packs is not asked of whoever uses them; still, it is noted.
-_REVIEWED_IN_PACKS = frozenset({"SL704", "SL705", "SL708", "SL711", "SL712"})
+_REVIEWED_IN_PACKS = frozenset({"SL704", "SL705", "SL706", "SL707", "SL708", "SL711", "SL712"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,10 @@ class PolicyLint:
         return not any(finding.severity == "error" for finding in self.findings)
 
 
-def lint(source: PathLike | Sequence[PathLike], *, environment: bool = True) -> PolicyLint:
+def lint(source: PathLike | Sequence[PathLike], *, environment: bool = True, packs: bool = False) -> PolicyLint:
     """Look a policy over, with all that it extends.
+
+    Notes about rules of the shipped packs, which were reviewed with the release, are left out unless `packs` is true.
 
     With `environment`, every module that the policy names is imported, in a process of its own, to see what the names
     are here: it is the reviewer's environment that is audited.
@@ -105,6 +107,8 @@ def lint(source: PathLike | Sequence[PathLike], *, environment: bool = True) -> 
     for rule in rules:
         findings += map(_as_reviewed, _of_rule(rule))
         findings += map(_as_reviewed, _of_names(rule, facts))
+    if not packs:
+        findings = [one for one in findings if one.severity != "note" or not one.origin.startswith("pack ")]
     found = sum(one["status"] == "found" for one in facts.values())
     return PolicyLint(
         name=survey.name,
@@ -228,9 +232,7 @@ def _of_names(rule: AllowRule, facts: Mapping[str, Mapping[str, Any]]) -> Iterat
             yield _remark(rule, "SL707", f"{rule.module}: {error}", names)
         else:
             what = "there is no such module" if status == "no module" else f"it has no {_listed(names)}"
-            # That a module has no such name may be a slip of the pen; the packs list the names of many versions.
-            slip = status == "no name" and not rule.in_pack
-            yield _remark(rule, "SL706", f"{rule.module}: {what}", names, "warning" if slip else "note")
+            yield _remark(rule, "SL706", f"{rule.module}: {what}", names)
 
 
 def _of_name(rule: AllowRule, name: str, fact: Mapping[str, Any]) -> Iterator[LintFinding]:

@@ -146,7 +146,7 @@ def test_there_is_nothing_to_say_of_the_text_of_a_pack(pack: str) -> None:
 def test_the_packs_have_nothing_but_notes(tmp_path: Path) -> None:
     # In one go: most extend others, whose modules take seconds to be imported.
     (tmp_path / "all.toml").write_text(f'name = "all"\nversion = 1\nextends = {json.dumps(pack_names())}\n')
-    found = lint(tmp_path / "all.toml")
+    found = lint(tmp_path / "all.toml", packs=True)
     assert found.safe
     assert [one for one in found.findings if one.severity != "note"] == []
     assert {one.code for one in found.findings} <= {"SL704", "SL705", "SL706", "SL707"}
@@ -186,9 +186,9 @@ def test_the_packs_have_nothing_but_notes(tmp_path: Path) -> None:
         (rule("runs", 'roles = ["call"]\nargs = [["str"]]'), {("SL704", "error", ("runs",))}),
         (rule("runs"), {("SL704", "warning", ("runs",))}),
         (rule("Gone"), {("SL706", "warning", ("Gone",))}),
-        (rule("X", module="acme_nowhere"), {("SL706", "note", ("X",))}),
-        (rule("X", module="acme_dies"), {("SL707", "note", ("X",))}),
-        (rule("X", module="acme_fails"), {("SL707", "note", ("X",))}),
+        (rule("X", module="acme_nowhere"), {("SL706", "warning", ("X",))}),
+        (rule("X", module="acme_dies"), {("SL707", "warning", ("X",))}),
+        (rule("X", module="acme_fails"), {("SL707", "warning", ("X",))}),
         (rule("plain", 'roles = ["new"]'), {("SL708", "warning", ("plain",))}),
         (rule("Plain", 'roles = ["new", "items"]'), {("SL708", "warning", ("Plain",))}),
         (rule("LogisticRegression", MADE, "sklearn.linear_model"), {("SL705", "warning", ("LogisticRegression",))}),
@@ -508,3 +508,11 @@ def test_an_audit_of_artifacts_imports_nothing_of_them(models: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, "audit", str(models)], capture_output=True, text=True)
     assert done.returncode == REFUSED
     assert done.stdout.rstrip().endswith("[]")
+
+
+def test_strict_fails_on_warnings(tmp_path: Path, run: Callable[..., Outcome]) -> None:
+    policy = policy_of(tmp_path, rule("a", reason=""))
+    assert run("audit", "--policy", policy, "--no-import").code == ALLOWED
+    assert run("audit", "--policy", policy, "--no-import", "--strict").code == REFUSED
+    assert run("audit", "--policy", policy_of(tmp_path, rule("a")), "--no-import", "--strict").code == ALLOWED
+    assert run("audit", tmp_path, "--packs").code == USAGE

@@ -53,6 +53,7 @@ _TITLES = {"error": "errors", "warning": "warnings", "note": "notes"}
 @paths_or_none_argument
 @policy_option
 @click.option("--no-import", "no_import", is_flag=True, help="Without PATH: do not import what the policy names.")
+@click.option("--packs", is_flag=True, help="Without PATH: show the notes about the shipped packs, too.")
 @click.option("--against", metavar="NAME|PATH", help="With PATH: say what this policy would change, proposed instead.")
 @click.option(
     "--minimal",
@@ -72,6 +73,7 @@ def audit(
     paths: tuple[str, ...],
     policy: str,
     no_import: bool,
+    packs: bool,
     against: str | None,
     minimal: str | None,
     keyring: str | None,
@@ -84,7 +86,8 @@ def audit(
 
     Without PATHs: what the policy is made of, and its rules that are not valid or expired, that let code run, that
     stand for something else here, or that nothing can use. To see what the names are, THIS IMPORTS every module that
-    the policy names, in a process of its own; --no-import does without. Exit code 1: a rule is unsafe or not valid.
+    the policy names, in a process of its own; --no-import does without. Exit code 1: a rule is unsafe or not valid or,
+    with --strict, there is a warning.
 
     With PATHs (files, or folders to walk): which rules the artifacts need and which none needs, and with which versions
     they were written. Nothing is unpickled or imported. Exit code 1: an artifact is refused by the policy or, with
@@ -92,10 +95,12 @@ def audit(
     """
     if not paths:
         artifacts_only = (("--against", against), ("--minimal", minimal), ("--limit", limits))
-        for option, value in (*artifacts_only, ("--strict", selection.strict), ("--include", selection.include)):
+        for option, value in (*artifacts_only, ("--include", selection.include)):
             if value:
                 raise MisuseError(f"{option} is for an audit of artifacts", advice="Name files or folders.")
-        return _audit_policy(policy, no_import=no_import, out=out)
+        return _audit_policy(policy, no_import=no_import, packs=packs, strict=selection.strict, out=out)
+    if packs:
+        raise MisuseError("--packs is for an audit of the policy alone", advice="Leave it out, or leave out PATH.")
     if no_import:
         raise MisuseError(
             "--no-import is for an audit of the policy alone: an audit of artifacts imports nothing",
@@ -108,13 +113,13 @@ def audit(
 # ------------------------------------------------------------------------------------------- a policy alone
 
 
-def _audit_policy(policy: str, *, no_import: bool, out: Output) -> int:
+def _audit_policy(policy: str, *, no_import: bool, packs: bool, strict: bool, out: Output) -> int:
     from safeload.audit import lint
     from safeload.policy import split_names
 
     names = split_names(policy)
     check_output(out, names)
-    found = lint(names, environment=not no_import)
+    found = lint(names, environment=not no_import, packs=packs)
     by_origin: dict[str, list[LintFinding]] = {file.origin: [] for file in found.files}
     for finding in found.findings:
         by_origin[finding.origin].append(finding)
@@ -149,7 +154,8 @@ def _audit_policy(policy: str, *, no_import: bool, out: Output) -> int:
         out=out,
         extra={"policy": facts},
     )
-    return ALLOWED if found.safe else REFUSED
+    warned = any(finding.severity == "warning" for finding in found.findings)
+    return REFUSED if not found.safe or (strict and warned) else ALLOWED
 
 
 def _lint_lines(found: PolicyLint, paint: Painter, *, quiet: bool) -> Iterator[str]:
