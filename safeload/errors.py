@@ -28,6 +28,7 @@ __all__ = [
     "TripwireError",
     "UnknownKeyError",
     "UnsignedError",
+    "UnsignedWarning",
     "VerificationError",
     "VersionMismatchError",
     "VersionMismatchWarning",
@@ -180,6 +181,15 @@ class VersionMismatchError(SafeloadError):
 
 class VersionMismatchWarning(UserWarning):
     """The installed packages differ from those that wrote the artifact at `path`; `message` says how."""
+
+    def __init__(self, message: str, *, path: str | os.PathLike[str] | None = None) -> None:
+        super().__init__(message if path is None else f"{os.fspath(path)}: {message}")
+        self.message = message
+        self.path = None if path is None else os.fspath(path)
+
+
+class UnsignedWarning(UserWarning):
+    """The artifact at `path` is not signed and was loaded all the same, because the guard was told to; see `guard`."""
 
     def __init__(self, message: str, *, path: str | os.PathLike[str] | None = None) -> None:
         super().__init__(message if path is None else f"{os.fspath(path)}: {message}")

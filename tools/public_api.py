@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MODULES = (
     "safeload", "safeload.keys", "safeload.policy", "safeload.store", "safeload.audit", "safeload.errors",
-    "safeload.findings",
+    "safeload.findings", "safeload.guard",
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from safeload._cli.commands.keys import key
 from safeload._cli.commands.policies import policy
 from safeload._cli.commands.re_sign import countersign, re_sign
 from safeload._cli.commands.reissue import reissue
+from safeload._cli.commands.run import run
 from safeload._cli.commands.sign import sign
 from safeload._cli.commands.store import store
 from safeload._cli.exit_codes import ERROR, REFUSED, USAGE
@@ -67,7 +68,7 @@ def _cli(context: click.Context) -> None:
         context.exit(USAGE)
 
 
-for _command in (demo, sign, verify, scan, inspect, audit, countersign, re_sign, reissue, store, key, policy):
+for _command in (demo, sign, verify, scan, run, inspect, audit, countersign, re_sign, reissue, store, key, policy):
     _cli.add_command(_command)
 
 

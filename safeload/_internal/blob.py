@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -79,13 +80,17 @@ class FileBlob:
 
 
 class BytesBlob:
-    """Bytes in memory as a Blob; they lie in no folder, and nobody can change them."""
+    """Bytes in memory as a Blob, which nobody can change.
 
-    __slots__ = ("data", "name")
+    `folder` is the folder of the file that they were read from; None where they come from no file.
+    """
 
-    def __init__(self, data: bytes, name: str) -> None:
+    __slots__ = ("data", "folder", "name")
+
+    def __init__(self, data: bytes, name: str, folder: Path | None = None) -> None:
         self.data = data
         self.name = name
+        self.folder = folder
 
     @property
     def size(self) -> int:

@@ -30,7 +30,18 @@ _LEVELS = {"allowed": logging.INFO, "refused": logging.WARNING, "error": logging
 class Decision:
     """One decision: what is known of it while it is being made, and, at the end of its block, the record of it."""
 
-    __slots__ = ("_started", "action", "advice", "codes", "manifest", "path", "policy_digest", "reason", "verdict")
+    __slots__ = (
+        "_started",
+        "action",
+        "advice",
+        "codes",
+        "manifest",
+        "path",
+        "policy_digest",
+        "reason",
+        "unsigned",
+        "verdict",
+    )
 
     def __init__(self, action: str, path: str, policy_digest: str | None) -> None:
         self.action = action
@@ -41,6 +52,7 @@ class Decision:
         self.reason: str | None = None
         self.advice: str | None = None
         self.manifest: Manifest | None = None
+        self.unsigned = False  # it was loaded all the same
         self._started = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -51,8 +63,13 @@ class Decision:
     ) -> None:
         if error is not None:
             self.failed(error)
-        if LOGGER.isEnabledFor(_LEVELS[self.verdict]):
+        if LOGGER.isEnabledFor(self.level):
             _log(self, time.monotonic() - self._started)
+
+    @property
+    def level(self) -> int:
+        """The level of the record."""
+        return max(_LEVELS[self.verdict], logging.WARNING if self.unsigned else logging.NOTSET)
 
     def reported(self, report: Report) -> None:
         """Take the verdict from a report."""
@@ -96,7 +113,7 @@ def _log(made: Decision, duration: float) -> None:
     }
     # ascii() keeps a line a line: a file may be named after what an attacker would like to read in a log.
     LOGGER.log(
-        _LEVELS[made.verdict],
+        made.level,
         "%s %s: path=%s codes=%s key=%s release=%s%s",
         made.action,
         made.verdict,

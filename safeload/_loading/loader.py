@@ -45,8 +45,9 @@ from safeload._manifest.manifest import (
 )
 from safeload._storage.backends import absolute
 from safeload._storage.copies import FolderOfCopies, mappable
-from safeload._storage.opening import with_pair
+from safeload._storage.opening import read_envelope_bytes, with_pair
 from safeload._storage.reader import VerifiedReader, verified_reader, verified_stream
+from safeload._storage.states import MANIFEST_SUFFIX, NEXT_SUFFIX
 from safeload.errors import ManifestError, RollbackError, SafeloadError, VerificationError, VersionMismatchError
 from safeload.findings import FINDING_KINDS, Finding
 
@@ -68,7 +69,9 @@ __all__ = [
     "Loader",
     "MmapMode",
     "OnMismatch",
+    "criteria_of",
     "follower_of",
+    "load_read",
 ]
 
 OnMismatch = Literal["warn", "error", "ignore"]
@@ -262,6 +265,24 @@ class Loader:
                 self._rollback_state.raise_release(manifest.name, manifest.release)
             return obj, manifest
 
+    def _load_read(self, data: bytes, target: Path) -> Any:
+        blob = BytesBlob(data, str(target), target.parent)
+        with decision("load", str(target), self._criteria.policy.digest) as made:
+            problem: VerificationError | None = None
+            for suffix in (MANIFEST_SUFFIX, NEXT_SUFFIX):  # a writer may be at work: see `states`
+                try:
+                    envelope = read_envelope_bytes(f"{target}{suffix}")
+                    obj, manifest = self._load_open(blob, envelope, target, None, made, None)
+                except VerificationError as error:
+                    problem = problem or error
+                else:
+                    if self._rollback_state is not None:
+                        self._rollback_state.raise_release(manifest.name, manifest.release)
+                    return obj
+            if problem is None:
+                raise AssertionError("a pair has at least one manifest")
+            raise problem
+
     def _load_open(
         self,
         blob: Blob,
@@ -343,7 +364,7 @@ class Loader:
         """Hold the envelope against the keyring and against what it is beside; nothing of the artifact is read."""
         made.manifest = None  # of a try before, while a writer was at work
         try:
-            folder = None if isinstance(blob, BytesBlob) else target.parent
+            folder = blob.folder if isinstance(blob, BytesBlob) else target.parent
             manifest = open_envelope(envelope, self._trust.keyring, folder=folder, known=self._manifests)
         except VerificationError as error:
             error.path = str(target)
@@ -377,6 +398,19 @@ def follower_of(loader: Loader) -> tuple[Loader, Trust]:
     follower._trust = trust = loader._trust.copied()  # noqa: SLF001
     follower._rollback_state = loader._rollback_state or RollbackState()  # noqa: SLF001
     return follower, trust
+
+
+def load_read(loader: Loader, data: bytes, path: PathLike) -> Any:
+    """Return the object of the bytes that were read from the file at `path`; the manifest lies beside that file.
+
+    Raises: what `Loader.load` does. The file itself is not read again.
+    """
+    return loader._load_read(data, Path(path))  # noqa: SLF001
+
+
+def criteria_of(loader: Loader) -> Criteria:
+    """Return the policy and the limits that artifacts are held against."""
+    return loader._criteria  # noqa: SLF001
 
 
 def _failed(target: Path, manifest: Manifest, error: Exception) -> VersionMismatchError:

@@ -35,6 +35,16 @@ class Names:
     sources: tuple[str, ...]
     events: frozenset[str]
 
+    @classmethod
+    def of(cls, trace: Trace, policy: Policy) -> Names:
+        """Return what an artifact names that this policy allowed."""
+        return cls(
+            frozenset(use.module for use in trace.globals),
+            frozenset(use.named_as for use in trace.globals),
+            trace.sources,
+            policy.events(use.name for use in trace.globals),
+        )
+
 
 class Scanned:
     """The last few contents that were allowed; any number of threads may ask."""
@@ -54,12 +64,7 @@ class Scanned:
 
     def put(self, manifest: Manifest, trace: Trace, policy: Policy) -> Names:
         """Remember content that this policy, the Loader's, allowed."""
-        names = Names(
-            frozenset(use.module for use in trace.globals),
-            frozenset(use.named_as for use in trace.globals),
-            trace.sources,
-            policy.events(use.name for use in trace.globals),
-        )
+        names = Names.of(trace, policy)
         with self._lock:
             self._names[_content(manifest)] = names
             if len(self._names) > _MOST:

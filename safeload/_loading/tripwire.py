@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = [
+    "in_tripwire",
     "tripwire",
 ]
 
@@ -104,6 +105,13 @@ def tripwire(
     Raises (from the event, and once more at the end if that was swallowed): TripwireError.
     """
     return _Tripwire(frozenset(allowed), mmap_fd, frozenset(events), frozenset(sources))
+
+
+def in_tripwire() -> bool:
+    """Return whether a tripwire checks the audit events of the code that is running now, in this thread."""
+    guards = _GUARDS.get(threading.get_ident())
+    guard = _innermost(guards) if guards else None
+    return guard is not None and not guard.collecting
 
 
 class _Tripwire:

@@ -100,7 +100,7 @@ def check_versions(path: str, python: str, packages: Mapping[str, str], on_misma
 def warn_caller(warning: Warning) -> None:
     """Warn at the line of the first caller outside of this package."""
     frame, level = sys._getframe(), 1  # noqa: SLF001 - warnings itself has no other way before Python 3.12
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("safeload."):
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("safeload."):
         frame, level = frame.f_back, level + 1
     warnings.warn(warning, stacklevel=level)
 

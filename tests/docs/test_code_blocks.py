@@ -179,6 +179,7 @@ PREPARED: dict[str, list[Callable[[], None]]] = {
     "docs/how-to/mount-secrets.md": [unsigned("model.joblib")],
     "docs/how-to/memory-mapping.md": [default_ring, signed("model.joblib")],
     "docs/how-to/store.md": [default_ring, unsigned("model.joblib")],
+    "docs/how-to/guard.md": [default_ring, unsigned("model.joblib")],
     "docs/reference/limits.md": [default_ring, signed("model.joblib"), unsigned("models/model.joblib")],
 }
 

@@ -24,6 +24,7 @@ LAYERS = [
     {"store"},
     {"_api"},
     {"__init__"},
+    {"guard"},
     {"_cli"},
     {"__main__"},
 ]
