@@ -124,8 +124,7 @@ MODULES: Final[dict[str, str]] = {
     """,
     MEMORY: """
         _cffi_backend _ctypes cffi ctypes cupy.lib.stride_tricks lightgbm.dataset llvmlite.binding
-        numpy._core._internal numpy.lib._stride_tricks_impl numpy.lib.stride_tricks pyarrow.cffi
-        scipy._lib._ccallback torch._C._functions torch.utils.dlpack
+        numpy._core._internal pyarrow.cffi scipy._lib._ccallback torch._C._functions torch.utils.dlpack
     """,
     PROCESS: """
         _contextvars _signal _warnings absl atexit colorama contextvars dotenv faulthandler pandas._config
@@ -231,6 +230,8 @@ NAMES: Final[dict[str, str]] = {
         typing.NewType typing.TypedDict
     """,
     MEMORY: """
+        numpy.lib._stride_tricks_impl.as_strided numpy.lib._stride_tricks_impl.DummyArray
+        numpy.lib.stride_tricks.as_strided numpy.lib.stride_tricks.DummyArray
         array._array_reconstructor builtins.memoryview lightgbm.basic._ConfigAliases
         lightgbm.basic._InnerPredictor numpy._core._multiarray_umath._set_madvise_hugepage
         numpy._core._multiarray_umath.from_dlpack numpy._core._multiarray_umath.frombuffer

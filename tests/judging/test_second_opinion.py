@@ -215,7 +215,7 @@ def test_without_an_answer_it_says_so(ask: dict[str, Any], reason: str) -> None:
 @pytest.mark.parametrize(
     ("bounds", "reason"),
     [
-        ({"max_bytes": 100}, "without its arrays has more than 100 bytes"),
+        ({"max_bytes": 100}, "the pickle without its arrays has more than 100 bytes"),
         ({"max_opcodes": 10}, "it has more than 10 opcodes"),
     ],
 )

@@ -76,7 +76,7 @@ def test_the_defining_module_of_a_denied_name_is_denied(public: str) -> None:
         own != "numpy.memmap"
         and isinstance(where, str)
         and isinstance(what, str)
-        and vars(sys.modules[where]).get(what) is value
+        and getattr(sys.modules.get(where), what, None) is value
     ):
         assert denied_reason(own) is not None, own
 
