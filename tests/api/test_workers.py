@@ -10,29 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import joblib
 import pytest
-from sklearn.datasets import load_iris
 
 import safeload
 from safeload import Keyring, Loader, Policy, SigningKey, Store, VerifyingKey
+from support.workers import ROWS, judge, predict, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytestmark = pytest.mark.usefixtures("own_home")
-
-ROWS, _ = load_iris(return_X_y=True)
-
-
-def judge(path: str, policy: Policy, ring: Keyring) -> safeload.Report:
-    return safeload.verify(path, keyring=ring, policy=policy)
-
-
-def predict(path: str, policy: Policy, key: VerifyingKey) -> list[int]:
-    return list(safeload.load(path, keyring=key, policy=policy).predict(ROWS))
-
-
-def refuse(path: str, policy: Policy, key: VerifyingKey) -> None:
-    safeload.load(path, keyring=key, policy=policy)
 
 
 @pytest.fixture
