@@ -139,8 +139,10 @@ class ChunkFile:
             return
         digest = hashlib.sha256()
         with storage_errors("read", self._blob.name):
-            for offset in range(0, self.size, _BLOCK):
-                digest.update(read_bytes(self._blob, offset, min(_BLOCK, self.size - offset)))
+            offset = 0
+            while data := read_bytes(self._blob, offset, min(_BLOCK, self.size - offset)):
+                digest.update(data)
+                offset += len(data)
         self.require_sha256(digest.hexdigest())
 
     def require_sha256(self, found: str) -> None:

@@ -51,8 +51,9 @@ _HARMLESS = frozenset(
             "sched_getaffinity",
         )
     }
+    | {f"posixpath.{name}" for name in ("basename", "dirname", "join", "normpath", "split", "splitext")}
 )
-_NO_SOURCE = "its source is not to be had, so that only its author can say what it does"
+_NO_SOURCE = "no source can be found, so nobody can review what it does"
 _AT_LOAD = ("__del__", "__hash__", "__eq__")
 _SELF = object()  # stands for the first parameter of a method
 _METHODS = {

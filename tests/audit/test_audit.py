@@ -152,7 +152,8 @@ def test_the_packs_have_nothing_but_notes(tmp_path: Path) -> None:
     assert {one.code for one in found.findings} <= {"SL704", "SL705", "SL706", "SL707"}
     assert {file.origin for file in found.files} > {f"pack {pack}" for pack in pack_names()}
     # Their source is one of the texts that the pack lists.
-    assert all(name.startswith("scipy.stats.") for one in found.findings if one.code == "SL704" for name in one.names)
+    reaching = {name for one in found.findings if one.code == "SL704" for name in one.names}
+    assert {name for name in reaching if not name.startswith("scipy.stats.")} <= {"joblib.memory.Memory"}
 
 
 # -------------------------------------------------------------------------------------------- what names are

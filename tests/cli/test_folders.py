@@ -17,7 +17,7 @@ import pytest
 
 import safeload
 from safeload._storage.pair import manifest_path
-from support.cli_runs import ALLOWED, ERROR, NOTHING, REFUSED, USAGE, Outcome
+from support.cli_runs import ALLOWED, ERROR, NOTHING, REFUSED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -227,7 +227,6 @@ def test_patterns(run: Callable[..., Outcome], folder: Path) -> None:
     assert looked_at("--include", "a.*", "--exclude", "a.[!p]*") == {"a.p", "a.pk"}
     assert run("scan", folder, "--include", "nothing").code == NOTHING
     assert run("scan", folder / "a.p", "--exclude", "a.p").code == ALLOWED  # a file that is named is looked at
-    assert run("audit", "--strict").code == USAGE
 
 
 def test_links_and_special_files(run: Callable[..., Outcome], tmp_path: Path) -> None:

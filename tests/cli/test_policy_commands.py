@@ -317,7 +317,7 @@ def test_show_and_check_speak_json(run: Callable[..., Outcome], tmp_path: Path) 
     assert len(shown.document["rules"]) == len(policy.rules)
     assert shown.document["rules"][-1] == {
         "where": f"{path}, line 4", "module": "acme.x", "names": ["A", "B"], "roles": ["call"], "args": [["int"]],
-        "state": None, "events": [], "held_by": [], "check": None, "makes": None, "reason": "",
+        "state": None, "events": [], "unchecked": "", "held_by": [], "check": None, "makes": None, "reason": "",
         "expires": "2999-01-01"}  # fmt: skip
     checked = run("policy", "check", path, "--format", "json")
     assert (checked.code, checked.document["valid"], checked.document["rules"]) == (ALLOWED, True, len(policy.rules))

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import uuid
 from collections import Counter, defaultdict
-from colorsys import rgb_to_hsv
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,6 +103,7 @@ def test_what_no_pack_has_is_named_with_the_rule_that_is_missing() -> None:
     from packs.missing_rules import Missing
 
     missing = Missing("core")
+    rgb_to_hsv = importlib.import_module("colorsys").rgb_to_hsv
     missing.look_at("regression", [dumped([sk("linear_model", "LinearRegression")(), rgb_to_hsv])])
     told = missing.told()
     assert "# regression: SL401 sklearn.linear_model._base.LinearRegression" in told

@@ -62,7 +62,7 @@ NAMES: Table = {
     "dotted-method": form(
         "SL308", "a dotted name of an allowed class", glob("sklearn.linear_model._base", "LinearRegression.fit")),
     "re-export": Case(
-        "SL401", "names", "os, found in a module that imports it",
+        "SL405", "names", "os, found in a module that imports it",
         stream(call(glob("numpy.lib._datasource", "os"), "x"))),
     "dunder": form("SL308", "a module's __builtins__", glob("numpy", "__builtins__")),
     "empty-name": form("SL308", "an empty name", glob("numpy", "")),
