@@ -143,6 +143,7 @@ def test_there_is_nothing_to_say_of_the_text_of_a_pack(pack: str) -> None:
     assert (found.findings, found.digest) == ((), safeload.Policy.load(pack).digest)
 
 
+@pytest.mark.slow
 def test_the_packs_have_nothing_but_notes(tmp_path: Path) -> None:
     # In one go: most extend others, whose modules take seconds to be imported.
     (tmp_path / "all.toml").write_text(f'name = "all"\nversion = 1\nextends = {json.dumps(pack_names())}\n')
