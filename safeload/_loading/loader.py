@@ -32,7 +32,7 @@ from safeload._loading.scan_cache import Scanned
 from safeload._loading.tripwire import tripwire
 from safeload._loading.trust import Trust
 from safeload._loading.unpickle import import_modules, load_mapped, load_stream
-from safeload._loading.versions import check_versions, version_mismatches, warn_caller
+from safeload._loading.versions import UNKNOWN, check_versions, failed_load, version_mismatches, warn_caller
 from safeload._loading.watch import INTERVAL, Pair, Watch
 from safeload._manifest.digests import FileDigests
 from safeload._manifest.manifest import (
@@ -48,7 +48,7 @@ from safeload._storage.copies import FolderOfCopies, mappable
 from safeload._storage.opening import read_envelope_bytes, with_pair
 from safeload._storage.reader import VerifiedReader, verified_reader, verified_stream
 from safeload._storage.states import MANIFEST_SUFFIX, NEXT_SUFFIX
-from safeload.errors import ManifestError, RollbackError, SafeloadError, VerificationError, VersionMismatchError
+from safeload.errors import ManifestError, RollbackError, SafeloadError, VerificationError
 from safeload.findings import FINDING_KINDS, Finding
 
 if TYPE_CHECKING:
@@ -330,7 +330,9 @@ class Loader:
             except Exception as error:
                 if reader.failure is not None:
                     raise reader.failure from error
-                raise _failed(target, manifest, error) from error
+                differences = version_mismatches(manifest.producer.python, manifest.producer.packages)
+                known = differences or manifest.producer.python != UNKNOWN
+                raise failed_load(target, error, differences if known else None) from error
             if reader.failure is not None:
                 raise reader.failure  # swallowed by what was being loaded
             return obj
@@ -411,18 +413,6 @@ def load_read(loader: Loader, data: bytes, path: PathLike) -> Any:
 def criteria_of(loader: Loader) -> Criteria:
     """Return the policy and the limits that artifacts are held against."""
     return loader._criteria  # noqa: SLF001
-
-
-def _failed(target: Path, manifest: Manifest, error: Exception) -> VersionMismatchError:
-    """Return the error for an object that was allowed, and whose own classes did not take what was saved."""
-    differences = version_mismatches(manifest.producer.python, manifest.producer.packages)
-    return VersionMismatchError(
-        f"cannot load it: its own code raised {type(error).__name__}: {error}",
-        advice=f"Install the versions that wrote it, or train and save it again: {'; '.join(differences)}."
-        if differences
-        else "The installed versions are those of the manifest, so look for the fault in this class.",
-        path=target,
-    )
 
 
 def _digests(manifest: Manifest) -> FileDigests:

@@ -11,8 +11,8 @@ from safeload._judging.examine import examine
 from safeload._loading.scan_cache import Names
 from safeload._loading.tripwire import tripwire
 from safeload._loading.unpickle import import_modules, load_stream
-from safeload._loading.versions import warn_caller
-from safeload.errors import SafeloadError, UnsignedWarning, VersionMismatchError
+from safeload._loading.versions import failed_load, warn_caller
+from safeload.errors import SafeloadError, UnsignedWarning
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,8 +54,4 @@ def load_unsigned(data: bytes, target: Path, criteria: Criteria) -> Any:
         except (SafeloadError, OSError, MemoryError):
             raise
         except Exception as error:
-            raise VersionMismatchError(
-                f"cannot load it: its own code raised {type(error).__name__}: {error}",
-                advice="Install the versions of the packages that wrote it, or train and save it again.",
-                path=target,
-            ) from error
+            raise failed_load(target, error) from error

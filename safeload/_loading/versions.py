@@ -13,12 +13,15 @@ from safeload.errors import VersionMismatchError, VersionMismatchWarning
 from safeload.policy import pack_distributions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from safeload._internal.files import PathLike
 
 __all__ = [
     "UNKNOWN",
     "check_versions",
     "distribution_of",
+    "failed_load",
     "installed_packages",
     "installed_version",
     "version_mismatches",
@@ -95,6 +98,22 @@ def check_versions(path: str, python: str, packages: Mapping[str, str], on_misma
     if on_mismatch == "error":
         raise mismatch
     warn_caller(VersionMismatchWarning(str(mismatch)))
+
+
+def failed_load(path: PathLike, error: Exception, differences: Sequence[str] | None = None) -> VersionMismatchError:
+    """Return the error for an object that was allowed, and whose own code did not take what was saved.
+
+    `differences` are those from the versions that wrote it; None where these are not known.
+    """
+    if differences:
+        advice = f"Install the versions that wrote it, or train and save it again: {'; '.join(differences)}."
+    elif differences is None:
+        advice = "Install the versions of the packages that wrote it, or train and save it again."
+    else:
+        advice = "The installed versions are those of the manifest, so look for the fault in this class."
+    return VersionMismatchError(
+        f"cannot load it: its own code raised {type(error).__name__}: {error}", advice=advice, path=path
+    )
 
 
 def warn_caller(warning: Warning) -> None:
