@@ -56,6 +56,7 @@ __all__ = [
     "verify",
 ]
 
+_BEFORE_1_5 = ("cache_size",)  # joblib.dump took it, and did nothing with it
 _ONLY_LOAD = "Only load() maps arrays into memory."
 _NO_MAP = "Bytes cannot be mapped into memory. Use load() with a local file."
 _NAME = "Bytes have no path: name= is what they are signed as."
@@ -67,7 +68,7 @@ Scannable = PathLike | bytes | bytearray | memoryview | BinaryIO
 # ------------------------------------------------------------------------------------------------- writing
 
 
-@keywords(also={"value": "obj", "filename": "path"}, hints={"mmap_mode": _ONLY_LOAD})
+@keywords(also={"value": "obj", "filename": "path"}, hints={"mmap_mode": _ONLY_LOAD}, ignored=_BEFORE_1_5)
 def dump(
     obj: Any,
     path: PathLike,

@@ -7,7 +7,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 __all__ = ["keywords"]
 
@@ -34,12 +34,15 @@ _MEANT: Final = {
 
 
 def keywords(
-    *, also: Mapping[str, str] | None = None, hints: Mapping[str, str] | None = None
+    *,
+    also: Mapping[str, str] | None = None,
+    hints: Mapping[str, str] | None = None,
+    ignored: Collection[str] = (),
 ) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Return what lets a function take keywords by the names that joblib has for them (`also`: theirs, ours).
 
-    A keyword that it does not take raises a TypeError that names the one that is meant, or the hint for it. The
-    function keeps the signature that it has.
+    Those of `ignored` are taken and do nothing, as in joblib. Any other that it does not take raises a TypeError that
+    names the one that is meant, or the hint for it. The function keeps the signature that it has.
     """
     names = dict(also or {})
     said = dict(hints or {})
@@ -54,6 +57,8 @@ def keywords(
                 return function(*args, **kwargs)
             given: dict[str, Any] = {}
             for name, value in kwargs.items():
+                if name in ignored:
+                    continue
                 ours = names.get(name, name)
                 if ours not in known:
                     raise TypeError(_wrong(_called(function, args), name, known, said))

@@ -214,7 +214,7 @@ NAMES: Final[dict[str, str]] = {
         builtins.classmethod builtins.delattr builtins.dir builtins.globals builtins.locals builtins.property
         builtins.setattr builtins.staticmethod builtins.super builtins.vars functools.cached_property
         functools.singledispatch functools.singledispatchmethod functools.update_wrapper functools.wraps
-        numpy._core._ufunc_reconstruct numpy.get_include numpy.info numpy.source
+        numpy._core._ufunc_reconstruct numpy.get_include numpy.info numpy.lib.utils.get_include numpy.source
         sklearn.utils._available_if._AvailableIfDescriptor sklearn.utils._available_if.available_if
         sklearn.utils.metaestimators.available_if types.CellType types.FrameType types.GetSetDescriptorType
         types.MemberDescriptorType types.TracebackType
@@ -248,7 +248,10 @@ NAMES: Final[dict[str, str]] = {
         numpy._core._multiarray_umath.set_handler numpy._core._multiarray_umath.set_typeDict
         numpy._core._ufunc_config.errstate numpy._core._ufunc_config.setbufsize numpy._core._ufunc_config.seterr
         numpy._core._ufunc_config.seterrcall numpy._core.arrayprint.printoptions
-        numpy._core.arrayprint.set_printoptions numpy._core.multiarray.set_typeDict numpy.add_docstring
+        numpy._core._multiarray_umath._add_newdoc_ufunc numpy._core._multiarray_umath.add_docstring
+        numpy._core.arrayprint.set_printoptions numpy._core.arrayprint.set_string_function
+        numpy._core.function_base.add_newdoc numpy._core.multiarray.set_typeDict numpy.add_docstring
+        numpy._core.multiarray.add_docstring numpy.lib.add_docstring numpy.lib.add_newdoc
         numpy.add_newdoc numpy.add_newdoc_ufunc numpy.errstate numpy.printoptions numpy.random.mtrand.seed
         numpy.random.mtrand.set_bit_generator numpy.random.mtrand.set_state numpy.random.seed
         numpy.random.set_bit_generator numpy.random.set_state numpy.set_printoptions numpy.set_string_function
