@@ -110,7 +110,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
         FindingKind(
             "SL329",
             "pickle of Python 2",
-            "Load it once, in isolation, with the versions that wrote it, and save it again with a current joblib.",
+            "Train the model again, or, if you trust its source, load it in isolation and save it again with Python 3.",
         ),
         # policy
         FindingKind(
@@ -130,7 +130,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
         FindingKind(
             "SL406",
             "name removed from its library",
-            "Load it once, in isolation, with the versions that wrote it, and save it again; or train it again.",
+            "Train it again, or, if you trust its source, load it in isolation with its versions and save it again.",
         ),
         FindingKind(
             "SL407",

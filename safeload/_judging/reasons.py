@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from safeload._scan.foreign import FOREIGN_BYTES, foreign_format
 from safeload._scan.sources import detect_compression, open_source
 from safeload.findings import Finding, RefusedError
+from safeload.policy import denied_reason
 
 if TYPE_CHECKING:
     import io
@@ -26,14 +27,17 @@ _PUTS: Final = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 _MANGLED_LINES: Final = 3  # so many line ends, and each with a carriage return: no chance in bytes of a pickle
 _MALFORMED: Final = ("SL3", "SL507", "SL508")  # what a changed byte may come to; a limit or a policy says enough
 _PYTHON_2: Final = (
-    "Load it once, in isolation, with the versions of the libraries that wrote it (Python 3: pickle.load(file, "
-    'encoding="latin1")), and save it again with a current joblib.dump.'
+    "The rest of it was not scanned. Train the model again. Only if you trust whoever made the file, load it in a "
+    "container without network and secrets, with the versions that wrote it, and save it again with a current joblib."
 )
 _BINARY: Final = (
     "Copy the file again as binary, without converting line ends (git: *.joblib binary in .gitattributes; "
     "ftp: binary mode)."
 )
-_AGAIN: Final = "Load it there, in isolation, and save it again under the names of today; or train it again."
+_AGAIN: Final = (
+    "Train the model again. Or, if you trust whoever made the file, load it there, in isolation, and save it again "
+    "under the names of today."
+)
 _BY_CODE: Final = (
     "Put the function or class into a module that can be imported where the artifact is loaded, import it from there, "
     "and save again with joblib.dump. Then list it in a policy."
@@ -155,6 +159,8 @@ def true_reasons(
     """
     if not findings or not findings[0].code.startswith(_MALFORMED):
         return findings
+    if any(one.global_name is not None and denied_reason(one.global_name) is not None for one in findings):
+        return findings  # whatever wrote it, it is an attack, and no advice may lead to loading it
     place = stream.tell()
     try:
         stream.seek(0)

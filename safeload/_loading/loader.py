@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
 from safeload._internal.blob import BytesBlob, immutable
-from safeload._internal.files import PathLike, checked_path
+from safeload._internal.files import PathLike, checked_path, open_artifact
 from safeload._internal.keywords import keywords
 from safeload._internal.notebook import facts_table
 from safeload._judging.criteria import Criteria
@@ -48,7 +48,14 @@ from safeload._storage.copies import FolderOfCopies, mappable
 from safeload._storage.opening import read_envelope_bytes, with_pair
 from safeload._storage.reader import VerifiedReader, verified_reader, verified_stream
 from safeload._storage.states import MANIFEST_SUFFIX, NEXT_SUFFIX
-from safeload.errors import ManifestError, RollbackError, SafeloadError, VerificationError
+from safeload.errors import (
+    ManifestError,
+    RollbackError,
+    SafeloadError,
+    StorageError,
+    UnsignedError,
+    VerificationError,
+)
 from safeload.findings import FINDING_KINDS, Finding
 
 if TYPE_CHECKING:
@@ -77,6 +84,7 @@ __all__ = [
 OnMismatch = Literal["warn", "error", "ignore"]
 MmapMode = Literal["r", "c"]
 Accept = Callable[[Manifest], object]
+_DO_NOT_SIGN = "Do not sign it: the scan refuses it, too, for the reasons below."
 _PAUSED_UP_TO = 32 << 20  # bytes: what loads in a moment, so that other threads are not long without the collector
 
 
@@ -228,8 +236,22 @@ class Loader:
                 if foreign is not None:
                     findings = tuple(replace(one, advice=foreign.advice) for one in report.findings)
                     report = replace(report, findings=(foreign, *findings))
+                elif isinstance(error, UnsignedError):
+                    report = self._with_scan(report, target)
             made.reported(report)
             return report
+
+    def _with_scan(self, report: Report, target: Path) -> Report:
+        """Add to the report of an unsigned artifact what a scan finds, so that nobody is advised to sign an attack."""
+        try:
+            with open_artifact(target) as blob, blob.stream() as stream:
+                scanned, _ = examine(stream, target, blob.size, self._criteria)
+        except (OSError, StorageError):
+            return report  # the refusal stands without it
+        if scanned.allowed:
+            return report
+        findings = tuple(replace(one, advice=_DO_NOT_SIGN) for one in report.findings)
+        return replace(scanned, findings=(*findings, *scanned.findings))
 
     def verified_manifest(self, path: PathLike, *, accept: Accept | None = None) -> Manifest:
         """Return the manifest of an artifact that `verify` allows.

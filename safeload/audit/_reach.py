@@ -132,6 +132,8 @@ def _named(function: types.FunctionType, owner: type | None) -> Iterator[tuple[s
     Raises:
         OSError, TypeError, SyntaxError: the source is not to be had.
     """
+    if function.__code__.co_filename.startswith("<"):
+        raise OSError("made by exec")  # Python 3.13 takes lines of the module for it
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     code = function.__code__
     names = _Names(function, owner, me=code.co_varnames[0] if code.co_argcount else None)

@@ -127,7 +127,7 @@ MODULES: Final[dict[str, str]] = {
         numpy._core._internal pyarrow.cffi scipy._lib._ccallback torch._C._functions torch.utils.dlpack
     """,
     PROCESS: """
-        _contextvars _signal _warnings absl atexit colorama contextvars dotenv faulthandler pandas._config
+        _contextvars _signal _warnings _wmi absl atexit colorama contextvars dotenv faulthandler pandas._config
         pandas.core.config_init resource setproctitle signal sklearn._config
         sklearn.utils._metadata_requests.RequestMethod sys threadpoolctl warnings
     """,
@@ -308,7 +308,7 @@ HARMLESS_STDLIB: Final = """
         __future__ _abc _android_support _apple_support _bisect _blake2 _bz2 _codecs _codecs_cn _codecs_hk
         _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw _collections _collections_abc _colorize _datetime
         _decimal _functools _hashlib _heapq _hmac _ios_support _json _lzma _markupbase _md5 _multibytecodec
-        _py_abc _py_warnings _pydatetime _pydecimal _random _sha1 _sha2 _sha256 _sha3 _sha512 _sre _stat
+        _py_abc _py_warnings _pydatetime _pydecimal _pylong _random _sha1 _sha2 _sha256 _sha3 _sha512 _sre _stat
         _statistics _string _strptime _struct _suggestions _sysconfig _types _typing _uuid abc array base64
         binascii bisect builtins calendar cmath codecs collections colorsys copy copyreg dataclasses datetime
         decimal difflib enum errno fnmatch fractions functools graphlib hashlib heapq hmac html ipaddress

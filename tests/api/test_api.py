@@ -773,3 +773,18 @@ def test_warnings_point_at_the_caller(signed: Path, key: safeload.SigningKey) ->
         with pytest.warns(safeload.VersionMismatchWarning) as caught:
             load(signed)
         assert caught[0].filename == __file__
+
+
+def test_of_an_unsigned_attack_nobody_is_advised_to_sign_it(tmp_path: Path, key: safeload.SigningKey) -> None:
+    evil, honest = tmp_path / "evil.pkl", tmp_path / "honest.pkl"
+    evil.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    honest.write_bytes(pickle.dumps({"a": [1]}))
+    report = safeload.verify(evil, keyring=key)
+    codes = [finding.code for finding in report.findings]
+    assert codes[0] == "SL101"
+    assert "SL405" in codes
+    assert "SL329" not in codes  # Python 2 may have written it: still nobody is advised to load it
+    assert not any("safeload sign" in finding.advice or "oad it" in finding.advice for finding in report.findings)
+    (finding,) = safeload.verify(honest, keyring=key).findings
+    assert finding.code == "SL101"
+    assert "safeload sign" in finding.advice

@@ -489,7 +489,7 @@ def test_json(run: Callable[..., Outcome], models: Path, ring: Path, hostile: Pa
     assert by_name["b.joblib"]["manifest"]["key_ids"] == ["team"]
     assert by_name["missing"]["verdict"] == "error"
     assert "no such file" in by_name["missing"]["error"]
-    assert [finding["code"] for finding in by_name["hostile.pkl"]["findings"]] == ["SL101"]
+    assert [finding["code"] for finding in by_name["hostile.pkl"]["findings"]] == ["SL101", "SL405"]
     assert "missing" in outcome.err
 
 

@@ -27,6 +27,7 @@ __all__ = ["TrialLimits", "load_in_child"]
 _FAILED, _STOPPED = "SL608", "SL609"
 _BASE_MEMORY = 8 << 30  # bytes of address space, of which threads of numerical libraries reserve some GiB each
 _TIMES_THE_FILE = 16
+_GRACE = 5  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +75,11 @@ def _load(make_loader: Callable[[], safeload.Loader], path: str, seconds: int, m
     for fd in (0, 1, 2):
         os.dup2(null, fd)  # what classes print while they are loaded belongs into no report
     loader = make_loader()
-    for limit, value in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        _limit(limit, value)
+    _limit(resource.RLIMIT_AS, memory, memory)
+    _limit(
+        resource.RLIMIT_CPU, seconds, seconds + _GRACE
+    )  # at the first SIGXCPU, which tells why, at the second SIGKILL
+    _limit(resource.RLIMIT_CORE, 0, 0)
     try:
         loader.load(path)
     except MemoryError:
@@ -92,9 +92,9 @@ def _load(make_loader: Callable[[], safeload.Loader], path: str, seconds: int, m
         answer.send(None)
 
 
-def _limit(limit: int, value: int) -> None:
+def _limit(limit: int, soft: int, hard: int) -> None:
     try:
-        resource.setrlimit(limit, (value, value))
+        resource.setrlimit(limit, (soft, hard))
     except (OSError, ValueError):
         pass  # it is lower already, or this system has none
 
