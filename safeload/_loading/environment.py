@@ -102,7 +102,7 @@ def _look_up(module: str, name: str) -> str:
         return "here"
     try:
         return "here" if _has(importlib.import_module(home), name) else "no name"
-    except ImportError:
+    except (Exception, SystemExit):  # noqa: BLE001 - a module may raise anything while it is imported
         return "no module"
 
 

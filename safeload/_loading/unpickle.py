@@ -44,13 +44,13 @@ def import_modules(modules: Iterable[str]) -> None:
             continue
         try:
             importlib.import_module(home_of(module))
-        except ImportError as error:
+        except (Exception, SystemExit) as error:  # a module may raise anything while it is imported
             raise _cannot_import(module, error) from error
         if module not in sys.modules:
             raise _cannot_import(module, ImportError("no package has it"))
 
 
-def _cannot_import(module: str, error: ImportError) -> VersionMismatchError:
+def _cannot_import(module: str, error: BaseException) -> VersionMismatchError:
     package = home_of(module).partition(".")[0]
     if package in sys.modules:
         return VersionMismatchError(

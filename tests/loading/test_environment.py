@@ -265,3 +265,14 @@ def test_loading_for_real_and_not_here_contradict_each_other(
     tmp_path: Path, ring: Path, run: Callable[..., Outcome]
 ) -> None:
     assert run("verify", tmp_path, "--keyring", ring, "--load", "--any-environment").code == 4
+
+
+def test_a_module_that_raises_while_it_is_imported_would_not_load(
+    acme: Path, tmp_path: Path, key: safeload.SigningKey
+) -> None:
+    # No class or function of this name is in the file, so the module is imported, and that ends the process.
+    path = signed(instance_of("Alias", tmp_path / "model.pkl"), key, acme)
+    report = safeload.verify(path, keyring=key, policy=acme)
+    assert [finding.code for finding in report.findings] == ["SL603"]
+    with pytest.raises(VersionMismatchError, match="nobody imports this to verify"):
+        safeload.load(path, keyring=key, policy=acme)

@@ -6,6 +6,7 @@ take what was saved, and about native code that ends the process.
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -58,7 +59,7 @@ def load_in_child(make_loader: Callable[[], safeload.Loader], path: str, limits:
     try:
         if not ours.poll(limits.seconds):
             return Finding(_FAILED, f"loading it took more than {limits.seconds} seconds (--load-seconds)")
-        answer: tuple[str, str, str] | None = ours.recv()
+        answer: tuple[str, str, str] | None = json.loads(ours.recv_bytes())  # never unpickled: an artifact ran there
     except EOFError:
         child.join()
         return Finding(_FAILED, _ended(child.exitcode or 0, limits.seconds))
@@ -74,22 +75,20 @@ def _load(make_loader: Callable[[], safeload.Loader], path: str, seconds: int, m
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)  # what classes print while they are loaded belongs into no report
-    loader = make_loader()
-    _limit(resource.RLIMIT_AS, memory, memory)
-    _limit(
-        resource.RLIMIT_CPU, seconds, seconds + _GRACE
-    )  # at the first SIGXCPU, which tells why, at the second SIGKILL
-    _limit(resource.RLIMIT_CORE, 0, 0)
+    found: tuple[str, str, str] | None = None
     try:
+        loader = make_loader()
+        _limit(resource.RLIMIT_AS, memory, memory)
+        _limit(resource.RLIMIT_CPU, seconds, seconds + _GRACE)  # SIGXCPU, which tells why, and then SIGKILL
+        _limit(resource.RLIMIT_CORE, 0, 0)
         loader.load(path)
     except MemoryError:
-        answer.send((_FAILED, f"loading it takes more than {memory:,} bytes of address space (--load-memory)", ""))
+        found = _FAILED, f"loading it takes more than {memory:,} bytes of address space (--load-memory)", ""
     except Exception as error:  # noqa: BLE001 - whatever it is, the artifact did not load
         code = _STOPPED if isinstance(error, TripwireError) else _FAILED
         said = error.describe(path) if isinstance(error, SafeloadError) else f"{type(error).__name__}: {error}"
-        answer.send((code, said, getattr(error, "advice", None) or ""))
-    else:
-        answer.send(None)
+        found = code, said, getattr(error, "advice", None) or ""
+    answer.send_bytes(json.dumps(found).encode())
 
 
 def _limit(limit: int, soft: int, hard: int) -> None:
